@@ -1,0 +1,35 @@
+PYTHON ?= python3
+DATASET ?= planted
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test scatter lint clean
+
+# Trains IEDR: make run [DATASET=frappe] [ROOT=folder] [ARGS='--epochs 5'].
+run: $(INSTALLED)
+	$(BIN)/python examples/iedr.py --dataset $(DATASET) $(if $(ROOT),--root "$(ROOT)") $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(ARGS)
+
+# Optional: compiles torch-scatter, some minutes. Its build imports the torch that is
+# installed, so it cannot be isolated, and a cached wheel may belong to another torch.
+scatter: $(INSTALLED)
+	$(BIN)/pip install -q setuptools wheel
+	$(BIN)/pip install -q --no-build-isolation --no-cache-dir "torch-scatter==2.1.2"
+	$(BIN)/python -c "import torch_scatter"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .*_cache .hypothesis .coverage htmlcov
+
+# One environment for all: the extra `test` includes `train` and `plot`.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e ".[test,dev]"
+	touch $@

@@ -1,0 +1,148 @@
+"""Trains IEDR, evaluates it on candidate lists, and saves it.
+
+requires: pip install "iedr_geo[train]"
+
+python examples/iedr.py                                   # planted data, about a minute
+python examples/iedr.py --dataset frappe --root FOLDER    # Frappe
+"""
+
+import argparse
+import json
+import logging
+import os.path as osp
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+from iedr_geo.data import UniformNegativeSampler
+from iedr_geo.datasets import Frappe, PlantedFactors
+from iedr_geo.evaluation import evaluate_candidates
+from iedr_geo.nn import IEDR, IEDR_VARIANTS
+from iedr_geo.recommend import save_model
+from iedr_geo.training import IEDRModule, fit
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument('--dataset', choices=['planted', 'frappe'], default='planted')
+parser.add_argument('--root', help='folder with the raw files (default: download)')
+parser.add_argument('--variant', choices=IEDR_VARIANTS, default='IEDR')
+parser.add_argument('--epochs', type=int, default=200, help='at most (early stopping)')
+parser.add_argument('--patience', type=int, default=10)
+parser.add_argument('--batch_size', type=int, default=1024)
+parser.add_argument('--negatives', type=int, default=2, help='for each positive row')
+parser.add_argument('--resample', action='store_true', help='new negatives each epoch')
+parser.add_argument('--group_negatives', action='store_true')
+parser.add_argument('--seed', type=int, default=0)
+parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
+parser.add_argument('--devices', type=int, default=1, help='how many')
+parser.add_argument('--precision', default='32-true', help='as in Lightning')
+parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
+parser.add_argument('--run', default=None, help='folder of checkpoints, logs and model')
+parser.add_argument('--resume', action='store_true', help='go on from the last epoch')
+parser.add_argument('--quiet', action='store_true', help='no progress bar')
+parser.add_argument('--json', type=Path, help='write settings, history and results')
+args = parser.parse_args()
+
+logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+if args.threads is not None:
+    torch.set_num_threads(args.threads)
+runs = osp.join(osp.dirname(osp.realpath(__file__)), '..', 'runs')
+run = args.run or osp.join(runs, f'{args.dataset}-{args.variant}-{args.seed}')
+
+dataset = Frappe(args.root) if args.dataset == 'frappe' else PlantedFactors()
+train, valid, test, order = dataset.split()
+print(f'{dataset}: {len(train)} training rows, split by order of {order}')
+
+torch.manual_seed(args.seed)
+model = IEDR(dataset.schema.num_embeddings, **IEDR_VARIANTS[args.variant])
+module = IEDRModule(
+    model,
+    train,
+    valid,
+    dataset.candidates('valid'),
+    negatives=UniformNegativeSampler(args.negatives, resample=args.resample),
+    batch_size=args.batch_size,
+    group_negatives=args.group_negatives,
+    estimator_first=args.variant != 'released',
+    estimator_steps=5 if args.variant == 'released' else 1,
+    seed=args.seed,
+)
+result = fit(
+    module,
+    run,
+    max_epochs=args.epochs,
+    patience=args.patience,
+    resume=args.resume,
+    progress=not args.quiet,
+    accelerator={'cuda': 'gpu'}.get(args.device, args.device),
+    devices=args.devices,
+    strategy='auto' if args.devices == 1 else 'ddp_find_unused_parameters_true',
+    precision=args.precision,
+)
+save_model(osp.join(run, 'model'), result.model, dataset.schema)
+
+
+def popularity(batch):
+    return torch.bincount(train.item, minlength=train.num_items)[batch.item_id].float()
+
+
+def oracle(batch):
+    return sum(dataset.true_scores(batch.user_id, batch.item_id, batch.context_id))
+
+
+lists = dataset.candidates('test')
+evaluations = {'popularity': evaluate_candidates(popularity, test, lists)}
+evaluations[args.variant] = evaluate_candidates(result.model, test, lists)
+if args.dataset == 'planted':
+    evaluations['oracle'] = evaluate_candidates(oracle, test, lists)
+
+names = list(evaluations[args.variant].metrics)
+print(f'\n{"test":12}' + ''.join(f'{name:>11}' for name in names))
+for name, evaluation in evaluations.items():
+    values = ''.join(f'{evaluation.metrics[metric]:11.4f}' for metric in names)
+    print(f'{name:12}{values}')
+print(f'\n95 % intervals of {args.variant} over {len(lists)} lists')
+print(evaluations[args.variant].confidence_intervals().round(4).to_string())
+print(
+    f'\nBest epoch {result.best_epoch} of {len(result.history)}, '
+    f'{result.seconds_per_epoch:.1f} s an epoch. Model: {osp.relpath(run)}/model'
+)
+
+if args.json is not None:
+    commit = subprocess.run(
+        ['git', 'describe', '--always', '--dirty'],
+        cwd=osp.dirname(osp.realpath(__file__)),
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    settings = {
+        name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()
+    }
+    for name in ('root', 'run', 'json'):  # Places on this machine, not settings.
+        del settings[name]
+    content = {
+        'settings': settings | {'training': module.settings},
+        'commit': commit or None,
+        'machine': {
+            'device': str(module.device),
+            'processor': platform.processor() or platform.machine(),
+            'threads': torch.get_num_threads(),
+            'torch': torch.__version__,
+        },
+        'history': result.history,
+        'seconds_per_epoch': result.seconds_per_epoch,
+        'best_epoch': result.best_epoch,
+        'valid': evaluate_candidates(
+            result.model, valid, dataset.candidates('valid')
+        ).metrics,
+        'test': evaluations[args.variant].metrics,
+        'baselines': {
+            name: evaluation.metrics
+            for name, evaluation in evaluations.items()
+            if name != args.variant
+        },
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(content, indent=1) + '\n')
+    print(f'Results: {args.json}')

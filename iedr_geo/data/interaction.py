@@ -1,0 +1,382 @@
+"""One sample as a graph of graphs, and a dataset that stores ids alone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, Dataset
+
+from iedr_geo.data.feature_graphs import FeatureGraphs
+from iedr_geo.data.schema import SIDES, FeatureSchema, Side, check_columns, tokens
+
+
+class InteractionData(Data):
+    r"""One sample: the feature graphs of a user, an item and a context.
+
+    Holds :obj:`x_user`, :obj:`edge_index_user`, :obj:`user_id`, the same for
+    :obj:`item` and :obj:`context`, and :obj:`y` where the sample has a label. Sides
+    with numerical fields hold a :obj:`value_user` as well. Collate with
+    ``Batch.from_data_list(samples, follow_batch=['x_user', 'x_item', 'x_context'])``.
+    """
+
+    def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if key.startswith('edge_index_'):
+            return self[f'x_{key.removeprefix("edge_index_")}'].size(0)
+        return 0
+
+    def to_networkx(self, names: Sequence[str] | None = None) -> nx.DiGraph:
+        """Returns the three graphs side by side, for inspection and drawing.
+
+        Nodes are pairs of side and position and carry :obj:`side`, :obj:`feature`
+        (the embedding row), :obj:`value` and, given names, :obj:`label`.
+
+        Args:
+            names: A name for each embedding row, as :meth:`FeatureSchema.names` gives.
+        """
+        graph = nx.DiGraph()
+        for side in SIDES:
+            features = self[f'x_{side}'].tolist()
+            values = self.get(f'value_{side}', torch.ones(len(features))).tolist()
+            for i, (feature, value) in enumerate(zip(features, values, strict=True)):
+                label = {} if names is None else {'label': names[feature]}
+                graph.add_node(
+                    (side, i), side=side, feature=feature, value=value, **label
+                )
+            for source, target in self[f'edge_index_{side}'].t().tolist():
+                graph.add_edge((side, source), (side, target))
+        return graph
+
+
+def _locate(column: pd.Series, known: dict[str, int], table: str) -> Tensor:
+    """Returns the row of each id of the log in a table of users or items."""
+    codes, values = tokens(column)
+    if (codes < 0).any():
+        raise ValueError(
+            f"Column '{column.name}' of the interactions has no id in row "
+            f'{int(np.argmax(codes < 0))} ({int((codes < 0).sum())} rows in all)'
+        )
+    absent = [value for value in values if value not in known]
+    if absent:
+        raise ValueError(
+            f"{len(absent)} of {len(values)} ids in column '{column.name}' of the "
+            f'interactions are absent from the {table} table, among them: '
+            f'{", ".join(absent[:5])}'
+        )
+    rows = np.array([known[value] for value in values])
+    return torch.from_numpy(rows[codes])
+
+
+def _table_ids(frame: pd.DataFrame, name: str, table: str) -> dict[str, int]:
+    """Returns the row of each id in its table."""
+    check_columns(frame, [name], table)
+    codes, values = tokens(frame[name])
+    if (codes < 0).any():
+        raise ValueError(
+            f"Column '{name}' of the {table} table has no id in row "
+            f'{int(np.argmax(codes < 0))}'
+        )
+    ids = [values[code] for code in codes]
+    known = {value: row for row, value in enumerate(ids)}
+    if len(known) < len(ids):
+        seen = pd.Series(ids)
+        raise ValueError(
+            f"Column '{name}' of the {table} table holds an id twice: "
+            f'{", ".join(seen[seen.duplicated()].unique()[:5])}'
+        )
+    return known
+
+
+def _distinct_rows(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first row of each distinct row, and which of them each row is."""
+    key = np.zeros(len(frame), dtype=np.int64)
+    for name in frame:
+        column = frame[name]
+        if column.map(lambda v: isinstance(v, (list, set, np.ndarray))).any():
+            column = column.map(lambda v: tuple(v) if np.iterable(v) else v)
+        codes = pd.factorize(column)[0]
+        key = pd.factorize(key * (codes.max() + 2) + codes + 1)[0]
+    return np.unique(key, return_index=True)[1], key
+
+
+def _labels(column: pd.Series) -> Tensor:
+    try:
+        labels = pd.to_numeric(column).to_numpy(dtype=np.float32, na_value=np.nan)
+    except (ValueError, TypeError):
+        labels = np.full(len(column), np.nan, dtype=np.float32)
+    wrong = np.flatnonzero(~np.isin(labels, (0, 1)))
+    if len(wrong):
+        raise ValueError(
+            f"Column '{column.name}' must hold labels 0 and 1: row {wrong[0]} holds "
+            f'{column.iloc[wrong[0]]!r} ({len(wrong)} rows in all)'
+        )
+    return torch.from_numpy(labels)
+
+
+def _times(column: pd.Series) -> Tensor:
+    if pd.api.types.is_datetime64_any_dtype(column):
+        missing = column.isna().to_numpy()
+        times = column.to_numpy(dtype='datetime64[ns]').astype(np.int64)
+    else:
+        try:
+            times = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"Column '{column.name}' holds neither numbers nor dates: convert it "
+                f'with pandas.to_datetime first'
+            ) from None
+        missing = ~np.isfinite(times)
+    if missing.any():
+        raise ValueError(
+            f"Column '{column.name}' has no time in row {int(np.argmax(missing))} "
+            f'({int(missing.sum())} rows in all)'
+        )
+    return torch.from_numpy(times)
+
+
+class InteractionDataset(Dataset):
+    r"""A log of interactions between users and items in contexts.
+
+    Stores three ids a row, and each distinct user, item and context once. A row read
+    with ``dataset[i]`` is an :class:`InteractionData`; ``dataset[mask]``,
+    ``dataset[index]`` and slices are datasets that share the feature graphs. Build
+    one with :meth:`from_pandas`.
+
+    Args:
+        users: The feature graphs of all users.
+        items: The feature graphs of all items.
+        contexts: The feature graphs of all distinct contexts.
+        user: Which user each row has, of shape :math:`(R)`.
+        item: Which item each row has, of shape :math:`(R)`.
+        context: Which context each row has, of shape :math:`(R)`.
+        schema: What the embedding rows in the graphs mean.
+        user_ids: The id of each user in the user's own tables, as text.
+        item_ids: The id of each item in the user's own tables, as text.
+        context_frame: The columns of each distinct context.
+        y: The labels, of shape :math:`(R)`. :obj:`None` if all rows are positive.
+        time: When each row happened, of shape :math:`(R)`.
+        exclude_seen: Whether items that a user has had are left out of full rankings.
+            :obj:`False` for logs of repeated use.
+        transform: Applied to each sample that is read.
+    """
+
+    users: FeatureGraphs
+    items: FeatureGraphs
+    contexts: FeatureGraphs
+    user: Tensor
+    item: Tensor
+    context: Tensor
+    y: Tensor | None
+    time: Tensor | None
+
+    def __init__(
+        self,
+        users: FeatureGraphs,
+        items: FeatureGraphs,
+        contexts: FeatureGraphs,
+        user: Tensor,
+        item: Tensor,
+        context: Tensor,
+        *,
+        schema: FeatureSchema,
+        user_ids: Sequence[str],
+        item_ids: Sequence[str],
+        context_frame: pd.DataFrame,
+        y: Tensor | None = None,
+        time: Tensor | None = None,
+        exclude_seen: bool = True,
+        transform: Any = None,
+    ) -> None:
+        super().__init__(transform=transform)
+        self.users, self.items, self.contexts = users, items, contexts
+        self.user, self.item, self.context = user, item, context
+        self.y, self.time = y, time
+        self.schema = schema
+        self.user_ids, self.item_ids = pd.Index(user_ids), pd.Index(item_ids)
+        self.context_frame = context_frame
+        self.exclude_seen = exclude_seen
+
+    @classmethod
+    def from_pandas(
+        cls,
+        interactions: pd.DataFrame,
+        users: pd.DataFrame | None,
+        items: pd.DataFrame | None,
+        schema: FeatureSchema,
+        *,
+        user: str = 'user',
+        item: str = 'item',
+        label: str | None = None,
+        time: str | None = None,
+        exclude_seen: bool = True,
+    ) -> InteractionDataset:
+        """Builds a dataset from own tables.
+
+        Args:
+            interactions: A row for each interaction: user, item and the schema's
+                context columns.
+            users: A row for each user: the id and the schema's user columns.
+                :obj:`None` if the id is the only column.
+            items: A row for each item, likewise.
+            schema: The fields of the three sides. Fitted on these tables unless it is
+                fitted already.
+            user: The column with the user's id, in both tables.
+            item: The column with the item's id, in both tables.
+            label: A column of the interactions with 0 and 1. Without one, all rows are
+                positive and training draws negatives.
+            time: A column of the interactions with numbers or dates, for splits by
+                time. Without one, the order of the rows stands for it.
+            exclude_seen: Whether items that a user has had are left out of full
+                rankings.
+
+        Raises:
+            ValueError: If a table is empty, lacks or repeats a column, has no or twice
+                the same id, or if the interactions name an id that its table lacks.
+                The message names table, column and value.
+        """
+        context_columns = [column.name for column in schema.context]
+        extra = [name for name in (label, time) if name is not None]
+        check_columns(
+            interactions, [user, item, *context_columns, *extra], 'interactions'
+        )
+        if users is None:
+            users = interactions[[user]].drop_duplicates().dropna()
+        if items is None:
+            items = interactions[[item]].drop_duplicates().dropna()
+        user_rows = _table_ids(users, user, 'user')
+        item_rows = _table_ids(items, item, 'item')
+        first, distinct = _distinct_rows(interactions[context_columns])
+        contexts = interactions[context_columns].iloc[first].reset_index(drop=True)
+        frames: dict[Side, pd.DataFrame]
+        frames = {'user': users, 'item': items, 'context': contexts}
+        if schema.vocabulary is None:
+            schema.fit(frames)
+        return cls(
+            users=schema.encode('user', users),
+            items=schema.encode('item', items),
+            contexts=schema.encode('context', contexts),
+            user=_locate(interactions[user], user_rows, 'user'),
+            item=_locate(interactions[item], item_rows, 'item'),
+            context=torch.from_numpy(distinct),
+            schema=schema,
+            user_ids=list(user_rows),
+            item_ids=list(item_rows),
+            context_frame=contexts,
+            y=None if label is None else _labels(interactions[label]),
+            time=None if time is None else _times(interactions[time]),
+            exclude_seen=exclude_seen,
+        )
+
+    @property
+    def num_users(self) -> int:
+        """The number of users, those without a row included."""
+        return len(self.users)
+
+    @property
+    def num_items(self) -> int:
+        """The number of items, those without a row included."""
+        return len(self.items)
+
+    @property
+    def num_contexts(self) -> int:
+        """The number of distinct contexts."""
+        return len(self.contexts)
+
+    def len(self) -> int:
+        """Returns the number of rows."""
+        return self.user.numel()
+
+    def get(self, idx: int) -> InteractionData:
+        """Returns one sample."""
+        data = InteractionData(num_nodes=0)
+        for side in SIDES:
+            row = getattr(self, side)[idx]
+            graph = getattr(self, f'{side}s')[int(row)]
+            data[f'x_{side}'] = graph.x
+            data[f'edge_index_{side}'] = graph.edge_index
+            if 'value' in graph:
+                data[f'value_{side}'] = graph.value
+            data[f'{side}_id'] = row.view(1)
+            data.num_nodes += graph.num_nodes
+        if self.y is not None:
+            data.y = self.y[idx].view(1)
+        return data
+
+    def index_select(self, idx: Any) -> InteractionDataset:
+        """Returns the rows :obj:`idx` as a dataset that shares the feature graphs."""
+        if isinstance(idx, slice):
+            idx = torch.arange(len(self))[idx]
+        idx = torch.as_tensor(idx)
+        if idx.numel() == 0:
+            idx = idx.long()
+        subset = copy.copy(self)
+        for name in ('user', 'item', 'context', 'y', 'time'):
+            tensor = getattr(self, name)
+            if tensor is not None:
+                setattr(subset, name, tensor[idx])
+        return subset
+
+    def to(self, device: torch.device | str) -> InteractionDataset:
+        """Returns the dataset with all its tensors on another device."""
+        moved = copy.copy(self)
+        for name in (
+            'users',
+            'items',
+            'contexts',
+            'user',
+            'item',
+            'context',
+            'y',
+            'time',
+        ):
+            value = getattr(self, name)
+            if value is not None:
+                setattr(moved, name, value.to(device))
+        return moved
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the dataset to a file of tensors and text (nothing is pickled)."""
+        state: dict[str, Any] = {
+            name: getattr(self, name) for name in ('user', 'item', 'context', 'y', 'time')
+        }
+        for side in SIDES:
+            graphs = getattr(self, f'{side}s')
+            state[f'{side}s'] = {
+                'x': graphs.x,
+                'ptr': graphs.ptr,
+                'value': graphs.value,
+            }
+        state['schema'] = self.schema.to_json()
+        state['ids'] = json.dumps([list(self.user_ids), list(self.item_ids)])
+        state['context_frame'] = self.context_frame.to_json(orient='split')
+        state['exclude_seen'] = self.exclude_seen
+        partial = f'{os.fspath(path)}.partial'
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> InteractionDataset:
+        """Reads what :meth:`save` wrote."""
+        state = torch.load(path, weights_only=True)
+        for side in SIDES:
+            state[f'{side}s'] = FeatureGraphs(**state[f'{side}s'])
+        state['schema'] = FeatureSchema.from_json(state['schema'])
+        user_ids, item_ids = json.loads(state.pop('ids'))
+        frame = json.loads(state.pop('context_frame'))
+        return InteractionDataset(
+            **state,
+            user_ids=user_ids,
+            item_ids=item_ids,
+            context_frame=pd.DataFrame(frame['data'], columns=frame['columns']),
+        )
+
+
+torch.serialization.add_safe_globals([InteractionData])

@@ -1,0 +1,489 @@
+"""Data with known intrinsic and extrinsic factors, drawn by a known rule.
+
+What a user likes whatever the context (intrinsic) is a matter of distance in a
+plane: the nearer an item to the nearer of the user's two anchors, the better.
+What a context makes a user want (extrinsic) is read from tables: the time of
+day and the place together call for a function, the kind of day and the company
+together for a price tier, both by the segment of the user and with the user's
+own sensitivity. Nothing here multiplies embeddings or passes through a network,
+so a model that recovers the factors has not been handed its own form.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.integer[Any]]
+
+CONTEXTS = {
+    'daytime': ('morning', 'noon', 'evening', 'night'),
+    'weekday': ('mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'),
+    'place': ('home', 'work', 'outdoors', 'travel'),
+    'company': ('alone', 'partner', 'family', 'friends'),
+}
+AGE_GROUPS = ('18-24', '25-34', '35-49', '50-64', '65+')
+HOUSEHOLDS = ('single', 'shared', 'family')
+MIN_RECORDS = 8
+
+_SEGMENTS = len(HOUSEHOLDS)
+_FUNCTIONS = 8
+_TIERS = 4
+_OCCUPATIONS = 8
+_STYLES = 12
+# How far from an anchor an item still appeals; the plane is the unit square.
+_REACH = 0.15
+# By how far the function of an item is, around a circle, from the wanted one.
+_FIT = np.array([1.0, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.4])
+# How often a context field takes the value that is the habit of the user.
+_HABIT = 0.4
+# Calendar: each day has as many slots as there are daytimes.
+_WEEKS = 52
+_SLOT_SECONDS = 6 * 3600
+# Bound on the entries of a temporary matrix: 8 MB in double precision.
+_CELLS = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """True factors of planted data; rows are positions in the tables.
+
+    Attributes:
+        tastes: Positions in the plane, ``[2, num_tastes, 2]``: the two anchors
+            of each taste, of which the nearer to an item decides.
+        user_taste: Taste of each user, a row of ``tastes[0]``.
+        item_position: Position of each item in the same plane.
+        user_segment: Segment of each user, which chooses the need tables.
+        user_sensitivity: How much each user heeds the need for a function and
+            the need for a price tier, ``[num_users, 2]``.
+        item_function: What each item is good for, a point on a circle.
+        item_tier: Price tier of each item.
+        function_need: Function wanted, ``[segment, daytime, place]``.
+        tier_need: Price tier wanted, ``[segment, weekend, company]``.
+        popularity: Appeal of each item to everyone, as a score.
+        intrinsic_weight: Score of an item that lies on an anchor.
+        extrinsic_weight: Gain of an item that meets one need of a user of
+            sensitivity 1 over one that does not.
+        temperature: What scores are divided by before the softmax.
+    """
+
+    tastes: Floats
+    user_taste: Ints
+    item_position: Floats
+    user_segment: Ints
+    user_sensitivity: Floats
+    item_function: Ints
+    item_tier: Ints
+    function_need: Ints
+    tier_need: Ints
+    popularity: Floats
+    intrinsic_weight: float
+    extrinsic_weight: float
+    temperature: float
+
+    def intrinsic(self, tastes: Ints, items: Ints) -> Floats:
+        """Return how much tastes are for items, broadcast over both."""
+        x, y = self.item_position[items, 0], self.item_position[items, 1]
+        main, side = (
+            (anchor[tastes, 0] - x) ** 2 + (anchor[tastes, 1] - y) ** 2
+            for anchor in self.tastes
+        )
+        nearer = np.minimum(main, side)
+        return self.intrinsic_weight * np.exp(nearer / (-2 * _REACH**2))
+
+    def extrinsic(
+        self, users: Ints, functions: Ints, tiers: Ints, contexts: Ints
+    ) -> Floats:
+        """Return how well functions and tiers meet the needs of users.
+
+        Every function and tier is wanted in equally many contexts and the fit
+        is centred, so that over all contexts the scores of any user and item
+        average to zero: no stable preference hides in them.
+
+        Args:
+            users: Rows of users.
+            functions: Functions, broadcast against the users.
+            tiers: Price tiers, broadcast against the users.
+            contexts: Codes of the context fields on a last axis that is added
+                to the shape of the users.
+
+        Returns:
+            Scores in the broadcast shape.
+        """
+        daytime, weekday, place, company = np.moveaxis(contexts, -1, 0)
+        segment = self.user_segment[users]
+        function = self.function_need[segment, daytime, place]
+        tier = self.tier_need[segment, (weekday >= 5).astype(int), company]
+        use, spend = np.moveaxis(self.user_sensitivity[users], -1, 0)
+        fit = _FIT - _FIT.mean()
+        return self.extrinsic_weight * (
+            use * fit[(functions - function) % _FUNCTIONS]
+            + spend * ((tiers == tier) - 1 / _TIERS)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """Planted data: observed tables, and the truth behind them.
+
+    Attributes:
+        users: ``user`` and what is observed of each user.
+        items: ``item`` and what is observed of each item.
+        interactions: ``user``, ``item``, the context columns and ``time``, by
+            user and time. Seconds since the start of a Monday; weekday and
+            daytime follow the same calendar.
+        factors: True factors.
+        context_columns: Names of the context columns.
+    """
+
+    users: pd.DataFrame
+    items: pd.DataFrame
+    interactions: pd.DataFrame
+    factors: Factors
+    context_columns: tuple[str, ...] = tuple(CONTEXTS)
+
+    def intrinsic_scores(self, users: Ints, items: Ints) -> Floats:
+        """Return true intrinsic scores, broadcast over rows of the tables."""
+        return self.factors.intrinsic(self.factors.user_taste[users], items)
+
+    def extrinsic_scores(
+        self, users: Ints, items: Ints, contexts: pd.DataFrame
+    ) -> Floats:
+        """Return true extrinsic scores, broadcast over rows of the tables.
+
+        Args:
+            users: Rows of users.
+            items: Rows of items.
+            contexts: Context columns, one row per element of ``users``.
+
+        Returns:
+            Scores in the broadcast shape of ``users`` and ``items``.
+        """
+        users = np.asarray(users)
+        if len(contexts) != users.size:
+            raise ValueError(f'contexts has {len(contexts)} rows for {users.size} users')
+        codes = np.stack(
+            [_encode(contexts[name], name) for name in CONTEXTS], axis=-1
+        ).reshape(*users.shape, len(CONTEXTS))
+        known = self.factors
+        return known.extrinsic(
+            users, known.item_function[items], known.item_tier[items], codes
+        )
+
+    def scores(self, users: Ints, items: Ints, contexts: pd.DataFrame) -> Floats:
+        """Return the scores items are drawn by: both parts and popularity.
+
+        Args:
+            users: Rows of users.
+            items: Rows of items.
+            contexts: Context columns, one row per element of ``users``.
+
+        Returns:
+            Scores in the broadcast shape of ``users`` and ``items``.
+        """
+        return (
+            self.intrinsic_scores(users, items)
+            + self.extrinsic_scores(users, items, contexts)
+            + self.factors.popularity[items]
+        )
+
+    def probabilities(self, users: Ints, contexts: pd.DataFrame) -> Floats:
+        """Return the true choice probabilities over the whole catalogue.
+
+        Args:
+            users: Rows of users, one axis.
+            contexts: Context columns, one row per user.
+
+        Returns:
+            One row per user and one column per item; rows sum to 1.
+        """
+        catalogue = np.arange(len(self.items))
+        logits = self.scores(np.asarray(users)[:, None], catalogue, contexts)
+        logits /= self.factors.temperature
+        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return chances / chances.sum(axis=1, keepdims=True)
+
+
+def plant(
+    num_users: int = 500,
+    num_items: int = 300,
+    num_interactions: int = 20_000,
+    seed: int = 0,
+    *,
+    intrinsic_weight: float = 7.0,
+    extrinsic_weight: float = 4.0,
+    popularity_weight: float = 1.2,
+    temperature: float = 1.0,
+    max_tastes: int = 2000,
+) -> Planted:
+    """Plant factors and draw interactions from them.
+
+    Items are drawn exactly from the softmax over the whole catalogue at every
+    size: extrinsic scores see an item only through its function and tier, so
+    the choice splits into that of such a group, given user and context, and
+    that of an item within it, given only the taste. Up to ``max_tastes`` users
+    each have a taste of their own; beyond, tastes are shared, which bounds the
+    work, while sensitivity, segment and habits still tell users apart.
+
+    Args:
+        num_users: Number of users.
+        num_items: Number of items.
+        num_interactions: Number of interactions; every user has at least
+            ``MIN_RECORDS``.
+        seed: Seed of all draws.
+        intrinsic_weight: Scale of the intrinsic scores; 0 removes them.
+        extrinsic_weight: Scale of the extrinsic scores; 0 removes them.
+        popularity_weight: Scale of the popularity scores, by which a few items
+            are popular and most are not; 0 removes them.
+        temperature: What scores are divided by before the softmax.
+        max_tastes: Bound on the number of distinct tastes.
+
+    Returns:
+        The tables with the factors behind them.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+    for name, value, least in (
+        ('num_users', num_users, 1),
+        ('num_items', num_items, 2),
+        ('num_interactions', num_interactions, MIN_RECORDS * num_users),
+        ('seed', seed, 0),
+        ('intrinsic_weight', intrinsic_weight, 0),
+        ('extrinsic_weight', extrinsic_weight, 0),
+        ('popularity_weight', popularity_weight, 0),
+        ('max_tastes', max_tastes, 1),
+    ):
+        if not least <= value < math.inf:
+            raise ValueError(f'{name} must be at least {least}, got {value}')
+    if not 0 < temperature < math.inf:
+        raise ValueError(f'temperature must be above 0, got {temperature}')
+
+    rng = np.random.default_rng(seed)
+    num_tastes = min(num_users, max_tastes)
+    factors = Factors(
+        tastes=rng.random((2, num_tastes, 2)),
+        user_taste=rng.permutation(np.arange(num_users) % num_tastes),
+        item_position=rng.random((num_items, 2)),
+        user_segment=rng.integers(_SEGMENTS, size=num_users),
+        user_sensitivity=rng.uniform(0.5, 1.5, (num_users, 2)),
+        item_function=rng.integers(_FUNCTIONS, size=num_items),
+        item_tier=rng.integers(_TIERS, size=num_items),
+        function_need=rng.permuted(
+            np.tile(np.arange(16) % _FUNCTIONS, (_SEGMENTS, 1)), axis=1
+        ).reshape(_SEGMENTS, 4, 4),
+        # A permutation for either kind of day: days of the week are not
+        # equally many on both sides, and tiers must balance all the same.
+        tier_need=rng.permuted(np.tile(np.arange(_TIERS), (_SEGMENTS, 2, 1)), axis=2),
+        # An exponential with its tail cut, or a few items of a large catalogue
+        # would outdo all the rest.
+        popularity=-popularity_weight * np.log(rng.uniform(0.01, 1, num_items)),
+        intrinsic_weight=intrinsic_weight,
+        extrinsic_weight=extrinsic_weight,
+        temperature=temperature,
+    )
+    users = _observe_users(rng, factors)
+    items = _observe_items(rng, factors)
+
+    rows = _draw_users(rng, num_users, num_interactions)
+    contexts = _draw_contexts(rng, rows, num_users)
+    rows, contexts, time = _put_in_order(rng, rows, contexts)
+    chosen = _draw_items(rng, factors, rows, contexts)
+    interactions = pd.DataFrame(
+        {
+            'user': users['user'].array.take(rows),
+            'item': items['item'].array.take(chosen),
+            **{
+                name: pd.Series(values).array.take(contexts[:, field])
+                for field, (name, values) in enumerate(CONTEXTS.items())
+            },
+            'time': time,
+        }
+    )
+    return Planted(users, items, interactions, factors)
+
+
+def _observe_users(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
+    """Return the table of users: features that hint at taste and segment."""
+    taste = factors.tastes[0][factors.user_taste]
+    blurred = taste + 0.12 * rng.standard_normal(taste.shape)
+    age = np.digitize(blurred[:, 0], (0.15, 0.4, 0.6, 0.85))
+    return pd.DataFrame(
+        {
+            'user': [f'u{row}' for row in range(len(taste))],
+            'age_group': np.array(AGE_GROUPS)[age],
+            'occupation': _name('job', _nearest(rng, taste, _OCCUPATIONS)),
+            'household': np.array(HOUSEHOLDS)[
+                _confuse(rng, factors.user_segment, _SEGMENTS)
+            ],
+        }
+    )
+
+
+def _observe_items(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
+    """Return the table of items: features that hint at all their factors."""
+    count = len(factors.item_tier)
+    hints = np.stack(
+        [
+            _name('style-', _nearest(rng, factors.item_position, _STYLES)),
+            _name('for-', _confuse(rng, factors.item_function, _FUNCTIONS)),
+            _name('misc-', rng.integers(_STYLES, size=count)),
+        ],
+        axis=1,
+    )
+    price = 5 * 2.5 ** (factors.item_tier + 0.6 * rng.standard_normal(count))
+    lengths = rng.integers(1, 4, size=count)
+    return pd.DataFrame(
+        {
+            'item': [f'i{row}' for row in range(count)],
+            'category': _name(
+                'category', _confuse(rng, factors.item_function, _FUNCTIONS)
+            ),
+            'price': price.round(2),
+            'tags': [
+                tags[:length]
+                for tags, length in zip(
+                    rng.permuted(hints, axis=1).tolist(), lengths, strict=True
+                )
+            ],
+        }
+    )
+
+
+def _name(prefix: str, codes: Ints) -> NDArray[np.str_]:
+    return np.char.add(prefix, codes.astype(str))
+
+
+def _confuse(rng: np.random.Generator, codes: Ints, count: int) -> Ints:
+    """Return codes of which a quarter is replaced by any code."""
+    noise = rng.integers(count, size=codes.shape)
+    return np.where(rng.random(codes.shape) < 0.25, noise, codes)
+
+
+def _nearest(rng: np.random.Generator, places: Floats, count: int) -> Ints:
+    """Return the nearest of random landmarks as seen from blurred places."""
+    blurred = places + 0.06 * rng.standard_normal(places.shape)
+    away = ((blurred[:, None] - rng.random((count, 2))) ** 2).sum(axis=2)
+    return away.argmin(axis=1)
+
+
+def _draw_users(rng: np.random.Generator, num_users: int, num_interactions: int) -> Ints:
+    """Return the user of each interaction, sorted: few users are very active."""
+    activity = rng.lognormal(sigma=0.8, size=num_users)
+    extra = rng.multinomial(
+        num_interactions - MIN_RECORDS * num_users, activity / activity.sum()
+    )
+    return np.repeat(np.arange(num_users), MIN_RECORDS + extra)
+
+
+def _draw_contexts(
+    rng: np.random.Generator, users: Ints, num_users: int
+) -> NDArray[np.int8]:
+    """Return context codes: the habit of the user, or what is common."""
+    contexts = np.empty((len(users), len(CONTEXTS)), dtype=np.int8)
+    for field, values in enumerate(CONTEXTS.values()):
+        common = rng.dirichlet(np.full(len(values), 10.0))
+        habit = rng.choice(len(values), num_users, p=common).astype(np.int8)
+        drawn = rng.choice(len(values), len(users), p=common)
+        habitual = rng.random(len(users)) < _HABIT
+        contexts[:, field] = np.where(habitual, habit[users], drawn)
+    return contexts
+
+
+def _put_in_order(
+    rng: np.random.Generator, users: Ints, contexts: NDArray[np.int8]
+) -> tuple[Ints, NDArray[np.int8], Ints]:
+    """Date interactions in accord with their contexts and sort by user, time."""
+    daytime, weekday = contexts[:, 0], contexts[:, 1]
+    slots = len(CONTEXTS['daytime'])
+    day = 7 * rng.integers(_WEEKS, size=len(users)) + weekday
+    time = (slots * day + daytime) * _SLOT_SECONDS
+    time += rng.integers(_SLOT_SECONDS, size=len(users))
+    # Twice the calendar apart, so that moving ties on cannot reach the next user.
+    start = users * (2 * 7 * _WEEKS * slots * _SLOT_SECONDS)
+    order = np.argsort(start + time)
+    rank = np.arange(len(users))
+    # Within a user, a tie moves on by a second: times increase strictly.
+    time = np.maximum.accumulate((start + time)[order] - rank) + rank
+    return users[order], contexts[order], time - start[order]
+
+
+def _draw_items(
+    rng: np.random.Generator,
+    factors: Factors,
+    users: Ints,
+    contexts: NDArray[np.int8],
+) -> Ints:
+    """Return an item for each user and context, drawn by the softmax of scores.
+
+    Works on blocks of tastes: memory is bounded, and each taste meets the
+    catalogue once, however many users share it.
+    """
+    group = factors.item_function * _TIERS + factors.item_tier
+    items = np.argsort(group, kind='stable')
+    groups, starts, sizes = np.unique(group[items], return_index=True, return_counts=True)
+    ends = starts + sizes
+    slot = np.repeat(np.arange(len(groups)), sizes)
+
+    taste = factors.user_taste[users]
+    records = np.argsort(taste, kind='stable')
+    num_tastes = factors.tastes.shape[1]
+    load = max(len(items), len(groups) * len(records) // num_tastes)
+    step = max(1, _CELLS // load)
+    chosen = np.empty(len(records), dtype=np.int64)
+    for first in range(0, num_tastes, step):
+        block = np.arange(first, min(first + step, num_tastes))
+        logits = factors.intrinsic(block[:, None], items)
+        logits += factors.popularity[items]
+        logits /= factors.temperature
+        # Each group by its own maximum, as the need may favour the one that
+        # the taste all but excludes.
+        top = np.maximum.reduceat(logits, starts, axis=1)
+        weights = np.exp(logits - top[:, slot])
+        mass = np.add.reduceat(weights, starts, axis=1)
+
+        low, high = np.searchsorted(taste, (first, first + step), sorter=records)
+        some = records[low:high]
+        row = taste[some] - first
+        appeal = factors.extrinsic(
+            users[some][:, None],
+            groups // _TIERS,
+            groups % _TIERS,
+            contexts[some][:, None],
+        )
+        appeal /= factors.temperature
+        appeal += (top + np.log(mass))[row]
+        appeal -= appeal.max(axis=1, keepdims=True)
+        steps = np.exp(appeal).cumsum(axis=1)
+        pick = _invert(rng, steps)
+
+        # Over the block the distribution function rises by 1 with each group.
+        weights /= mass[:, slot]
+        rise = weights.cumsum(axis=1) + len(groups) * np.arange(len(block))[:, None]
+        wanted = len(groups) * row + pick + rng.random(len(some))
+        found = np.searchsorted(rise.ravel(), wanted, side='right')
+        # Rounding at the seams must not lead into the next group.
+        found = np.clip(found - len(items) * row, starts[pick], ends[pick] - 1)
+        chosen[some] = items[found]
+    return chosen
+
+
+def _invert(rng: np.random.Generator, steps: Floats) -> Ints:
+    """Return a draw per row from cumulated weights."""
+    level = rng.random(len(steps)) * steps[:, -1]
+    return (steps[:, :-1] <= level[:, None]).sum(axis=1)
+
+
+def _encode(values: pd.Series[str], field: str) -> Ints:
+    """Return the codes of the values of a context field."""
+    codes = pd.Index(CONTEXTS[field]).get_indexer(pd.Index(values))
+    if (codes < 0).any():
+        unknown = values[codes < 0].iloc[0]
+        raise ValueError(f'{field} has no value {unknown!r}')
+    return codes

@@ -1,0 +1,109 @@
+"""Planted-factor data as a dataset."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from iedr_geo.data import (
+    Bucketized,
+    CandidateLists,
+    Categorical,
+    FeatureSchema,
+    InteractionDataset,
+    MultiCategorical,
+    Split,
+    leave_last_out,
+)
+from iedr_geo.datasets.planted import CONTEXTS, plant
+
+
+class TrueScores(NamedTuple):
+    """The scores by which items were drawn, each of shape :math:`(B)`."""
+
+    intrinsic: Tensor
+    extrinsic: Tensor
+    popularity: Tensor
+
+
+class PlantedFactors(InteractionDataset):
+    r"""Interactions drawn from known intrinsic and extrinsic factors.
+
+    Users have tastes that are the same in every context; four interacting context fields
+    call for kinds of items, differently for each segment of users. Features tell of the
+    factors with noise. The tables and the true factors are in :obj:`planted`; see
+    :func:`plant` for how they are drawn.
+
+    Args:
+        num_users: The number of users.
+        num_items: The number of items.
+        num_interactions: The number of interactions, at least 8 for each user.
+        seed: The seed of the data.
+        **kwargs: Further arguments of :func:`plant`.
+    """
+
+    def __init__(
+        self,
+        num_users: int = 500,
+        num_items: int = 300,
+        num_interactions: int = 20_000,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.planted = plant(num_users, num_items, num_interactions, seed, **kwargs)
+        dataset = InteractionDataset.from_pandas(
+            self.planted.interactions,
+            self.planted.users,
+            self.planted.items,
+            FeatureSchema(
+                user=[
+                    Categorical(name)
+                    for name in ('user', 'age_group', 'occupation', 'household')
+                ],
+                item=[
+                    Categorical('item'),
+                    Categorical('category'),
+                    MultiCategorical('tags'),
+                    Bucketized('price', num_buckets=8),
+                ],
+                context=[Categorical(name) for name in CONTEXTS],
+            ),
+            time='time',
+            exclude_seen=False,
+        )
+        self.__dict__.update(dataset.__dict__)
+
+    def split(self) -> Split:
+        """Takes each user's last row for test and the one before for validation."""
+        return leave_last_out(self)
+
+    def candidates(self, part: str, num_negatives: int = 99) -> CandidateLists:
+        """Returns a list for each held-out row of :meth:`split`: its item, and others
+        drawn uniformly.
+
+        Args:
+            part: :obj:`'valid'` or :obj:`'test'`.
+            num_negatives: How many others to draw.
+        """
+        if part not in ('valid', 'test'):
+            raise ValueError(f"`part` is 'valid' or 'test' (got '{part}')")
+        rows = getattr(self.split(), part)
+        return CandidateLists.sample(rows, num_negatives, seed=len(part))
+
+    def true_scores(self, user: Tensor, item: Tensor, context: Tensor) -> TrueScores:
+        """Returns the true scores of users, items and contexts of the dataset.
+
+        Args:
+            user: Users, of shape :math:`(B)`.
+            item: Items, of shape :math:`(B)`.
+            context: Contexts, of shape :math:`(B)`.
+        """
+        users, items = user.cpu().numpy(), item.cpu().numpy()
+        contexts = self.context_frame.iloc[context.cpu().numpy()]
+        return TrueScores(
+            torch.from_numpy(self.planted.intrinsic_scores(users, items)),
+            torch.from_numpy(self.planted.extrinsic_scores(users, items, contexts)),
+            torch.from_numpy(self.planted.factors.popularity[items]),
+        )

@@ -1,0 +1,142 @@
+"""A batch of samples in which every distinct graph stands once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch
+from torch_geometric.utils import cumsum
+
+from iedr_geo.data import InteractionData, InteractionDataset
+from iedr_geo.data.feature_graphs import assemble, complete_edge_index, ragged_arange
+from iedr_geo.data.schema import SIDES
+
+
+@dataclass
+class InteractionBatch:
+    r"""A batch of samples in which every distinct user, item and context stands once.
+
+    Row :math:`r` is user graph :obj:`user_graph[r]`, item graph :obj:`item_graph[r]`
+    and context graph :obj:`context_graph[r]`.
+
+    Args:
+        user: The distinct users' graphs; :obj:`user.graph_id` says who they are.
+        item: The distinct items' graphs.
+        context: The distinct contexts' graphs.
+        user_graph: The user graph of each row, of shape :math:`(B)`.
+        item_graph: The item graph of each row, of shape :math:`(B)`.
+        context_graph: The context graph of each row, of shape :math:`(B)`.
+        y: The labels, of shape :math:`(B)`.
+    """
+
+    user: Batch
+    item: Batch
+    context: Batch
+    user_graph: Tensor
+    item_graph: Tensor
+    context_graph: Tensor
+    y: Tensor | None = None
+
+    @classmethod
+    def from_ids(
+        cls,
+        dataset: InteractionDataset,
+        user: Tensor,
+        item: Tensor,
+        context: Tensor,
+        y: Tensor | None = None,
+    ) -> InteractionBatch:
+        """Builds a batch of any users, items and contexts of a dataset.
+
+        Args:
+            dataset: Where the feature graphs are.
+            user: The user of each row, of shape :math:`(B)`.
+            item: The item of each row, of shape :math:`(B)`.
+            context: The context of each row, of shape :math:`(B)`.
+            y: The labels, of shape :math:`(B)`.
+        """
+        graphs, index = {}, {}
+        for side, ids in zip(SIDES, (user, item, context), strict=True):
+            distinct, index[f'{side}_graph'] = torch.unique(ids, return_inverse=True)
+            graphs[side] = getattr(dataset, f'{side}s').batch(distinct)
+        return cls(**graphs, **index, y=y)
+
+    def __len__(self) -> int:
+        return self.user_graph.numel()
+
+    @property
+    def user_id(self) -> Tensor:
+        """The user of each row, of shape :math:`(B)`."""
+        ids: Tensor = self.user.graph_id[self.user_graph]
+        return ids
+
+    @property
+    def item_id(self) -> Tensor:
+        """The item of each row, of shape :math:`(B)`."""
+        ids: Tensor = self.item.graph_id[self.item_graph]
+        return ids
+
+    @property
+    def context_id(self) -> Tensor:
+        """The context of each row, of shape :math:`(B)`."""
+        ids: Tensor = self.context.graph_id[self.context_graph]
+        return ids
+
+    def to(
+        self, device: torch.device | str, non_blocking: bool = False
+    ) -> InteractionBatch:
+        """Returns the batch on another device."""
+        moved = {
+            f.name: value.to(device, non_blocking=non_blocking)
+            for f in fields(self)
+            if (value := getattr(self, f.name)) is not None
+        }
+        return InteractionBatch(**moved)
+
+    def pin_memory(self) -> InteractionBatch:
+        """Returns the batch in pinned memory."""
+        pinned = {
+            f.name: value.pin_memory()
+            for f in fields(self)
+            if (value := getattr(self, f.name)) is not None
+        }
+        return InteractionBatch(**pinned)
+
+    def expand(self) -> Batch:
+        """Returns the row-by-row form, in which every row has graphs of its own.
+
+        Equal to ``Batch.from_data_list(samples, follow_batch=['x_user', 'x_item',
+        'x_context'])`` over the samples as :class:`InteractionData`.
+        """
+        rows = torch.arange(len(self) + 1, device=self.user_graph.device)
+        tensors: dict[str, Tensor] = {}
+        slices: dict[str, Tensor] = {}
+        increments: dict[str, Tensor] = {}
+        ptrs: dict[str, Tensor] = {}
+        for side in SIDES:
+            graphs, index = getattr(self, side), getattr(self, f'{side}_graph')
+            nodes, ptr = ragged_arange(graphs.ptr, index)
+            sizes = ptr.diff()
+            tensors[f'x_{side}'] = graphs.x[nodes]
+            tensors[f'edge_index_{side}'] = complete_edge_index(sizes)
+            slices[f'x_{side}'] = ptr
+            slices[f'edge_index_{side}'] = cumsum(sizes * sizes)
+            increments[f'edge_index_{side}'] = ptr[:-1]
+            if 'value' in graphs:
+                tensors[f'value_{side}'] = graphs.value[nodes]
+                slices[f'value_{side}'] = ptr
+            tensors[f'{side}_id'] = graphs.graph_id[index]
+            slices[f'{side}_id'] = rows
+            ptrs[side] = ptr
+        if self.y is not None:
+            tensors['y'], slices['y'] = self.y, rows
+        total = ptrs['user'] + ptrs['item'] + ptrs['context']
+        batch = assemble(InteractionData, tensors, slices, increments, total)
+        batch.num_nodes = int(total[-1])
+        batch._num_nodes = total.diff().tolist()
+        for name, ptr in ptrs.items():
+            batch[f'x_{name}_ptr'] = ptr
+            batch[f'x_{name}_batch'] = rows[:-1].repeat_interleave(ptr.diff())
+        return batch

@@ -1,0 +1,121 @@
+r"""Top-:math:`k` ranking metrics of binary relevance.
+
+Each is the exact expectation over all orders of tied scores, gives one float64 value
+per list, and NaN for a list without any positive: such a list is undefined and to be
+left out of averages, as :meth:`torch.Tensor.nanmean` does. A list shorter than
+:math:`k` just ends.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from iedr_geo.metrics.ranked_lists import RankedLists
+
+
+@dataclass(frozen=True)
+class RankingMetric(ABC):
+    """A metric of the top :math:`k` ranks of each list."""
+
+    k: int
+    label: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.k <= 0:
+            raise ValueError(f'k must be positive, got {self.k}')
+
+    @property
+    def name(self) -> str:
+        """Name of the metric, such as ``ndcg@10``."""
+        return f'{self.label}@{self.k}'
+
+    @abstractmethod
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+
+
+@dataclass(frozen=True)
+class NDCG(RankingMetric):
+    r"""Normalised discounted cumulative gain.
+
+    With :math:`y_r` the target at rank :math:`r` and :math:`P` the positives,
+
+    .. math::
+        \text{NDCG@}k = \mathbb{E} \left[ \sum_{r \le k} \frac{y_r}{\log_2(r + 1)}
+        \right] \Big/ \sum_{r \le \min(k, P)} \frac{1}{\log_2(r + 1)}.
+
+    Args:
+        k: Number of ranks that count.
+    """
+
+    label: ClassVar[str] = 'ndcg'
+
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+        discount = 1 / (ranked.rank.double() + 1).log2()
+        ideal = ranked.rank <= ranked.num_positives[ranked.list_index]
+        gain = ranked.top_sum(ranked.positive * discount, self.k)
+        return gain / ranked.top_sum(ideal * discount, self.k)
+
+
+@dataclass(frozen=True)
+class Recall(RankingMetric):
+    r"""Share of a list's positives that reach the top.
+
+    With :math:`y_r` the target at rank :math:`r` and :math:`P` the positives,
+
+    .. math::
+        \text{Recall@}k = \frac{1}{P} \, \mathbb{E} \left[ \sum_{r \le k} y_r \right].
+
+    Args:
+        k: Number of ranks that count.
+    """
+
+    label: ClassVar[str] = 'recall'
+
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+        return ranked.top_sum(ranked.positive, self.k) / ranked.num_positives
+
+
+@dataclass(frozen=True)
+class HitRatio(RankingMetric):
+    r"""Probability that at least one positive reaches the top.
+
+    With :math:`F` the rank of the first positive,
+
+    .. math::
+        \text{HitRatio@}k = P(F \le k).
+
+    Args:
+        k: Number of ranks that count.
+    """
+
+    label: ClassVar[str] = 'hit_ratio'
+
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+        # Rounding can carry a sum of probabilities past 1.
+        return ranked.top_sum(ranked.first_positive, self.k).clamp(max=1)
+
+
+@dataclass(frozen=True)
+class MRR(RankingMetric):
+    r"""Reciprocal rank of the first positive, 0 beyond the top.
+
+    With :math:`F` the rank of the first positive,
+
+    .. math::
+        \text{MRR@}k = \sum_{r \le k} \frac{P(F = r)}{r}.
+
+    Args:
+        k: Number of ranks that count.
+    """
+
+    label: ClassVar[str] = 'mrr'
+
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+        return ranked.top_sum(ranked.first_positive / ranked.rank, self.k)

@@ -1,0 +1,153 @@
+"""Messages of feature graphs, evaluated once for each distinct pair of features."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import cumsum
+
+# Compressed rows are what makes the sum fast, and all that is used of them is stable.
+warnings.filterwarnings('ignore', '.*Sparse CSR tensor support is in beta state.*')
+
+
+class Compressed(NamedTuple):
+    """A sparse matrix in compressed rows. A column may recur in a row."""
+
+    ptr: Tensor
+    column: Tensor
+    value: Tensor
+
+    def matmul(self, x: Tensor) -> Tensor:
+        """Multiplies the matrix with a dense one, in single precision at least."""
+        x = x.float() if x.dtype in (torch.bfloat16, torch.half) else x
+        matrix = torch.sparse_csr_tensor(
+            self.ptr,
+            self.column,
+            self.value.to(x.dtype),
+            (self.ptr.numel() - 1, x.size(0)),
+            check_invariants=False,
+        )
+        return matrix @ x
+
+
+class _SparseSum(torch.autograd.Function):
+    """A product with a constant sparse matrix whose transpose is at hand."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, matrix: Compressed, transposed: Compressed
+    ) -> Tensor:
+        ctx.transposed = transposed
+        return matrix.matmul(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transposed.matmul(grad.contiguous()), None, None
+
+
+class FeaturePairs:
+    r"""The distinct unordered pairs of features that a batch of graphs holds.
+
+    The message :math:`h(\mathbf{x}_i \odot \mathbf{x}_j)` of SIGN depends on the
+    features at both ends of an edge and not on their order. Graphs share features, so a
+    batch has far fewer pairs than edges.
+
+    Args:
+        node_id: A number for each node; nodes with the same number have the same
+            features. Of shape :math:`(N)`.
+        edge_index: The edges, ordered by graph, of shape :math:`(2, E)`.
+        ptr: Where each graph's nodes begin, and the last ends, of shape
+            :math:`(G + 1)`.
+        edge_weight: The weight of each edge, of shape :math:`(E)`.
+
+    Attributes:
+        left, right: A node at either end of each pair, of shape :math:`(P)`.
+        pair: The pair of each edge, of shape :math:`(E)`.
+        weight: What each edge contributes to the mean over its target's edges and then
+            over its graph's nodes, of shape :math:`(E)`.
+        edge_ptr: Where each graph's edges begin, of shape :math:`(G + 1)`.
+    """
+
+    def __init__(
+        self,
+        node_id: Tensor,
+        edge_index: Tensor,
+        ptr: Tensor,
+        edge_weight: Tensor | None = None,
+    ) -> None:
+        num_nodes, num_edges = node_id.numel(), edge_index.size(1)
+        source, target = node_id[edge_index]
+        base = node_id.max() + 1
+        key = torch.minimum(source, target) * base + torch.maximum(source, target)
+        _, order = key.sort(stable=True)
+        ordered = key[order]
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[1:] = ordered[1:] != ordered[:-1]
+        self.pair = torch.empty_like(order)
+        self.pair[order] = first.cumsum(0) - 1
+        self.left, self.right = edge_index[:, order[first]]
+
+        size = ptr.diff()
+        node_graph = torch.arange(size.numel(), device=ptr.device).repeat_interleave(
+            size, output_size=num_nodes
+        )
+        graph = node_graph[edge_index[1]]
+        degree = torch.bincount(edge_index[1], minlength=num_nodes)
+        # In float64, so that the sums agree with a mean in any precision.
+        self.weight = 1 / (degree[edge_index[1]] * size[graph]).double()
+        if edge_weight is not None:
+            self.weight = self.weight * edge_weight.detach()
+        self.edge_ptr = cumsum(torch.bincount(graph, minlength=size.numel()))
+        start = first.nonzero().view(-1)
+        self._pair_ptr = torch.cat([start, start.new_tensor([num_edges])])
+        self._by_pair = order
+        self._graph = graph
+
+    def mean(self, message: Tensor) -> Tensor:
+        """Takes the mean over each node's edges, then over each graph's nodes.
+
+        Args:
+            message: The message of each pair, of shape :math:`(P, F)`.
+
+        Returns:
+            The readout of each graph, of shape :math:`(G, F)`.
+        """
+        out: Tensor = _SparseSum.apply(  # type: ignore[no-untyped-call]
+            message,
+            Compressed(self.edge_ptr, self.pair, self.weight),
+            Compressed(
+                self._pair_ptr, self._graph[self._by_pair], self.weight[self._by_pair]
+            ),
+        )
+        return out
+
+    def dropout_mean(self, message: Tensor, rows: Tensor, p: float) -> Tensor:
+        """Takes the mean of messages that each row drops out on its own.
+
+        The same law as if every row had a graph of its own, and under the same state of
+        the random generator the same numbers.
+
+        Args:
+            message: The message of each pair, of shape :math:`(P, F)`.
+            rows: The graph of each row, of shape :math:`(B)`.
+            p: The probability with which an entry of a message is zeroed.
+
+        Returns:
+            The readout of each row, of shape :math:`(B, F)`.
+        """
+        size = self.edge_ptr.diff()[rows]
+        ptr = cumsum(size)
+        shift = (self.edge_ptr[rows] - ptr[:-1]).repeat_interleave(size)
+        edge = torch.arange(shift.numel(), device=shift.device) + shift
+        row = torch.arange(rows.numel(), device=rows.device).repeat_interleave(size)
+        each = torch.arange(edge.numel() + 1, device=edge.device)
+        weight = self.weight[edge]
+        kept = torch.nn.functional.dropout(message[self.pair[edge]], p)
+        out: Tensor = _SparseSum.apply(  # type: ignore[no-untyped-call]
+            kept, Compressed(ptr, each[:-1], weight), Compressed(each, row, weight)
+        )
+        return out

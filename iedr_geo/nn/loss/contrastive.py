@@ -1,0 +1,247 @@
+"""Contrastive losses that make intrinsic factors the same in every context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iedr_geo.nn.loss.blockwise import blockwise_sum
+
+
+class IntrinsicGenerator(Protocol):
+    """What the loss asks of a generator: intrinsic factors, and parameters."""
+
+    def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
+        """Returns the intrinsic factors of entities in contexts."""
+        ...
+
+    def parameters(self) -> Iterable[Tensor]:
+        """Returns the parameters that :meth:`intrinsic` reads."""
+        ...
+
+
+class ContrastiveDraws(NamedTuple):
+    """The random choices of a contrastive loss, for a batch of :math:`B` rows.
+
+    Args:
+        permutation: The row whose context NegGen1 takes, of shape :math:`(B)`.
+        permuted: Where NegGen1 applies, else NegGen2, of shape :math:`(B)`.
+        mask: The factor of each entry of the context under NegGen2, of shape
+            :math:`(B, F)`.
+        negative: The rows that are each row's negatives in its own context, of shape
+            :math:`(B, L)`.
+        other_negative: The same in its other context, of shape :math:`(B, L)`.
+    """
+
+    permutation: Tensor
+    permuted: Tensor
+    mask: Tensor
+    negative: Tensor
+    other_negative: Tensor
+
+
+def cosine_to_each(one: Tensor, many: Tensor) -> Tensor:
+    """Returns the cosine of each row of shape :math:`(B, F)` with its own
+    :math:`(B, L, F)`, by one product and without normalizing the many.
+    """
+    dot = torch.bmm(many, F.normalize(one, dim=-1).unsqueeze(-1)).squeeze(-1)
+    return dot / torch.linalg.vector_norm(many, dim=-1).clamp_min(1e-8)
+
+
+def cross_entropy_of_first(
+    similarity: Tensor, temperature: float, variant: str
+) -> Tensor:
+    """Sums the cross-entropy of the first column against the others, over rows."""
+    logits = similarity / temperature
+    if variant == 'released':
+        # The authors' scripts: softmax over exp(sim / t), then cross-entropy of that.
+        logits = logits.exp().softmax(dim=-1)
+    target = torch.zeros(logits.size(0), dtype=torch.long, device=logits.device)
+    return F.cross_entropy(logits, target, reduction='sum')
+
+
+class ContextInvariantContrastiveLoss(torch.nn.Module):
+    r"""The context-invariant contrastive loss of IEDR (Equation (2) and Algorithm 1,
+    lines 4 to 20, of `Su et al. <https://doi.org/10.1145/3722553>`_).
+
+    For each row :math:`i` it draws another context :math:`\mathbf{c}_j` and takes
+
+    .. math::
+        \mathcal{L}_i = - \log \frac{\exp(s_{+} / \tau)}{\exp(s_{+} / \tau) +
+        \sum_{\ell=1}^{L} \exp(s_{\ell} / \tau) +
+        \sum_{\ell=1}^{L} \exp(s'_{\ell} / \tau)}
+
+    with the cosine similarities :math:`s_{+}` of :math:`\mathbf{o}_{ii}` and
+    :math:`\mathbf{o}_{ij}`, :math:`s_{\ell}` of :math:`\mathbf{o}_{ii}` and
+    :math:`\mathbf{o}_{\ell i}`, and :math:`s'_{\ell}` of :math:`\mathbf{o}_{ij}` and
+    :math:`\mathbf{o}_{\ell j}`, where :math:`\mathbf{o}_{ij}` is the intrinsic factor of
+    entity :math:`i` in context :math:`j`. The result is the mean over rows.
+
+    Args:
+        num_negatives (int, optional): The number :math:`L` of negatives in each of the
+            two contexts, drawn from the batch with replacement. (default: :obj:`40`)
+        temperature (float, optional): :math:`\tau`. (default: :obj:`0.5`)
+        contexts (str, optional): How to draw :math:`\mathbf{c}_j`: :obj:`"sample"`, the
+            context of another row (*NegGen1*); :obj:`"dropout"`, the context's own
+            readout with entries dropped out (*NegGen2*); or :obj:`"both"`, each with
+            probability one half. (default: :obj:`"both"`)
+        dropout (float, optional): The probability of :obj:`"dropout"`.
+            (default: :obj:`0.5`)
+        variant (str, optional): :obj:`"infonce"`, as above, or :obj:`"released"`, the
+            double softmax of the authors' scripts. (default: :obj:`"infonce"`)
+        mask_false_negatives (bool, optional): Whether negatives that are the same
+            entity as the row's are left out; :meth:`forward` then needs
+            :obj:`entity_id`. (default: :obj:`False`)
+        block_size (int, optional): The number of rows that are evaluated at a time.
+            Changes speed and memory alone. (default: :obj:`64`)
+
+    Shapes:
+        - **input:** entity readouts :math:`(B, F)`, context readouts :math:`(B, F)`,
+          entity ids :math:`(B)` *(optional)*
+        - **output:** a scalar
+    """
+
+    def __init__(
+        self,
+        num_negatives: int = 40,
+        temperature: float = 0.5,
+        contexts: str = 'both',
+        dropout: float = 0.5,
+        variant: str = 'infonce',
+        mask_false_negatives: bool = False,
+        block_size: int = 64,
+    ) -> None:
+        super().__init__()
+        if contexts not in ('sample', 'dropout', 'both'):
+            raise ValueError(
+                f"`contexts` is 'sample', 'dropout' or 'both' (got '{contexts}')"
+            )
+        if variant not in ('infonce', 'released'):
+            raise ValueError(f"`variant` is 'infonce' or 'released' (got '{variant}')")
+        if not temperature > 0:
+            raise ValueError(f'`temperature` must be positive (got {temperature})')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'`dropout` must be in [0, 1) (got {dropout})')
+        self.num_negatives = num_negatives
+        self.temperature = temperature
+        self.contexts = contexts
+        self.dropout = dropout
+        self.variant = variant
+        self.mask_false_negatives = mask_false_negatives
+        self.block_size = block_size
+
+    def draw(self, context: Tensor) -> ContrastiveDraws:
+        """Draws the random choices for a batch of contexts of shape :math:`(B, F)`."""
+        size, device = context.size(0), context.device
+        shape = (size, self.num_negatives)
+        if self.contexts == 'both':
+            permuted = torch.rand(size, device=device) < 0.5
+        else:
+            permuted = torch.full((size,), self.contexts == 'sample', device=device)
+        return ContrastiveDraws(
+            permutation=torch.randperm(size, device=device),
+            permuted=permuted,
+            mask=F.dropout(torch.ones_like(context), self.dropout),
+            negative=torch.randint(size, shape, device=device),
+            other_negative=torch.randint(size, shape, device=device),
+        )
+
+    def forward(
+        self,
+        generator: IntrinsicGenerator,
+        entity: Tensor,
+        context: Tensor,
+        entity_id: Tensor | None = None,
+        draws: ContrastiveDraws | None = None,
+    ) -> Tensor:
+        """Returns the mean loss of the rows.
+
+        Args:
+            generator: Makes intrinsic factors, *e.g.*, a :class:`FactorGenerator`.
+            entity: The readout of each row's user or item, of shape :math:`(B, F)`.
+            context: The readout of each row's context, of shape :math:`(B, F)`.
+            entity_id: Who each row's user or item is, of shape :math:`(B)`.
+            draws: The random choices (default: drawn here).
+        """
+        if self.mask_false_negatives and entity_id is None:
+            raise ValueError('`mask_false_negatives` needs `entity_id`')
+        draws = self.draw(context) if draws is None else draws
+        other = torch.where(
+            draws.permuted.unsqueeze(1),
+            context[draws.permutation],
+            context * draws.mask.to(context.dtype),
+        )
+
+        def block(rows: slice, entity: Tensor, context: Tensor, other: Tensor) -> Tensor:
+            anchor = generator.intrinsic(entity[rows], context[rows])
+            positive = generator.intrinsic(entity[rows], other[rows])
+            similarity = [F.cosine_similarity(anchor, positive).unsqueeze(1)]
+            for own, place, negative in (
+                (anchor, context, draws.negative[rows]),
+                (positive, other, draws.other_negative[rows]),
+            ):
+                factor = generator.intrinsic(entity[negative], place[rows].unsqueeze(1))
+                sim = cosine_to_each(own, factor)
+                if self.mask_false_negatives and entity_id is not None:
+                    same = entity_id[negative] == entity_id[rows].unsqueeze(1)
+                    sim = sim.masked_fill(same, -torch.inf)
+                similarity.append(sim)
+            return cross_entropy_of_first(
+                torch.cat(similarity, dim=1), self.temperature, self.variant
+            )
+
+        total = blockwise_sum(
+            block,
+            entity.size(0),
+            (entity, context, other),
+            tuple(generator.parameters()),
+            self.block_size,
+        )
+        return total / entity.size(0)
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}(num_negatives={self.num_negatives}, '
+            f'temperature={self.temperature}, contexts={self.contexts!r})'
+        )
+
+
+class DropoutContrastiveLoss(torch.nn.Module):
+    r"""The contrastive loss of *IEDR*\ :sub:`sp` (Section 7.4 and Table 11 of `Su et al.
+    <https://doi.org/10.1145/3722553>`_), which looks at no context.
+
+    The positive of a row is its own factor after dropout, the negatives are the factors
+    of other rows after dropout.
+
+    Args:
+        num_negatives (int, optional): The number of negatives of a row, drawn from the
+            batch with replacement. (default: :obj:`40`)
+        temperature (float, optional): What similarities are divided by.
+            (default: :obj:`0.5`)
+        dropout (float, optional): The probability of the dropout. (default: :obj:`0.1`)
+
+    Shapes:
+        - **input:** factors :math:`(B, F)`
+        - **output:** a scalar
+    """
+
+    def __init__(
+        self, num_negatives: int = 40, temperature: float = 0.5, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.num_negatives = num_negatives
+        self.temperature = temperature
+        self.dropout = dropout
+
+    def forward(self, factor: Tensor) -> Tensor:
+        """Returns the mean loss of the rows."""
+        size = factor.size(0)
+        negative = torch.randint(size, (size, self.num_negatives), device=factor.device)
+        view = F.dropout(factor, self.dropout)
+        candidates = torch.cat([view.unsqueeze(1), view[negative]], dim=1)
+        similarity = cosine_to_each(factor, candidates)
+        return cross_entropy_of_first(similarity, self.temperature, 'infonce') / size

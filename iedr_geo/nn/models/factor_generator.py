@@ -1,0 +1,108 @@
+"""From a readout and a context to intrinsic and extrinsic factors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.nn import MLP
+
+
+class Factors(NamedTuple):
+    """Intrinsic and extrinsic factors, each of shape :math:`(B, F)`."""
+
+    intrinsic: Tensor
+    extrinsic: Tensor
+
+
+class FactorGenerator(torch.nn.Module):
+    r"""The factor generator :math:`f_{ie}` of IEDR (Section 5.1 and Table 10 of `Su et
+    al. <https://doi.org/10.1145/3722553>`_).
+
+    .. math::
+        [\mathbf{o}_{in}, \mathbf{o}_{ex}] = \mathrm{MLP}(\mathbf{u} \circ \mathbf{c})
+
+    Args:
+        channels (int): Size of the readouts and of each factor.
+        hidden_channels (int, optional): Size of the hidden layer.
+            (default: :obj:`128`)
+        kind (str, optional): :obj:`"mlp"`, as above; :obj:`"linear"`,
+            :math:`\mathbf{W} [\mathbf{u}, \mathbf{c}]`, which can fall into the trivial
+            solution; :obj:`"nonlinear"`, its ReLU; or :obj:`"split"` (*IEDR*\
+            :sub:`sp`), :math:`\mathbf{o}_{in} = \mathrm{MLP}_1(\mathbf{u})` and
+            :math:`\mathbf{o}_{ex} = \mathrm{MLP}_2(\mathbf{u} \circ \mathbf{c})`.
+            (default: :obj:`"mlp"`)
+        combine (str, optional): The operation :math:`\circ`: :obj:`"product"` (Frappe)
+            or :obj:`"sum"` (Yelp). Linear and nonlinear generators concatenate.
+            (default: :obj:`"product"`)
+
+    Shapes:
+        - **input:** readouts :math:`(*, F)`, contexts :math:`(*, F)`
+        - **output:** :class:`Factors`, each :math:`(*, F)`
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden_channels: int = 128,
+        kind: str = 'mlp',
+        combine: str = 'product',
+    ) -> None:
+        super().__init__()
+        if combine not in ('product', 'sum'):
+            raise ValueError(f"`combine` is 'product' or 'sum' (got '{combine}')")
+        self.channels = channels
+        self.kind = kind
+        self.combine = combine
+        if kind == 'mlp':
+            self.mlp = MLP([channels, hidden_channels, 2 * channels], norm=None)
+        elif kind in ('linear', 'nonlinear'):
+            self.linear = torch.nn.Linear(2 * channels, 2 * channels)
+        elif kind == 'split':
+            self.intrinsic_mlp = MLP([channels, hidden_channels, channels], norm=None)
+            self.extrinsic_mlp = MLP([channels, hidden_channels, channels], norm=None)
+        else:
+            raise ValueError(
+                f"`kind` is 'mlp', 'linear', 'nonlinear' or 'split' (got '{kind}')"
+            )
+
+    def reset_parameters(self) -> None:
+        """Resets all learnable parameters."""
+        for module in self.children():
+            module.reset_parameters()  # type: ignore[operator]
+
+    def _combined(self, entity: Tensor, context: Tensor) -> Tensor:
+        return entity * context if self.combine == 'product' else entity + context
+
+    def forward(self, entity: Tensor, context: Tensor) -> Factors:
+        """Returns the factors of users or items in their contexts."""
+        if self.kind == 'split':
+            extrinsic = self.extrinsic_mlp(self._combined(entity, context))
+            return Factors(self.intrinsic_mlp(entity), extrinsic)
+        if self.kind == 'mlp':
+            out = self.mlp(self._combined(entity, context))
+        else:
+            out = self.linear(torch.cat(torch.broadcast_tensors(entity, context), -1))
+            out = out.relu() if self.kind == 'nonlinear' else out
+        return Factors(*out.chunk(2, dim=-1))
+
+    def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
+        """Returns the intrinsic factors alone, at about half the cost."""
+        if self.kind == 'split':
+            return self.intrinsic_mlp(entity)
+        if self.kind == 'mlp':
+            hidden, last = self.mlp.lins
+            x = hidden(self._combined(entity, context)).relu()
+        else:
+            last = self.linear
+            x = torch.cat(torch.broadcast_tensors(entity, context), -1)
+        out = F.linear(x, last.weight[: self.channels], last.bias[: self.channels])
+        return out.relu() if self.kind == 'nonlinear' else out
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.channels}, kind={self.kind!r}, '
+            f'combine={self.combine!r})'
+        )

@@ -1,0 +1,361 @@
+"""The IEDR model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Parameter
+from torch_geometric.data import Batch
+from torch_geometric.utils import segment
+
+from iedr_geo.nn.encoder import SIGN, BiInteractionEncoder, MeanEncoder, MLPEncoder
+from iedr_geo.nn.loss import (
+    BiCLUB,
+    ContextInvariantContrastiveLoss,
+    DropoutContrastiveLoss,
+)
+from iedr_geo.nn.models.factor_generator import FactorGenerator, Factors
+
+if TYPE_CHECKING:
+    from iedr_geo.loader import InteractionBatch
+
+SIDES = ('user', 'item', 'context')
+
+
+class IEDRFactors(NamedTuple):
+    """The factors of the users and items of a batch, in their contexts."""
+
+    user: Factors
+    item: Factors
+
+
+class Encoded(NamedTuple):
+    """One pass over a batch: readouts, factors and logits of its rows.
+
+    Args:
+        user: Readouts of the users, of shape :math:`(B, F)`.
+        item: Readouts of the items, of shape :math:`(B, F)`.
+        context: Readouts of the contexts, of shape :math:`(B, F)`.
+        factors: The factors of users and items.
+        logits: The logits, of shape :math:`(B)`.
+    """
+
+    user: Tensor
+    item: Tensor
+    context: Tensor
+    factors: IEDRFactors
+    logits: Tensor
+
+
+class IEDRLosses(NamedTuple):
+    """The terms of the main step's loss, before weighting, and their weighted sum."""
+
+    total: Tensor
+    prediction: Tensor
+    contrastive: Tensor
+    disentangling: Tensor
+    factors: IEDRFactors
+
+
+IEDR_VARIANTS: dict[str, dict[str, Any]] = {
+    'IEDR': {},
+    'noDis': {'disentangling_weight': 0.0},
+    'noCL': {'contrastive_weight': 0.0},
+    'noCIED': {'contrastive_weight': 0.0, 'disentangling_weight': 0.0},
+    'vCLUB': {'bidirectional': False},
+    'NegGen1': {'contexts': 'sample'},
+    'NegGen2': {'contexts': 'dropout'},
+    'AVG': {'encoder': 'mean'},
+    'MLP': {'encoder': 'mlp'},
+    'BI': {'encoder': 'bi'},
+    'Linear': {'generator': 'linear'},
+    'Nonlinear': {'generator': 'nonlinear'},
+    'IEDR_sp': {'generator': 'split', 'context_dropout': 0.1},
+    'released': {
+        'dropout': 0.5,
+        'pointwise': True,
+        'contrastive_variant': 'released',
+        'halve': False,
+    },
+}
+r"""Constructor arguments of the variants in the paper's experiments, by name.
+
+:obj:`"released"` is the behaviour of the authors' scripts where the paper does not
+mention it: message dropout, pointwise terms, the double softmax, no one half.
+"""
+
+
+class IEDR(torch.nn.Module):
+    r"""The Intrinsic-Extrinsic Disentangled Recommendation model from the `"Intrinsic and
+    Extrinsic Factor Disentanglement for Recommendation in Various Context Scenarios"
+    <https://doi.org/10.1145/3722553>`_ paper.
+
+    Feature graphs become readouts :math:`\mathbf{u}, \mathbf{v}, \mathbf{c}`; two
+    generators make intrinsic and extrinsic factors of users and items in a context, and
+
+    .. math::
+        \hat{y} = (\mathbf{o}^u_{in} + \mathbf{o}^u_{ex})^{\top}
+        (\mathbf{o}^v_{in} + \mathbf{o}^v_{ex})
+
+    is the logit (Section 5.1). :meth:`losses` is the main step's loss (Section 5.3.2),
+    :meth:`estimator_loss` that of the step before it. Each of the two has parameters of
+    its own: :meth:`main_parameters` and :meth:`estimator_parameters`.
+
+    The ablations of the paper are constructor arguments; :obj:`IEDR_VARIANTS` names them.
+
+    Args:
+        num_embeddings (int): Rows of the embedding table:
+            :obj:`schema.num_embeddings`.
+        channels (int, optional): Size of embeddings, readouts and factors.
+            (default: :obj:`32`)
+        hidden_channels (int, optional): Size of all hidden layers.
+            (default: :obj:`128`)
+        encoder (str, optional): :obj:`"sign"`, :obj:`"mean"` (*AVG*), :obj:`"mlp"` or
+            :obj:`"bi"`. (default: :obj:`"sign"`)
+        generator (str, optional): As :obj:`kind` of :class:`FactorGenerator`.
+            (default: :obj:`"mlp"`)
+        combine (str, optional): As in :class:`FactorGenerator`.
+            (default: :obj:`"product"`)
+        dropout (float, optional): Dropout of SIGN's messages. The authors' scripts use
+            :obj:`0.5`, the paper mentions none. (default: :obj:`0.0`)
+        pointwise (bool, optional): Whether to add to the logit a learned number for each
+            feature, as the authors' scripts do. (default: :obj:`False`)
+        contrastive_weight (float, optional): :math:`\lambda_1`; :obj:`0.0` leaves the
+            term out (*noCL*). (default: :obj:`0.1`)
+        disentangling_weight (float, optional): :math:`\lambda_2`; :obj:`0.0` leaves the
+            term out (*noDis*). (default: :obj:`0.1`)
+        num_negatives (int, optional): Negatives of the contrastive loss in each of two
+            contexts. (default: :obj:`40`)
+        temperature (float, optional): Temperature of the contrastive loss.
+            (default: :obj:`0.5`)
+        contexts (str, optional): As in :class:`ContextInvariantContrastiveLoss`.
+            (default: :obj:`"both"`)
+        context_dropout (float, optional): Dropout of *NegGen2*; with
+            :obj:`generator="split"`, that of the intrinsic factors.
+            (default: :obj:`0.5`)
+        contrastive_variant (str, optional): :obj:`"infonce"` or :obj:`"released"`.
+            (default: :obj:`"infonce"`)
+        mask_false_negatives (bool, optional): As in
+            :class:`ContextInvariantContrastiveLoss`. (default: :obj:`False`)
+        num_disentangling_negatives (int, optional): Negatives of :class:`BiCLUB`.
+            (default: :obj:`5`)
+        bidirectional (bool, optional): As in :class:`BiCLUB`. (default: :obj:`True`)
+        halve (bool, optional): As in :class:`BiCLUB`. (default: :obj:`True`)
+
+    Example:
+        >>> model = IEDR(dataset.schema.num_embeddings)
+        >>> logits = model(batch)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        channels: int = 32,
+        hidden_channels: int = 128,
+        *,
+        encoder: str = 'sign',
+        generator: str = 'mlp',
+        combine: str = 'product',
+        dropout: float = 0.0,
+        pointwise: bool = False,
+        contrastive_weight: float = 0.1,
+        disentangling_weight: float = 0.1,
+        num_negatives: int = 40,
+        temperature: float = 0.5,
+        contexts: str = 'both',
+        context_dropout: float = 0.5,
+        contrastive_variant: str = 'infonce',
+        mask_false_negatives: bool = False,
+        num_disentangling_negatives: int = 5,
+        bidirectional: bool = True,
+        halve: bool = True,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            name: value
+            for name, value in locals().items()
+            if name not in ('self', '__class__')
+        }
+        self.contrastive_weight = contrastive_weight
+        self.disentangling_weight = disentangling_weight
+
+        def make_encoder() -> torch.nn.Module:
+            if encoder == 'sign':
+                return SIGN(channels, hidden_channels, dropout=dropout)
+            if encoder == 'mean':
+                return MeanEncoder()
+            if encoder == 'mlp':
+                return MLPEncoder(channels, hidden_channels)
+            if encoder == 'bi':
+                return BiInteractionEncoder(dropout=dropout)
+            raise ValueError(
+                f"`encoder` is 'sign', 'mean', 'mlp' or 'bi' (got '{encoder}')"
+            )
+
+        self.embedding = torch.nn.Embedding(num_embeddings, channels)
+        self.pointwise = torch.nn.Embedding(num_embeddings, 1) if pointwise else None
+        self.encoders = torch.nn.ModuleDict({side: make_encoder() for side in SIDES})
+        self.generators = torch.nn.ModuleDict(
+            {
+                side: FactorGenerator(channels, hidden_channels, generator, combine)
+                for side in ('user', 'item')
+            }
+        )
+        self.contrastive: (
+            ContextInvariantContrastiveLoss | DropoutContrastiveLoss | None
+        ) = None
+        if contrastive_weight > 0 and generator == 'split':
+            self.contrastive = DropoutContrastiveLoss(
+                num_negatives, temperature, context_dropout
+            )
+        elif contrastive_weight > 0:
+            self.contrastive = ContextInvariantContrastiveLoss(
+                num_negatives,
+                temperature,
+                contexts,
+                context_dropout,
+                contrastive_variant,
+                mask_false_negatives,
+            )
+        self.disentangling = torch.nn.ModuleDict()
+        if disentangling_weight > 0:
+            for side in ('user', 'item'):
+                self.disentangling[side] = BiCLUB(
+                    channels,
+                    hidden_channels,
+                    num_disentangling_negatives,
+                    bidirectional,
+                    halve,
+                )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Resets all learnable parameters."""
+        # SIGN multiplies embeddings: around zero, products and gradients vanish.
+        torch.nn.init.normal_(self.embedding.weight, mean=1.0, std=1.0)
+        if self.pointwise is not None:
+            torch.nn.init.normal_(self.pointwise.weight, std=0.01)
+        for modules in (self.encoders, self.generators, self.disentangling):
+            for module in modules.values():
+                if hasattr(module, 'reset_parameters'):
+                    module.reset_parameters()
+
+    def main_parameters(self) -> Iterator[Parameter]:
+        """Returns all parameters but those of the mutual-information estimator."""
+        for name, parameter in self.named_parameters():
+            if not name.startswith('disentangling.'):
+                yield parameter
+
+    def estimator_parameters(self) -> Iterator[Parameter]:
+        """Returns the parameters of the mutual-information estimator."""
+        return self.disentangling.parameters()
+
+    def encode(self, batch: InteractionBatch | Batch) -> Encoded:
+        """Encodes the graphs of a batch and generates factors and logits.
+
+        Args:
+            batch: An :class:`InteractionBatch`, whose distinct graphs and feature pairs
+                are evaluated once; or the plain form, a :class:`Batch` of
+                :class:`InteractionData` that follows :obj:`x_user`, :obj:`x_item` and
+                :obj:`x_context`, which is evaluated edge by edge.
+        """
+        readouts: dict[str, Tensor] = {}
+        pointwise: Tensor | float = 0.0
+        for side in SIDES:
+            if isinstance(batch, Batch):
+                rows = node_id = None
+                x, value = batch[f'x_{side}'], batch.get(f'value_{side}')
+                edge_index, ptr = batch[f'edge_index_{side}'], batch[f'x_{side}_ptr']
+            else:
+                graphs, rows = getattr(batch, side), getattr(batch, f'{side}_graph')
+                x, value = graphs.x, graphs.get('value')
+                edge_index, ptr = graphs.edge_index, graphs.ptr
+                node_id = graphs.get('node_id', x)
+            z = self.embedding(x)
+            if value is not None:
+                z = z * value.to(z.dtype).unsqueeze(1)
+            readouts[side] = self.encoders[side](
+                z, edge_index, ptr, node_id=node_id, rows=rows
+            )
+            if self.pointwise is not None:
+                each = self.pointwise(x)
+                if value is not None:
+                    each = each * value.to(each.dtype).unsqueeze(1)
+                per_graph = segment(each, ptr, reduce='sum').squeeze(1)
+                pointwise = pointwise + (per_graph if rows is None else per_graph[rows])
+        user, item, context = readouts.values()
+        factors = IEDRFactors(
+            self.generators['user'](user, context),
+            self.generators['item'](item, context),
+        )
+        logits = (
+            (factors.user.intrinsic + factors.user.extrinsic)
+            * (factors.item.intrinsic + factors.item.extrinsic)
+        ).sum(dim=-1) + pointwise
+        return Encoded(user, item, context, factors, logits)
+
+    def forward(self, batch: InteractionBatch | Batch) -> Tensor:
+        """Returns the logits of a batch, of shape :math:`(B)`."""
+        return self.encode(batch).logits
+
+    def factors(self, batch: InteractionBatch | Batch) -> IEDRFactors:
+        """Returns the factors of the users and items of a batch."""
+        return self.encode(batch).factors
+
+    def losses(
+        self, batch: InteractionBatch | Batch, encoded: Encoded | None = None
+    ) -> IEDRLosses:
+        r"""Returns the loss of the main step,
+        :math:`\mathcal{L}_{RP} + \lambda_1 (\mathcal{L}^u_{CICL} +
+        \mathcal{L}^v_{CICL}) + \lambda_2 (\mathcal{L}^u_{Dis} + \mathcal{L}^v_{Dis})`.
+
+        Args:
+            batch: A batch with labels.
+            encoded: What :meth:`encode` returned for it, to save a second pass.
+        """
+        if batch.y is None:
+            raise ValueError('The loss needs a batch with labels `y`')
+        encoded = self.encode(batch) if encoded is None else encoded
+        prediction = F.binary_cross_entropy_with_logits(
+            encoded.logits, batch.y.to(encoded.logits.dtype)
+        )
+        zero = prediction.new_zeros(())
+        contrastive, disentangling = zero, zero
+        for side, readout, factors in zip(
+            ('user', 'item'), encoded[:2], encoded.factors, strict=True
+        ):
+            if isinstance(self.contrastive, DropoutContrastiveLoss):
+                contrastive = contrastive + self.contrastive(factors.intrinsic)
+            elif self.contrastive is not None:
+                contrastive = contrastive + self.contrastive(
+                    self.generators[side],
+                    readout,
+                    encoded.context,
+                    getattr(batch, f'{side}_id'),
+                )
+            if side in self.disentangling:
+                disentangling = disentangling + self.disentangling[side](*factors)
+        total = (
+            prediction
+            + self.contrastive_weight * contrastive
+            + self.disentangling_weight * disentangling
+        )
+        return IEDRLosses(total, prediction, contrastive, disentangling, encoded.factors)
+
+    def estimator_loss(self, factors: IEDRFactors) -> Tensor:
+        """Returns the loss of the estimator's step; no gradient reaches the factors.
+
+        Args:
+            factors: What :meth:`factors` or :meth:`encode` returned.
+        """
+        if not self.disentangling:
+            raise ValueError('The model has no estimator: its disentangling weight is 0')
+        losses = [
+            self.disentangling[side].estimator_loss(*getattr(factors, side))
+            for side in ('user', 'item')
+        ]
+        return torch.stack(losses).sum()
