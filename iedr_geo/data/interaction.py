@@ -16,7 +16,7 @@ from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.schema import SIDES, FeatureSchema, Side, check_columns, tokens
+from iedr_geo.data.schema import SIDES, FeatureSchema, check_columns, tokens
 
 
 class InteractionData(Data):
@@ -56,14 +56,20 @@ class InteractionData(Data):
         return graph
 
 
-def _locate(column: pd.Series, known: dict[str, int], table: str) -> Tensor:
-    """Returns the row of each id of the log in a table of users or items."""
+def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
+    """Factorizes a column of ids, none of which may be missing."""
     codes, values = tokens(column)
     if (codes < 0).any():
         raise ValueError(
-            f"Column '{column.name}' of the interactions has no id in row "
+            f"Column '{column.name}' of the {table} has no id in row "
             f'{int(np.argmax(codes < 0))} ({int((codes < 0).sum())} rows in all)'
         )
+    return codes, values
+
+
+def _locate(column: pd.Series, known: dict[str, int], table: str) -> Tensor:
+    """Returns the row of each id of the log in a table of users or items."""
+    codes, values = _ids(column, 'interactions')
     absent = [value for value in values if value not in known]
     if absent:
         raise ValueError(
@@ -78,12 +84,7 @@ def _locate(column: pd.Series, known: dict[str, int], table: str) -> Tensor:
 def _table_ids(frame: pd.DataFrame, name: str, table: str) -> dict[str, int]:
     """Returns the row of each id in its table."""
     check_columns(frame, [name], table)
-    codes, values = tokens(frame[name])
-    if (codes < 0).any():
-        raise ValueError(
-            f"Column '{name}' of the {table} table has no id in row "
-            f'{int(np.argmax(codes < 0))}'
-        )
+    codes, values = _ids(frame[name], f'{table} table')
     ids = [values[code] for code in codes]
     known = {value: row for row, value in enumerate(ids)}
     if len(known) < len(ids):
@@ -95,14 +96,27 @@ def _table_ids(frame: pd.DataFrame, name: str, table: str) -> dict[str, int]:
     return known
 
 
+def _table_of_ids(column: pd.Series) -> pd.DataFrame:
+    """Returns the ids of the log as a table, in the order of their first rows."""
+    return pd.DataFrame(
+        {column.name: list(dict.fromkeys(_ids(column, 'interactions')[1]))}
+    )
+
+
+def _hashable(cell: Any) -> Any:
+    if isinstance(cell, (set, frozenset)):
+        return frozenset(cell)
+    return tuple(cell) if pd.api.types.is_list_like(cell) else cell
+
+
 def _distinct_rows(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Returns the first row of each distinct row, and which of them each row is."""
     key = np.zeros(len(frame), dtype=np.int64)
     for name in frame:
-        column = frame[name]
-        if column.map(lambda v: isinstance(v, (list, set, np.ndarray))).any():
-            column = column.map(lambda v: tuple(v) if np.iterable(v) else v)
-        codes = pd.factorize(column)[0]
+        try:
+            codes = pd.factorize(frame[name])[0]
+        except (TypeError, NotImplementedError):  # Lists, of Python or of Arrow.
+            codes = pd.factorize(frame[name].astype(object).map(_hashable))[0]
         key = pd.factorize(key * (codes.max() + 2) + codes + 1)[0]
     return np.unique(key, return_index=True)[1], key
 
@@ -118,7 +132,7 @@ def _labels(column: pd.Series) -> Tensor:
             f"Column '{column.name}' must hold labels 0 and 1: row {wrong[0]} holds "
             f'{column.iloc[wrong[0]]!r} ({len(wrong)} rows in all)'
         )
-    return torch.from_numpy(labels)
+    return torch.tensor(labels)  # A copy: the column may share its memory.
 
 
 def _times(column: pd.Series) -> Tensor:
@@ -133,13 +147,20 @@ def _times(column: pd.Series) -> Tensor:
                 f"Column '{column.name}' holds neither numbers nor dates: convert it "
                 f'with pandas.to_datetime first'
             ) from None
-        missing = ~np.isfinite(times)
+        missing = column.isna().to_numpy() | ~np.isfinite(times)
     if missing.any():
         raise ValueError(
             f"Column '{column.name}' has no time in row {int(np.argmax(missing))} "
             f'({int(missing.sum())} rows in all)'
         )
-    return torch.from_numpy(times)
+    return torch.tensor(times)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON holds in the place of a set, an array, a NumPy number or a date."""
+    if pd.api.types.is_list_like(value):
+        return list(value)
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 class InteractionDataset(Dataset):
@@ -248,30 +269,33 @@ class InteractionDataset(Dataset):
             interactions, [user, item, *context_columns, *extra], 'interactions'
         )
         if users is None:
-            users = interactions[[user]].drop_duplicates().dropna()
+            users = _table_of_ids(interactions[user])
         if items is None:
-            items = interactions[[item]].drop_duplicates().dropna()
-        user_rows = _table_ids(users, user, 'user')
-        item_rows = _table_ids(items, item, 'item')
+            items = _table_of_ids(interactions[item])
+        known_users = _table_ids(users, user, 'user')
+        known_items = _table_ids(items, item, 'item')
+        user_rows = _locate(interactions[user], known_users, 'user')
+        item_rows = _locate(interactions[item], known_items, 'item')
+        y = None if label is None else _labels(interactions[label])
+        moment = None if time is None else _times(interactions[time])
         first, distinct = _distinct_rows(interactions[context_columns])
         contexts = interactions[context_columns].iloc[first].reset_index(drop=True)
-        frames: dict[Side, pd.DataFrame]
-        frames = {'user': users, 'item': items, 'context': contexts}
+        # Last: tables with an error leave the schema as it was.
         if schema.vocabulary is None:
-            schema.fit(frames)
+            schema.fit({'user': users, 'item': items, 'context': interactions})
         return cls(
             users=schema.encode('user', users),
             items=schema.encode('item', items),
             contexts=schema.encode('context', contexts),
-            user=_locate(interactions[user], user_rows, 'user'),
-            item=_locate(interactions[item], item_rows, 'item'),
+            user=user_rows,
+            item=item_rows,
             context=torch.from_numpy(distinct),
             schema=schema,
-            user_ids=list(user_rows),
-            item_ids=list(item_rows),
+            user_ids=list(known_users),
+            item_ids=list(known_items),
             context_frame=contexts,
-            y=None if label is None else _labels(interactions[label]),
-            time=None if time is None else _times(interactions[time]),
+            y=y,
+            time=moment,
             exclude_seen=exclude_seen,
         )
 
@@ -313,8 +337,13 @@ class InteractionDataset(Dataset):
     def index_select(self, idx: Any) -> InteractionDataset:
         """Returns the rows :obj:`idx` as a dataset that shares the feature graphs."""
         if isinstance(idx, slice):
-            idx = torch.arange(len(self))[idx]
-        idx = torch.as_tensor(idx)
+            start, stop = (
+                round(bound * len(self)) if isinstance(bound, float) else bound
+                for bound in (idx.start, idx.stop)
+            )
+            idx = np.arange(len(self))[start : stop : idx.step]
+        if not isinstance(idx, Tensor):
+            idx = torch.from_numpy(np.array(idx))
         if idx.numel() == 0:
             idx = idx.long()
         subset = copy.copy(self)
@@ -356,7 +385,12 @@ class InteractionDataset(Dataset):
             }
         state['schema'] = self.schema.to_json()
         state['ids'] = json.dumps([list(self.user_ids), list(self.item_ids)])
-        state['context_frame'] = self.context_frame.to_json(orient='split')
+        frame = self.context_frame.astype(object)
+        content = {
+            'columns': list(frame),
+            'data': frame.where(frame.notna(), None).to_numpy().tolist(),
+        }
+        state['context_frame'] = json.dumps(content, default=_plain)
         state['exclude_seen'] = self.exclude_seen
         partial = f'{os.fspath(path)}.partial'
         torch.save(state, partial)

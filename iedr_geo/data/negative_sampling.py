@@ -48,7 +48,7 @@ class UniformNegativeSampler:
         """
         user, item, num_items = dataset.user, dataset.item, dataset.num_items
         keys = torch.unique(user * num_items + item)  # Sorted pairs of user and item.
-        self._check(keys, num_items)
+        self._check(keys, dataset)
         shape = (item.numel(), self.num_negatives)
         negative = torch.randint(
             num_items, shape, generator=generator, device=item.device
@@ -69,13 +69,15 @@ class UniformNegativeSampler:
             )
         return negative
 
-    def _check(self, keys: Tensor, num_items: int) -> None:
+    def _check(self, keys: Tensor, dataset: InteractionDataset) -> None:
+        num_items = dataset.num_items
         if num_items < 2:
             raise ValueError('Negatives need a catalogue of at least two items')
         if self.exclude == 'seen' and keys.numel():
             user, count = torch.unique(keys // num_items, return_counts=True)
             if int(count.max()) == num_items:
+                name = dataset.user_ids[int(user[count.argmax()])]
                 raise ValueError(
-                    f'User {int(user[count.argmax()])} has all {num_items} items: no '
-                    f"negative is left with exclude='seen'"
+                    f"User '{name}' has all {num_items} items: no negative is left "
+                    f"with exclude='seen'"
                 )

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import (
+    is_datetime64_any_dtype,
+    is_list_like,
+    is_string_dtype,
+    is_timedelta64_dtype,
+)
 
 from iedr_geo.data.feature_graphs import FeatureGraphs
 
@@ -42,7 +49,13 @@ def token(value: Any) -> str:
 
 def tokens(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Factorizes a column: a code for each row (-1: missing) and the codes' tokens."""
-    codes, values = pd.factorize(column)
+    try:
+        codes, values = pd.factorize(column)
+    except (TypeError, NotImplementedError):  # What is not hashable.
+        raise ValueError(
+            f"Column '{column.name}' holds lists where single values belong: use "
+            f'MultiCategorical'
+        ) from None
     return codes, [token(value) for value in values]
 
 
@@ -86,21 +99,27 @@ class MultiCategorical:
     separator: str | None = None
     kind: ClassVar[str] = 'multi_categorical'
 
+    def _split(self, cell: Any) -> Any:
+        if isinstance(cell, (set, frozenset)):
+            return sorted(cell, key=token)  # Sets of text change order between runs.
+        if self.separator is not None and not is_list_like(cell):
+            return token(cell).split(self.separator)
+        return cell
+
     def _explode(self, column: pd.Series) -> pd.Series:
-        column = column.reset_index(drop=True)
-        if self.separator is not None:
-            column = column.astype('string').str.split(self.separator)
-        elif pd.api.types.is_string_dtype(column.dropna()) and len(column.dropna()):
+        column = column.reset_index(drop=True).astype(object)
+        filled = column.dropna()
+        if self.separator is None and len(filled) and is_string_dtype(filled):
             raise ValueError(
                 f"Column '{self.name}' holds text, not lists: pass "
                 f'`separator` to MultiCategorical, or use Categorical'
             )
-        values = column.explode()
-        text = values.map(lambda v: v.strip() if isinstance(v, str) else v)
+        values = column.map(self._split, na_action='ignore').explode()
+        text = values.map(lambda value: token(value).strip(), na_action='ignore')
         values = text.mask(text == '')
         # A row keeps its missing marker only if nothing else is left in it.
-        filled = values.notna().groupby(level=0).transform('any')
-        values = values[values.notna() | ~filled]
+        some = values.notna().groupby(level=0).transform('any')
+        values = values[values.notna() | ~some]
         return values[~(values.reset_index().duplicated().to_numpy())]
 
     def fit(self, column: pd.Series) -> list[str]:
@@ -115,6 +134,8 @@ class MultiCategorical:
 
 
 def _numbers(name: str, column: pd.Series) -> np.ndarray:
+    if is_datetime64_any_dtype(column) or is_timedelta64_dtype(column):
+        raise ValueError(f"Column '{name}' is declared a number, but holds times")
     try:
         numbers = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
     except (ValueError, TypeError) as error:
@@ -186,11 +207,19 @@ class Bucketized:
                 f'(got {self.num_buckets})'
             )
         if self.boundaries is not None:
-            object.__setattr__(self, 'boundaries', tuple(map(float, self.boundaries)))
-            if not self.boundaries or (np.diff(self.boundaries) <= 0).any():
+            try:
+                boundaries = tuple(map(float, self.boundaries))
+            except (TypeError, ValueError):
                 raise ValueError(
-                    f"The boundaries of '{self.name}' must increase "
-                    f'(got {self.boundaries})'
+                    f"The boundaries of '{self.name}' must be numbers "
+                    f'(got {self.boundaries!r})'
+                ) from None
+            object.__setattr__(self, 'boundaries', boundaries)
+            increase = all(a < b for a, b in pairwise((-np.inf, *boundaries, np.inf)))
+            if not (boundaries and increase):
+                raise ValueError(
+                    f"The boundaries of '{self.name}' must be finite and increase "
+                    f'(got {boundaries})'
                 )
 
     def fit(self, column: pd.Series) -> list[str]:
@@ -266,11 +295,22 @@ class FeatureSchema:
 
     def __post_init__(self) -> None:
         for side in SIDES:
+            setattr(self, side, list(self.columns(side)))
+            for column in self.columns(side):
+                if not isinstance(column, Column):
+                    raise ValueError(
+                        f"{column!r} is no {side} column: write, e.g., Categorical('id')"
+                    )
             names = [column.name for column in self.columns(side)]
             if not names:
                 raise ValueError(f'The schema has no {side} column')
             if len(set(names)) < len(names):
                 raise ValueError(f'The schema names a {side} column twice: {names}')
+            if self.vocabulary is not None and list(self.vocabulary[side]) != names:
+                raise ValueError(
+                    f'The vocabulary has values of the {side} columns '
+                    f'{list(self.vocabulary[side])}, the schema columns {names}'
+                )
 
     def columns(self, side: Side) -> Sequence[Column]:
         """Returns the fields of a side."""
@@ -385,5 +425,5 @@ class FeatureSchema:
                 for side in SIDES
             }
             return cls(**columns, vocabulary=content['vocabulary'])
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f'This is not a schema in JSON: {error!r}') from error

@@ -44,6 +44,11 @@ class EpochSampler(Sampler[Ids]):
         self.seed = seed
         self.epoch = 0
         self._num_replicas, self._rank = num_replicas, rank
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(
+                f'`rank` must be less than `num_replicas` (got {self.rank} of '
+                f'{self.num_replicas})'
+            )
         self._drawn: tuple[int, Tensor] | None = None
         self.slots = 1 if negatives is None else 1 + negatives.num_negatives
         # A unit of shuffling is a row, or a positive together with its negatives.
@@ -108,10 +113,7 @@ class EpochSampler(Sampler[Ids]):
             row = (chunk.unsqueeze(1) * self.slots_per_unit + slot).flatten()
             positive, place = row // self.slots, row % self.slots
             item = dataset.item[positive]
-            if dataset.y is not None:
-                y = dataset.y[positive]
-            else:
-                y = (place == 0).float()
+            y = (place == 0).float() if dataset.y is None else dataset.y[positive]
             if negative is not None:
                 drawn = negative[positive, (place - 1).clamp(min=0)]
                 item = torch.where(place == 0, item, drawn)

@@ -10,7 +10,10 @@ from torch import Tensor
 from torch_geometric.utils import cumsum
 
 # Compressed rows are what makes the sum fast, and all that is used of them is stable.
-warnings.filterwarnings('ignore', '.*Sparse CSR tensor support is in beta state.*')
+# PyTorch says once in a process that they are in beta: here, where no one listens.
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    torch.sparse_csr_tensor([0, 0], [], [], (1, 1), device='cpu', check_invariants=False)
 
 
 class Compressed(NamedTuple):
@@ -30,7 +33,8 @@ class Compressed(NamedTuple):
             (self.ptr.numel() - 1, x.size(0)),
             check_invariants=False,
         )
-        return matrix @ x
+        with torch.autocast(x.device.type, enabled=False):
+            return matrix @ x
 
 
 class _SparseSum(torch.autograd.Function):
@@ -59,10 +63,12 @@ class FeaturePairs:
     Args:
         node_id: A number for each node; nodes with the same number have the same
             features. Of shape :math:`(N)`.
-        edge_index: The edges, ordered by graph, of shape :math:`(2, E)`.
+        edge_index: The edges, of shape :math:`(2, E)`.
         ptr: Where each graph's nodes begin, and the last ends, of shape
             :math:`(G + 1)`.
         edge_weight: The weight of each edge, of shape :math:`(E)`.
+
+    Attributes of edges follow the order of the edges, once they are sorted by graph.
 
     Attributes:
         left, right: A node at either end of each pair, of shape :math:`(P)`.
@@ -80,6 +86,16 @@ class FeaturePairs:
         edge_weight: Tensor | None = None,
     ) -> None:
         num_nodes, num_edges = node_id.numel(), edge_index.size(1)
+        size = ptr.diff()
+        node_graph = torch.arange(size.numel(), device=ptr.device).repeat_interleave(
+            size, output_size=num_nodes
+        )
+        graph = node_graph[edge_index[1]]
+        if (graph[1:] < graph[:-1]).any():  # Batches of PyG are sorted already.
+            graph, order = graph.sort(stable=True)
+            edge_index = edge_index[:, order]
+            edge_weight = None if edge_weight is None else edge_weight[order]
+
         source, target = node_id[edge_index]
         base = node_id.max() + 1
         key = torch.minimum(source, target) * base + torch.maximum(source, target)
@@ -91,11 +107,6 @@ class FeaturePairs:
         self.pair[order] = first.cumsum(0) - 1
         self.left, self.right = edge_index[:, order[first]]
 
-        size = ptr.diff()
-        node_graph = torch.arange(size.numel(), device=ptr.device).repeat_interleave(
-            size, output_size=num_nodes
-        )
-        graph = node_graph[edge_index[1]]
         degree = torch.bincount(edge_index[1], minlength=num_nodes)
         # In float64, so that the sums agree with a mean in any precision.
         self.weight = 1 / (degree[edge_index[1]] * size[graph]).double()

@@ -76,7 +76,8 @@ class SIGN(torch.nn.Module):
             if rows is not None and dropout > 0:
                 raise ValueError(
                     'Rows that share a graph cannot drop messages out on their own '
-                    'without `node_id`: give every row a graph of its own'
+                    'without `node_id` or with learned edge weights: give every row '
+                    'a graph of its own'
                 )
             out = mean_readout(self.conv(x, edge_index, edge_weight), ptr)
             return out if rows is None else out[rows]

@@ -33,14 +33,17 @@ class _BlockwiseSum(torch.autograd.Function):
             rows = slice(start, min(start + block_size, num_rows))
             with torch.enable_grad():
                 value = function(rows, *inputs)
-                block_grads = torch.autograd.grad(
-                    value, [leaves[i] for i in wanted], allow_unused=True
-                )
             total = total + value.detach()
+            if not (wanted and value.requires_grad):
+                continue
+            block_grads = torch.autograd.grad(
+                value, [leaves[i] for i in wanted], allow_unused=True
+            )
             for i, grad in zip(wanted, block_grads, strict=True):
                 if grad is not None:
+                    # Not in place: the gradients of two leaves can share memory.
                     so_far = grads[i]
-                    grads[i] = grad if so_far is None else so_far.add_(grad)
+                    grads[i] = grad if so_far is None else so_far + grad
         ctx.save_for_backward(*grads)
         assert isinstance(total, Tensor)
         return total

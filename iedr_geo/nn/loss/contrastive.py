@@ -45,10 +45,10 @@ class ContrastiveDraws(NamedTuple):
 
 
 def cosine_to_each(one: Tensor, many: Tensor) -> Tensor:
-    """Returns the cosine of each row of shape :math:`(B, F)` with its own
-    :math:`(B, L, F)`, by one product and without normalizing the many.
+    """Returns the cosine of each vector of shape :math:`(*, F)` with its own
+    :math:`(*, L, F)`, by one product and without normalizing the many.
     """
-    dot = torch.bmm(many, F.normalize(one, dim=-1).unsqueeze(-1)).squeeze(-1)
+    dot = torch.matmul(many, F.normalize(one, dim=-1).unsqueeze(-1)).squeeze(-1)
     return dot / torch.linalg.vector_norm(many, dim=-1).clamp_min(1e-8)
 
 
@@ -59,7 +59,10 @@ def cross_entropy_of_first(
     logits = similarity / temperature
     if variant == 'released':
         # The authors' scripts: softmax over exp(sim / t), then cross-entropy of that.
-        logits = logits.exp().softmax(dim=-1)
+        # What is left out stays so: neither softmax may count it.
+        left_out = logits.isneginf()
+        logits = logits.exp().masked_fill(left_out, -torch.inf).softmax(dim=-1)
+        logits = logits.masked_fill(left_out, -torch.inf)
     target = torch.zeros(logits.size(0), dtype=torch.long, device=logits.device)
     return F.cross_entropy(logits, target, reduction='sum')
 
@@ -97,7 +100,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             entity as the row's are left out; :meth:`forward` then needs
             :obj:`entity_id`. (default: :obj:`False`)
         block_size (int, optional): The number of rows that are evaluated at a time.
-            Changes speed and memory alone. (default: :obj:`64`)
+            Changes speed and memory alone. (default: :obj:`32`)
 
     Shapes:
         - **input:** entity readouts :math:`(B, F)`, context readouts :math:`(B, F)`,
@@ -113,7 +116,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         dropout: float = 0.5,
         variant: str = 'infonce',
         mask_false_negatives: bool = False,
-        block_size: int = 64,
+        block_size: int = 32,
     ) -> None:
         super().__init__()
         if contexts not in ('sample', 'dropout', 'both'):
@@ -176,22 +179,19 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             context * draws.mask.to(context.dtype),
         )
 
+        negative = torch.stack([draws.negative, draws.other_negative], dim=1)
+
         def block(rows: slice, entity: Tensor, context: Tensor, other: Tensor) -> Tensor:
-            anchor = generator.intrinsic(entity[rows], context[rows])
-            positive = generator.intrinsic(entity[rows], other[rows])
-            similarity = [F.cosine_similarity(anchor, positive).unsqueeze(1)]
-            for own, place, negative in (
-                (anchor, context, draws.negative[rows]),
-                (positive, other, draws.other_negative[rows]),
-            ):
-                factor = generator.intrinsic(entity[negative], place[rows].unsqueeze(1))
-                sim = cosine_to_each(own, factor)
-                if self.mask_false_negatives and entity_id is not None:
-                    same = entity_id[negative] == entity_id[rows].unsqueeze(1)
-                    sim = sim.masked_fill(same, -torch.inf)
-                similarity.append(sim)
+            place = torch.stack([context[rows], other[rows]], dim=1)
+            own = generator.intrinsic(entity[rows].unsqueeze(1), place)
+            others = generator.intrinsic(entity[negative[rows]], place.unsqueeze(2))
+            positive = F.cosine_similarity(own[:, 0], own[:, 1]).unsqueeze(1)
+            similarity = cosine_to_each(own, others).flatten(1)
+            if self.mask_false_negatives and entity_id is not None:
+                same = entity_id[negative[rows]] == entity_id[rows].view(-1, 1, 1)
+                similarity = similarity.masked_fill(same.flatten(1), -torch.inf)
             return cross_entropy_of_first(
-                torch.cat(similarity, dim=1), self.temperature, self.variant
+                torch.cat([positive, similarity], dim=1), self.temperature, self.variant
             )
 
         total = blockwise_sum(

@@ -39,7 +39,7 @@ class FactorGenerator(torch.nn.Module):
             (default: :obj:`"product"`)
 
     Shapes:
-        - **input:** readouts :math:`(*, F)`, contexts :math:`(*, F)`
+        - **input:** readouts :math:`(*, F)`, contexts :math:`(*, F)`, which broadcast
         - **output:** :class:`Factors`, each :math:`(*, F)`
     """
 
@@ -80,7 +80,7 @@ class FactorGenerator(torch.nn.Module):
         """Returns the factors of users or items in their contexts."""
         if self.kind == 'split':
             extrinsic = self.extrinsic_mlp(self._combined(entity, context))
-            return Factors(self.intrinsic_mlp(entity), extrinsic)
+            return Factors(self.intrinsic(entity, context), extrinsic)
         if self.kind == 'mlp':
             out = self.mlp(self._combined(entity, context))
         else:
@@ -91,7 +91,8 @@ class FactorGenerator(torch.nn.Module):
     def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
         """Returns the intrinsic factors alone, at about half the cost."""
         if self.kind == 'split':
-            return self.intrinsic_mlp(entity)
+            shape = torch.broadcast_shapes(entity.shape, context.shape)
+            return self.intrinsic_mlp(entity).expand(shape)
         if self.kind == 'mlp':
             hidden, last = self.mlp.lins
             x = hidden(self._combined(entity, context)).relu()

@@ -242,7 +242,7 @@ class IEDR(torch.nn.Module):
         for modules in (self.encoders, self.generators, self.disentangling):
             for module in modules.values():
                 if hasattr(module, 'reset_parameters'):
-                    module.reset_parameters()
+                    module.reset_parameters()  # type: ignore[operator]
 
     def main_parameters(self) -> Iterator[Parameter]:
         """Returns all parameters but those of the mutual-information estimator."""
@@ -355,7 +355,9 @@ class IEDR(torch.nn.Module):
         if not self.disentangling:
             raise ValueError('The model has no estimator: its disentangling weight is 0')
         losses = [
-            self.disentangling[side].estimator_loss(*getattr(factors, side))
+            self.disentangling[side].estimator_loss(  # type: ignore[operator]
+                *getattr(factors, side)
+            )
             for side in ('user', 'item')
         ]
         return torch.stack(losses).sum()

@@ -1,0 +1,135 @@
+"""Both forms of a batch must hold what its samples hold."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch_geometric.data import Batch, Data
+
+from iedr_geo.data import InteractionData, InteractionDataset
+from iedr_geo.data.schema import SIDES
+from iedr_geo.loader import InteractionBatch
+
+FOLLOW = ['x_user', 'x_item', 'x_context']
+ROWS = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 8)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def make(dataset: InteractionDataset, rows: list, y: bool = True) -> InteractionBatch:
+    user, item, context = torch.tensor(rows, device=dataset.user.device).t()
+    labels = torch.arange(len(rows), device=dataset.user.device) / 4
+    return InteractionBatch.from_ids(dataset, user, item, context, labels if y else None)
+
+
+def make_samples(
+    dataset: InteractionDataset, rows: list, y: bool = True
+) -> list[InteractionData]:
+    """Puts each sample together from the graphs of its user, item and context."""
+    samples = []
+    for i, row in enumerate(rows):
+        data = InteractionData(num_nodes=0)
+        for side, index in zip(SIDES, row, strict=True):
+            graph = getattr(dataset, f'{side}s')[index]
+            data[f'x_{side}'] = graph.x
+            data[f'edge_index_{side}'] = graph.edge_index
+            if 'value' in graph:
+                data[f'value_{side}'] = graph.value
+            data[f'{side}_id'] = graph.graph_id
+            data.num_nodes += len(graph.x)
+        if y:
+            data.y = torch.tensor([i / 4], device=data.x_user.device)
+        samples.append(data)
+    return samples
+
+
+def assert_same(one: Data, two: Data) -> None:
+    assert type(one) is type(two)
+    assert sorted(one.keys()) == sorted(two.keys())
+    for name in one.keys():  # noqa: SIM118
+        if isinstance(two[name], torch.Tensor):
+            assert one[name].dtype == two[name].dtype, name
+            assert torch.equal(one[name].cpu(), two[name].cpu()), name
+        else:
+            assert one[name] == two[name], name
+    if isinstance(one, Batch):
+        assert one.num_graphs == two.num_graphs
+        parts = one.to_data_list(), two.to_data_list()
+        for i, (a, b) in enumerate(zip(*parts, strict=True)):
+            assert_same(a, b)
+            assert_same(one.get_example(i), b)
+
+
+def check(dataset: InteractionDataset, rows: list, y: bool) -> None:
+    batch, samples = make(dataset, rows, y), make_samples(dataset, rows, y)
+    expanded = batch.expand()
+    assert_same(expanded, Batch.from_data_list(samples, follow_batch=FOLLOW))
+    for data, sample in zip(expanded.to_data_list(), samples, strict=True):
+        assert_same(data, sample)
+    assert len(batch) == len(rows)
+    for side, ids in zip(SIDES, zip(*rows, strict=True), strict=True):
+        graphs, index = getattr(batch, side), getattr(batch, f'{side}_graph')
+        # Each graph once, and each row at the graph of its id.
+        assert graphs.num_graphs == len(set(ids))
+        assert graphs.graph_id[index].tolist() == list(ids)
+        for graph in graphs.to_data_list():
+            assert_same(graph, getattr(dataset, f'{side}s')[graph.graph_id.item()])
+
+
+@given(rows=ROWS, y=st.booleans())
+def test_both_forms_against_samples(dataset: InteractionDataset, rows: list, y: bool):
+    check(dataset, rows, y)
+
+
+@pytest.mark.parametrize(
+    'rows', [[(0, 2, 1)], [(4, 3, 5)] * 3, [(1, 0, 0), (0, 0, 0), (1, 6, 0)]]
+)
+def test_few_distinct_graphs(dataset: InteractionDataset, rows: list):
+    check(dataset, rows, True)
+
+
+def test_rows_of_the_dataset(dataset: InteractionDataset):
+    """A batch of a dataset's own rows expands to what PyG makes of its samples."""
+    index = torch.tensor([7, 0, 3, 3])
+    batch = InteractionBatch.from_ids(
+        dataset,
+        dataset.user[index],
+        dataset.item[index],
+        dataset.context[index],
+        dataset.y[index],
+    )
+    samples = [dataset[i] for i in index]
+    assert_same(batch.expand(), Batch.from_data_list(samples, follow_batch=FOLLOW))
+
+
+def test_on_another_device(dataset: InteractionDataset, device: torch.device):
+    rows = [(0, 5, 0), (3, 3, 5), (0, 5, 8)]
+    expected = make(dataset, rows)
+    moved = expected.to(device)
+    built = make(dataset.to(device), rows)
+    assert expected.user_graph.device.type == 'cpu'
+    for batch in (moved, built):
+        assert isinstance(batch, InteractionBatch)
+        for side in SIDES:
+            graphs, index = getattr(batch, side), getattr(batch, f'{side}_graph')
+            assert graphs.x.device == index.device == batch.y.device
+            assert index.device.type == device.type
+            assert_same(graphs.cpu(), getattr(expected, side))
+        expanded = batch.expand()
+        assert expanded.x_user.device.type == device.type
+        assert expanded.x_item_batch.device.type == device.type
+        assert_same(expanded, expected.expand())
+    assert make(dataset, rows, y=False).to(device).y is None
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_pinned(dataset: InteractionDataset):
+    rows = [(0, 5, 0), (3, 3, 5)]
+    pinned = make(dataset, rows).pin_memory()
+    assert pinned.y.is_pinned()
+    assert pinned.item_graph.is_pinned()
+    assert pinned.item.x.is_pinned()
+    assert_same(pinned.expand(), make(dataset, rows).expand())

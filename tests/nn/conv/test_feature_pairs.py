@@ -1,0 +1,93 @@
+"""The pairs of features of a batch of graphs, by brute force."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from torch import Tensor
+
+from iedr_geo.nn.conv.feature_pairs import FeaturePairs
+
+Graph = tuple[list[int], list[tuple[int, int]]]
+
+
+def draw_graphs(seed: int) -> list[Graph]:
+    """Draws features of nodes, many of them equal, and edges between positions."""
+    draw = random.Random(seed)
+    graphs: list[Graph] = []
+    for size in (3, 1, 4, 2, 1):
+        nodes = [draw.randrange(4) for _ in range(size)]
+        pairs = [(i, j) for i in range(size) for j in range(size)]
+        graphs.append((nodes, draw.choices(pairs, k=draw.randrange(2 * size))))
+    return [*graphs, graphs[0], ([7], []), ([5], [(0, 0)])]
+
+
+def collate(graphs: list[Graph]) -> tuple[Tensor, Tensor, Tensor]:
+    node_id, edges, ptr = [], [], [0]
+    for nodes, pairs in graphs:
+        node_id += nodes
+        edges += [(ptr[-1] + i, ptr[-1] + j) for i, j in pairs]
+        ptr.append(len(node_id))
+    edge_index = torch.tensor(edges, dtype=torch.long).view(-1, 2).t()
+    return torch.tensor(node_id), edge_index, torch.tensor(ptr)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_pairs_are_the_distinct_unordered_ones(seed, device):
+    node_id, edge_index, ptr = collate(draw_graphs(seed))
+    pairs = FeaturePairs(*(t.to(device) for t in (node_id, edge_index, ptr)))
+    ids = node_id.tolist()
+    ends = zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
+    found = [tuple(sorted((ids[i], ids[j]))) for i, j in ends]
+    of_edges = [tuple(sorted((ids[i], ids[j]))) for i, j in edge_index.t().tolist()]
+    assert sorted(found) == sorted(set(of_edges))
+    assert [found[pair] for pair in pairs.pair.tolist()] == of_edges
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_edges_of_each_graph_and_their_weights(seed, device):
+    graphs = draw_graphs(seed)
+    node_id, edge_index, ptr = collate(graphs)
+    extra = torch.rand(edge_index.size(1), dtype=torch.double)
+    pairs = FeaturePairs(*(t.to(device) for t in (node_id, edge_index, ptr, extra)))
+    ends, weights = [0], []
+    for nodes, edges in graphs:
+        ends.append(ends[-1] + len(edges))
+        for _, target in edges:
+            degree = sum(other == target for _, other in edges)
+            weights.append(extra[len(weights)].item() / degree / len(nodes))
+    assert pairs.edge_ptr.tolist() == ends
+    assert pairs.weight.tolist() == pytest.approx(weights, rel=1e-12)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_edges_can_come_in_any_order(seed, device):
+    node_id, edge_index, ptr = collate(draw_graphs(seed))
+    weight = torch.rand(edge_index.size(1), dtype=torch.double)
+    order = torch.randperm(edge_index.size(1))
+    message = torch.randn(100, 3, dtype=torch.double, device=device)
+    out = [
+        FeaturePairs(*(t.to(device) for t in (node_id, edges, ptr, weights)))
+        for edges, weights in [
+            (edge_index, weight),
+            (edge_index[:, order], weight[order]),
+        ]
+    ]
+    torch.testing.assert_close(*(p.mean(message[: p.left.numel()]) for p in out))
+
+
+def test_message_of_a_pair_counts_once_an_edge():
+    # One graph of the features 0, 1 with all four edges: 1/4 each of the pairs
+    # (0, 0), (1, 1) and twice 1/4 of (0, 1).
+    edge_index = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 1]])
+    pairs = FeaturePairs(torch.tensor([0, 1]), edge_index, torch.tensor([0, 2]))
+    message = torch.zeros(3, 1)
+    for left, right, share in [(0, 0, 0.25), (0, 1, 0.5), (1, 1, 0.25)]:
+        chosen = [
+            {i, j} == {left, right}
+            for i, j in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
+        ]
+        message[:, 0] = torch.tensor(chosen)
+        assert pairs.mean(message).item() == share

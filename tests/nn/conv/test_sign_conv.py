@@ -1,0 +1,175 @@
+"""SIGNConv against loops over nodes and their neighbours."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric import EdgeIndex
+from torch_geometric.nn import MLP
+
+from iedr_geo.nn import SIGNConv
+
+NUM_NODES, CHANNELS = 5, 3
+
+# Source and target of each edge. Node 3 of the second graph has no neighbour, node 4
+# is one that nobody listens to but itself, and the edge from 0 to 1 is there twice.
+EDGES = {
+    'complete': list(itertools.product(range(NUM_NODES), repeat=2)),
+    'arbitrary': [(4, 2), (0, 1), (2, 2), (1, 0), (0, 1), (4, 4), (2, 1)],
+    'no edge': [],
+}
+
+
+def convolve(
+    h: Callable[[Tensor], Tensor],
+    x_source: Tensor,
+    x_target: Tensor,
+    edges: list[tuple[int, int]],
+    weight: Tensor | None,
+    out_channels: int,
+) -> Tensor:
+    """The mean of e_ij h(x_i * x_j) over the neighbours j of each node i."""
+    out = []
+    for i in range(len(x_target)):
+        messages = []
+        for k, (j, target) in enumerate(edges):
+            if target == i:
+                message = h(x_target[i] * x_source[j])
+                messages.append(message if weight is None else weight[k] * message)
+        if messages:
+            out.append(sum(messages) / len(messages))
+        else:
+            out.append(x_target.new_zeros(out_channels))
+    return torch.stack(out)
+
+
+def as_tensor(edges: list[tuple[int, int]]) -> Tensor:
+    return torch.tensor(edges, dtype=torch.long).view(-1, 2).t().contiguous()
+
+
+@pytest.mark.aggregation
+@pytest.mark.parametrize('weighted', [False, True])
+@pytest.mark.parametrize('name', EDGES)
+def test_equals_loops(name, weighted, device, aggregation, assert_same, perceptron):
+    edges = EDGES[name]
+    conv = SIGNConv(MLP([CHANNELS, 7, 4], norm=None)).double().to(device)
+    x = torch.randn(NUM_NODES, CHANNELS, dtype=torch.double, device=device)
+    x.requires_grad_()
+    tensors, weight = [x, *conv.parameters()], None
+    if weighted:
+        weight = torch.randn(len(edges), dtype=torch.double, device=device)
+        tensors.append(weight.requires_grad_())
+    expected = convolve(lambda z: perceptron(conv.nn, z), x, x, edges, weight, 4)
+    actual = conv(x, as_tensor(edges).to(device), weight)
+    assert actual.device.type == device.type
+    assert_same(actual, expected, tensors if edges else ())
+
+
+@pytest.mark.aggregation
+@pytest.mark.parametrize('aggr', ['add', 'max'])
+def test_other_aggregations(aggr, aggregation):
+    edges = EDGES['arbitrary']
+    x = torch.randn(NUM_NODES, CHANNELS)
+    actual = SIGNConv(torch.nn.Identity(), aggr=aggr)(x, as_tensor(edges))
+    for i in range(NUM_NODES):
+        messages = [x[i] * x[j] for j, target in edges if target == i]
+        messages = torch.stack(messages) if messages else torch.zeros(1, CHANNELS)
+        wanted = messages.sum(0) if aggr == 'add' else messages.amax(0)
+        torch.testing.assert_close(actual[i], wanted)
+
+
+def test_sources_and_targets_can_be_different_nodes(assert_same, perceptron):
+    edges = [(0, 1), (3, 0), (2, 1), (3, 1)]
+    conv = SIGNConv(MLP([CHANNELS, 7, 4], norm=None)).double()
+    source = torch.randn(4, CHANNELS, dtype=torch.double, requires_grad=True)
+    target = torch.randn(3, CHANNELS, dtype=torch.double, requires_grad=True)
+    weight = torch.rand(4, dtype=torch.double, requires_grad=True)
+    expected = convolve(
+        lambda z: perceptron(conv.nn, z), source, target, edges, weight, 4
+    )
+    actual = conv((source, target), as_tensor(edges), weight, size=(4, 3))
+    assert_same(actual, expected, [source, target, weight, *conv.parameters()])
+
+
+def test_other_forms_of_edges(assert_same):
+    edges = sorted(set(EDGES['arbitrary']), key=lambda edge: edge[::-1])
+    edge_index = as_tensor(edges)
+    conv = SIGNConv(torch.nn.Tanh()).double()
+    x = torch.randn(NUM_NODES, CHANNELS, dtype=torch.double, requires_grad=True)
+    expected = convolve(torch.tanh, x, x, edges, None, CHANNELS)
+    size = (NUM_NODES, NUM_NODES)
+    assert_same(conv(x, EdgeIndex(edge_index, sparse_size=size)), expected, [x])
+    ones = torch.ones(len(edges), dtype=torch.double)
+    adj_t = torch.sparse_coo_tensor(edge_index.flip(0), ones, size, check_invariants=True)
+    assert_same(conv(x, adj_t.coalesce()), expected, [x])
+
+
+def test_flow_from_target_to_source():
+    edges = EDGES['arbitrary']
+    x = torch.randn(NUM_NODES, CHANNELS)
+    there = SIGNConv(torch.nn.Identity())(x, as_tensor(edges))
+    back = SIGNConv(torch.nn.Identity(), flow='target_to_source')
+    torch.testing.assert_close(back(x, as_tensor(edges).flip(0)), there)
+
+
+@pytest.mark.parametrize('name', EDGES)
+def test_new_numbers_for_nodes_and_edges(name, device):
+    edge_index = as_tensor(EDGES[name]).to(device)
+    conv = SIGNConv(MLP([CHANNELS, 7, 4], norm=None)).double().to(device)
+    x = torch.randn(NUM_NODES, CHANNELS, dtype=torch.double, device=device)
+    weight = torch.rand(edge_index.size(1), dtype=torch.double, device=device)
+    node, edge = torch.randperm(NUM_NODES), torch.randperm(edge_index.size(1))
+    renumbered = node.argsort().to(device)[edge_index[:, edge]]
+    torch.testing.assert_close(
+        conv(x[node], renumbered, weight[edge]), conv(x, edge_index, weight)[node]
+    )
+
+
+def test_dropout_zeroes_entries_of_messages_on_their_own(device):
+    # Of each two nodes, one has a message, weighted with 3, the other the mean of two.
+    n, p = 20_000, 0.3
+    conv = SIGNConv(torch.nn.Identity(), dropout=p).train()
+    x = torch.ones(2 * n, 2, device=device)
+    one, two = torch.arange(n), torch.arange(n, 2 * n)
+    edge_index = torch.stack([torch.cat([one, two, one]), torch.cat([one, two, two])])
+    weight = torch.cat([torch.full((n,), 3.0), torch.ones(2 * n)])
+    out = conv(x, edge_index.to(device), weight.to(device)).cpu()
+
+    single, pair = out[:n], out[n:]
+    kept = 1 / (1 - p)
+    is_kept = single > 0
+    torch.testing.assert_close(single, 3 * kept * is_kept)
+    levels = (2 * pair / kept).round()
+    torch.testing.assert_close(pair, levels * kept / 2)
+
+    def assert_share(event: Tensor, probability: float) -> None:
+        deviation = math.sqrt(probability * (1 - probability) / event.numel())
+        share = event.double().mean().item()
+        assert share == pytest.approx(probability, abs=5 * deviation)
+
+    assert_share(is_kept, 1 - p)
+    assert_share(is_kept.all(1), (1 - p) ** 2)  # Channels are independent ...
+    for level, probability in enumerate([p**2, 2 * p * (1 - p), (1 - p) ** 2]):
+        assert_share(levels == level, probability)  # ... and so are edges.
+
+    torch.testing.assert_close(
+        conv.eval()(x, edge_index.to(device), weight.to(device)).cpu(),
+        torch.tensor([[3.0, 3.0], [1.0, 1.0]]).repeat_interleave(n, 0),
+    )
+
+
+def test_reset_parameters():
+    conv = SIGNConv(MLP([3, 7, 4], norm=None))
+    before = [p.clone() for p in conv.parameters()]
+    conv.reset_parameters()
+    assert all((p != q).any() for p, q in zip(conv.parameters(), before, strict=True))
+
+
+def test_str():
+    assert str(SIGNConv(MLP([3, 7, 4]))) == 'SIGNConv(nn=MLP(3, 7, 4))'
+    assert str(SIGNConv(torch.nn.Identity())) == 'SIGNConv(nn=Identity())'

@@ -1,0 +1,335 @@
+"""SIGN and its variant without a network, against loops over graphs, nodes and edges."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iedr_geo.nn import SIGN, BiInteractionEncoder
+
+IN, HIDDEN, OUT = 3, 6, 4
+VOCABULARY = 5
+ENCODERS = ['sign', 'bi']
+
+
+@dataclass
+class Graphs:
+    """Graphs as lists, to loop over, and collated, to encode."""
+
+    nodes: list[list[int]]
+    edges: list[list[tuple[int, int]]]
+    weights: list[list[float]] | None = None
+
+    def __post_init__(self) -> None:
+        offset, edges = 0, []
+        for nodes, pairs in zip(self.nodes, self.edges, strict=True):
+            edges += [(offset + i, offset + j) for i, j in pairs]
+            offset += len(nodes)
+        self.node_id = torch.tensor(list(chain(*self.nodes)))
+        self.edge_index = torch.tensor(edges, dtype=torch.long).view(-1, 2).t()
+        self.ptr = torch.tensor([0, *map(len, self.nodes)]).cumsum(0)
+        self.edge_weight = None
+        if self.weights is not None:
+            self.edge_weight = torch.tensor(
+                list(chain(*self.weights)), dtype=torch.double
+            )
+
+    def take(self, rows: Sequence[int]) -> Graphs:
+        """The graphs of rows, each row with a graph of its own."""
+        return Graphs(
+            [self.nodes[row] for row in rows],
+            [self.edges[row] for row in rows],
+            self.weights and [self.weights[row] for row in rows],
+        )
+
+
+def draw_graphs(kind: str, weighted: bool, seed: int = 0) -> Graphs:
+    """Draws graphs of 1 to 4 nodes; the last repeats the first, features recur."""
+    draw = random.Random(seed)
+    nodes, edges = [], []
+    for size in (3, 1, 4, 2, 1):
+        nodes.append([draw.randrange(VOCABULARY) for _ in range(size)])
+        pairs = [(source, target) for target in range(size) for source in range(size)]
+        if kind == 'arbitrary':  # Among them edges twice and nodes without any.
+            pairs = draw.choices(pairs, k=draw.randrange(1, size + 2))
+        edges.append(pairs)
+    nodes[2][3] = nodes[2][1]  # The same feature twice in a graph.
+    nodes, edges = [*nodes, nodes[0]], [*edges, edges[0]]
+    weights = [[draw.uniform(-1, 2) for _ in pairs] for pairs in edges]
+    return Graphs(nodes, edges, weights if weighted else None)
+
+
+def readout(
+    h: Callable[[Tensor], Tensor], table: Tensor, graphs: Graphs, masks: Tensor | None
+) -> Tensor:
+    """The mean over nodes i of the mean over their edges of e_ij m_ij h(z_i * z_j)."""
+    out, mask = [], iter(()) if masks is None else iter(masks)
+    for g, (nodes, edges) in enumerate(zip(graphs.nodes, graphs.edges, strict=True)):
+        of_target: list[list[Tensor]] = [[] for _ in nodes]
+        for k, (j, i) in enumerate(edges):
+            message = h(table[nodes[i]] * table[nodes[j]])
+            if masks is not None:
+                message = next(mask) * message
+            if graphs.weights is not None:
+                message = graphs.weights[g][k] * message
+            of_target[i].append(message)
+        # A node without edges counts as a node whose features are zero.
+        total = sum(sum(some) / len(some) for some in of_target if some)
+        out.append(total / len(nodes))
+    return torch.stack(out)
+
+
+@dataclass
+class Case:
+    """An encoder, the features and what the encoder does to a product of two."""
+
+    encoder: SIGN
+    table: Tensor
+    h: Callable[[Tensor], Tensor]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [self.table, *self.encoder.parameters()]
+
+    def encode(
+        self,
+        graphs: Graphs,
+        pairs: bool,
+        rows: Sequence[int] | None = None,
+        single: bool = False,
+    ) -> Tensor:
+        device = self.table.device
+        node_id, edge_index = graphs.node_id.to(device), graphs.edge_index.to(device)
+        weight = graphs.edge_weight
+        return self.encoder(
+            self.table[node_id],
+            edge_index,
+            None if single else graphs.ptr.to(device),
+            edge_weight=None if weight is None else weight.to(device),
+            node_id=node_id if pairs else None,
+            rows=None if rows is None else torch.tensor(rows, device=device),
+        )
+
+    def expected(self, graphs: Graphs, masks: Tensor | None = None) -> Tensor:
+        return readout(self.h, self.table, graphs, masks)
+
+
+@pytest.fixture(params=ENCODERS)
+def make_case(request, device, perceptron) -> Callable[..., Case]:
+    def make(dropout: float = 0.0) -> Case:
+        table = torch.randn(VOCABULARY, IN, dtype=torch.double)
+        table = table.to(device).requires_grad_()
+        if request.param == 'bi':
+            return Case(BiInteractionEncoder(dropout), table, lambda z: z)
+        encoder = SIGN(IN, HIDDEN, OUT, dropout).double().to(device)
+        return Case(encoder, table, lambda z: perceptron(encoder.conv.nn, z))
+
+    return make
+
+
+every_batch = pytest.mark.parametrize(
+    ('kind', 'weighted'),
+    [
+        ('complete', False),
+        ('complete', True),
+        ('arbitrary', False),
+        ('arbitrary', True),
+    ],
+)
+both_paths = pytest.mark.parametrize('pairs', [False, True], ids=['edges', 'pairs'])
+
+
+@pytest.mark.aggregation
+@both_paths
+@every_batch
+def test_equals_loops(kind, weighted, pairs, make_case, aggregation, assert_same):
+    case = make_case()
+    for seed in range(3):
+        graphs = draw_graphs(kind, weighted, seed)
+        actual = case.encode(graphs, pairs)
+        assert_same(actual, case.expected(graphs), case.tensors)
+
+
+@both_paths
+def test_rows_take_their_graph(pairs, make_case, assert_same):
+    case, graphs = make_case(), draw_graphs('complete', False)
+    rows = [4, 0, 2, 2, 5, 2]  # Two graphs are in no row.
+    actual = case.encode(graphs, pairs, rows)
+    assert_same(actual, case.expected(graphs.take(rows)), case.tensors)
+
+
+@both_paths
+@every_batch
+def test_single_graph_needs_no_pointer(kind, weighted, pairs, make_case, assert_same):
+    case, graphs = make_case(), draw_graphs(kind, weighted)
+    for g in range(len(graphs.nodes)):
+        graph = graphs.take([g])
+        actual = case.encode(graph, pairs, single=True)
+        assert_same(actual, case.expected(graph))
+        # Nor does it make a difference what else is in its batch.
+        assert_same(actual, case.encode(graphs, pairs)[g : g + 1])
+
+
+@both_paths
+@every_batch
+def test_order_of_nodes_and_edges_is_no_matter(
+    kind, weighted, pairs, make_case, assert_same
+):
+    case, graphs = make_case(), draw_graphs(kind, weighted)
+    draw = random.Random(1)
+    nodes, edges = [], []
+    for features, ends in zip(graphs.nodes, graphs.edges, strict=True):
+        place = draw.sample(range(len(features)), len(features))
+        moved = dict(zip(place, features, strict=True))
+        nodes.append([moved[i] for i in range(len(features))])
+        edges.append([(place[i], place[j]) for i, j in ends])
+    other = Graphs(nodes, edges, graphs.weights)
+    order = torch.randperm(other.edge_index.size(1))  # Across graphs, too.
+    other.edge_index = other.edge_index[:, order]
+    if other.edge_weight is not None:
+        other.edge_weight = other.edge_weight[order]
+    assert_same(
+        case.encode(other, pairs), case.encode(graphs, pairs), case.tensors, tol=1e-12
+    )
+
+
+@both_paths
+def test_graphs_without_edges(pairs, make_case):
+    graphs = Graphs([[0, 1], [2], [1, 1, 3]], [[], [], []])
+    out = make_case().encode(graphs, pairs)
+    assert out.size(0) == 3
+    assert (out == 0).all()
+
+
+def test_a_pair_is_evaluated_once(make_case):
+    case, graphs = make_case(), draw_graphs('complete', False)
+    products: list[Tensor] = []
+    case.encoder.conv.nn.register_forward_pre_hook(
+        lambda module, args: products.append(args[0].detach().cpu())
+    )
+    case.encode(graphs, pairs=True, rows=[0, 0, 1, 2])
+    pairs = {
+        (min(nodes[i], nodes[j]), max(nodes[i], nodes[j]))
+        for nodes, edges in zip(graphs.nodes, graphs.edges, strict=True)
+        for i, j in edges
+    }
+    table = case.table.detach().cpu()
+    expected = torch.stack([table[i] * table[j] for i, j in pairs])
+    [evaluated] = products
+    assert sorted(evaluated.tolist()) == sorted(expected.tolist())
+
+
+@both_paths
+def test_weights_of_edges_can_be_learned(pairs, make_case, assert_same):
+    case, graphs = make_case(), draw_graphs('arbitrary', True)
+    weight = graphs.edge_weight.to(case.table.device).requires_grad_()
+    graphs.edge_weight = weight
+    parts = iter(weight)
+    graphs.weights = [[next(parts) for _ in edges] for edges in graphs.edges]
+    actual = case.encode(graphs, pairs, rows=[0, 1, 2, 3, 4, 5])
+    assert_same(actual, case.expected(graphs), [weight, *case.tensors])
+
+
+@every_batch
+@pytest.mark.parametrize('form', ['edges', 'pairs', 'pairs of rows'])
+def test_dropout_is_a_mask_on_each_message(form, kind, weighted, make_case, assert_same):
+    case, graphs = make_case(dropout=0.4), draw_graphs(kind, weighted)
+    rows = [2, 0, 2, 5, 1] if form == 'pairs of rows' else range(len(graphs.nodes))
+    expanded = graphs.take(rows)  # With a message of its own for each row.
+    channels = case.h(case.table[0]).numel()
+    torch.manual_seed(1)
+    ones = torch.ones(expanded.edge_index.size(1), channels, dtype=torch.double)
+    masks = F.dropout(ones.to(case.table.device), 0.4)
+    torch.manual_seed(1)
+    actual = case.encode(
+        graphs, form != 'edges', rows if form == 'pairs of rows' else None
+    )
+    assert_same(actual, case.expected(expanded, masks), case.tensors)
+    torch.manual_seed(1)
+    plain = case.encode(expanded, pairs=False)
+    assert_same(actual, plain, case.tensors, tol=1e-12)
+
+
+def test_law_of_dropout(make_case):
+    p, size = 0.3, 20_000
+    case, graphs = make_case(dropout=p), draw_graphs('complete', True)
+    graph = graphs.take([2])
+    with torch.no_grad():
+        out = case.encode(graphs, pairs=True, rows=[2] * size)
+        # Each message is kept with probability 1 - p, and then divided by it.
+        nodes, edges, weights = graph.nodes[0], graph.edges[0], graph.weights[0]
+        mean, variance = 0.0, 0.0
+        for (i, j), weight in zip(edges, weights, strict=True):
+            share = weight / len(nodes) ** 2
+            message = share * case.h(case.table[nodes[i]] * case.table[nodes[j]])
+            mean = mean + message
+            variance = variance + p / (1 - p) * message**2
+    deviation = (variance / size).sqrt()
+    assert ((out.mean(0) - mean).abs() < 5 * deviation).all()
+    torch.testing.assert_close(out.var(0), variance, rtol=0.1, atol=0)
+    # Rows are independent of each other, and so are channels.
+    scaled = (out - mean) / variance.sqrt()
+    assert (scaled[1:] * scaled[:-1]).mean().abs() < 5 / math.sqrt(size)
+    between = scaled.t() @ scaled / size
+    between.fill_diagonal_(0)
+    assert between.abs().max() < 5 / math.sqrt(size)
+    # Without training, none is dropped.
+    case.encoder.eval()
+    torch.testing.assert_close(case.encode(graphs, pairs=True)[2], mean)
+
+
+@pytest.mark.parametrize('learned', [False, True])
+def test_rows_cannot_share_dropout(learned, make_case):
+    case, graphs = make_case(dropout=0.4), draw_graphs('complete', learned)
+    if learned:
+        graphs.edge_weight = graphs.edge_weight.to(case.table.device).requires_grad_()
+    with pytest.raises(ValueError, match='give every row a graph of its own'):
+        case.encode(graphs, pairs=learned, rows=[0, 0])
+    case.encoder.eval()
+    out = case.encode(graphs, pairs=learned, rows=[0, 0])
+    torch.testing.assert_close(out[0], out[1])
+
+
+@both_paths
+def test_half_precision_of_messages(pairs, make_case):
+    case, graphs = make_case(), draw_graphs('complete', False)
+    case.encoder.float()
+    case.table = case.table.detach().float().requires_grad_()
+    exact = case.encode(graphs, pairs)
+    wanted = torch.autograd.grad(exact.sum(), case.tensors)
+    with torch.autocast(case.table.device.type, torch.bfloat16):
+        out = case.encode(graphs, pairs)
+        grads = torch.autograd.grad(out.float().sum(), case.tensors)
+    # bfloat16 keeps 8 bits; sums of a few dozen terms lose some more of them.
+    for actual, expected in [(out, exact), *zip(grads, wanted, strict=True)]:
+        scale = expected.abs().max().item()
+        assert (actual.float() - expected).abs().max() < 0.05 * scale
+
+
+def test_defaults():
+    # Table 10: a hidden layer of 128, readouts of the size of the embeddings.
+    encoder = SIGN(32)
+    assert [tuple(p.shape) for p in encoder.parameters()] == [
+        (128, 32),
+        (128,),
+        (32, 128),
+        (32,),
+    ]
+    assert encoder.conv.dropout == 0
+    assert not list(BiInteractionEncoder().parameters())
+
+
+def test_reset_parameters():
+    encoder = SIGN(IN)
+    before = [p.clone() for p in encoder.parameters()]
+    encoder.reset_parameters()
+    assert all((p != q).any() for p, q in zip(encoder.parameters(), before, strict=True))
+    BiInteractionEncoder().reset_parameters()

@@ -1,0 +1,610 @@
+"""IEDR: one model on two forms of a batch, against formulas, and trained."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from iedr_geo.data import (
+    Bucketized,
+    Categorical,
+    FeatureSchema,
+    InteractionDataset,
+    MultiCategorical,
+    Numerical,
+)
+from iedr_geo.loader import InteractionBatch
+from iedr_geo.nn import IEDR, IEDR_VARIANTS
+
+FOLLOW = ['x_user', 'x_item', 'x_context']
+# The first row twice, users and contexts with several items, and all labels.
+ROWS = [0, 1, 2, 0, 3, 5, 4, 6]
+
+
+@pytest.fixture(scope='module')
+def dataset() -> InteractionDataset:
+    """Users with numbers, items of 1 to 3 nodes, two of them alike, and contexts."""
+    users = pd.DataFrame(
+        {
+            'user': ['a', 'b', 'c', 'd'],
+            'age': [1.5, None, -2.0, 1.5],
+            'income': [0.5, 0.0, 1.5, 1.5],
+            'town': ['x', 'x', 'y', 'x'],
+        }
+    )
+    items = pd.DataFrame(
+        {'item': [1, 2, 3, 4, 5], 'tags': ['p|q', 'p', '', 'q|r|p', 'q|p']}
+    )
+    log = pd.DataFrame(
+        {
+            'user': list('abcabda'),
+            'item': [1, 2, 3, 4, 1, 5, 3],
+            'day': list('mtwmmtm'),
+            'hour': [1, 5, 3, 1, 2, 9, 1],
+            'bought': [1, 0, 0, 0, 1, 1, 0],
+        }
+    )
+    schema = FeatureSchema(
+        # No ids: users and items share many of their nodes.
+        [Numerical('age'), Numerical('income'), Categorical('town')],
+        [MultiCategorical('tags', '|')],
+        [Categorical('day'), Bucketized('hour', (2, 4))],
+    )
+    return InteractionDataset.from_pandas(log, users, items, schema, label='bought')
+
+
+def as_batch(dataset: InteractionDataset, rows: list[int]) -> InteractionBatch:
+    index = torch.tensor(rows, device=dataset.user.device)
+    assert dataset.y is not None
+    return InteractionBatch.from_ids(
+        dataset,
+        dataset.user[index],
+        dataset.item[index],
+        dataset.context[index],
+        dataset.y[index],
+    )
+
+
+def as_samples(dataset: InteractionDataset, rows: list[int]) -> Batch:
+    return Batch.from_data_list([dataset[i] for i in rows], follow_batch=FOLLOW)
+
+
+def make(dataset: InteractionDataset, **kwargs: Any) -> IEDR:
+    torch.manual_seed(0)
+    kwargs = {'channels': 4, 'hidden_channels': 8, 'num_negatives': 3} | kwargs
+    return IEDR(dataset.schema.num_embeddings, **kwargs).double()
+
+
+def gradients(model: IEDR, loss: Tensor) -> dict[str, Tensor | None]:
+    model.zero_grad()
+    loss.backward(retain_graph=True)
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def assert_same_gradients(
+    actual: dict[str, Tensor | None], expected: dict[str, Tensor | None], tol: float
+) -> None:
+    assert actual.keys() == expected.keys()
+    for name, wanted in expected.items():
+        grad = actual[name]
+        if wanted is None or grad is None:
+            assert grad is wanted, name
+        else:
+            torch.testing.assert_close(
+                grad.cpu(), wanted.cpu(), rtol=tol, atol=tol, msg=f'{name}: {{}}'.format
+            )
+
+
+def run(model: IEDR, batch: InteractionBatch | Batch) -> dict[str, Any]:
+    torch.manual_seed(1)
+    encoded = model.encode(batch)
+    losses = model.losses(batch, encoded)
+    out = {
+        'readouts': torch.cat(encoded[:3], dim=1),
+        'factors': torch.cat([*encoded.factors.user, *encoded.factors.item], dim=1),
+        'logits': encoded.logits,
+        'losses': torch.stack(losses[:4]),
+        'total': gradients(model, losses.total),
+    }
+    if model.disentangling:
+        estimator = model.estimator_loss(encoded.factors)
+        out['losses'] = torch.cat([out['losses'], estimator.view(1)])
+        out['estimator'] = gradients(model, estimator)
+    return out
+
+
+def assert_same_run(actual: dict[str, Any], expected: dict[str, Any], tol: float) -> None:
+    for name in ('readouts', 'factors', 'logits', 'losses'):
+        torch.testing.assert_close(
+            actual[name].cpu(), expected[name].cpu(), rtol=tol, atol=tol
+        )
+    for name in ('total', 'estimator'):
+        if name in expected:
+            assert_same_gradients(actual[name], expected[name], tol)
+
+
+every_variant = pytest.mark.parametrize('variant', IEDR_VARIANTS)
+
+
+@pytest.mark.parametrize('rows', [ROWS, [3]], ids=['batch', 'one row'])
+@pytest.mark.parametrize('train', [True, False], ids=['train', 'eval'])
+@every_variant
+def test_distinct_graphs_equal_rows_of_their_own(variant, train, rows, dataset, device):
+    model = make(dataset, **IEDR_VARIANTS[variant]).train(train).to(device)
+    batch = as_batch(dataset.to(device), rows)
+    fast = run(model, batch)
+    assert fast['logits'].device.type == device.type
+    if len(rows) > 1:  # Or equal gradients would say nothing.
+        for name in ('embedding', 'encoders.user', 'encoders.item', 'encoders.context'):
+            mine = [g for n, g in fast['total'].items() if n.startswith(name)]
+            assert all(g.abs().max() > 1e-6 for g in mine), name
+    assert_same_run(run(model, batch.expand()), fast, tol=1e-10)
+    samples = as_samples(dataset, rows).to(device)
+    assert_same_run(run(model, samples), fast, tol=1e-10)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@every_variant
+def test_devices_agree(variant, dataset):
+    # What they draw differs, so everything is compared that is not drawn.
+    kwargs = IEDR_VARIANTS[variant] | {'contrastive_weight': 0.0}
+    model = make(dataset, **kwargs).eval()
+    expected = run(model, as_batch(dataset, [3]))  # Its own negative, drawn or not.
+    actual = run(model.to('cuda'), as_batch(dataset.to('cuda'), [3]))
+    assert_same_run(actual, expected, tol=1e-9)
+    logits = model(as_batch(dataset.to('cuda'), ROWS)).cpu()
+    torch.testing.assert_close(logits, model.cpu()(as_batch(dataset, ROWS)))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    return sum(a[f] * b[f] for f in range(len(a)))
+
+
+@pytest.mark.aggregation
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        {},
+        {'combine': 'sum', 'pointwise': True},
+        {'encoder': 'mean', 'generator': 'linear'},
+        {'encoder': 'mlp', 'generator': 'nonlinear', 'pointwise': True},
+        {'encoder': 'bi', 'generator': 'split'},
+    ],
+    ids=str,
+)
+def test_logits_equal_formula(
+    kwargs, dataset, device, aggregation, assert_same, perceptron
+):
+    model = make(dataset, **kwargs).to(device)
+
+    def embeddings(side: str, entity: int) -> tuple[list[Tensor], Tensor]:
+        graphs = getattr(dataset, f'{side}s')
+        nodes, pointwise = [], 0.0
+        for n in range(int(graphs.ptr[entity]), int(graphs.ptr[entity + 1])):
+            value = 1.0 if graphs.value is None else graphs.value[n].item()
+            nodes.append(value * model.embedding.weight[graphs.x[n]])
+            if model.pointwise is not None:
+                pointwise = pointwise + value * model.pointwise.weight[graphs.x[n], 0]
+        return nodes, pointwise
+
+    def readout(side: str, nodes: list[Tensor]) -> Tensor:
+        encoder, kind = model.encoders[side], model.config['encoder']
+        if kind in ('mean', 'mlp'):
+            mean = sum(nodes) / len(nodes)
+            return perceptron(encoder.mlp, mean) if kind == 'mlp' else mean
+        products = [a * b for a in nodes for b in nodes]
+        if kind == 'sign':
+            products = [perceptron(encoder.conv.nn, product) for product in products]
+        return sum(products) / len(nodes) ** 2
+
+    def factor(side: str, u: Tensor, c: Tensor) -> Tensor:
+        """The sum of the intrinsic and the extrinsic factor."""
+        generator, kind = model.generators[side], model.config['generator']
+        combined = u * c if model.config['combine'] == 'product' else u + c
+        if kind == 'split':
+            return perceptron(generator.intrinsic_mlp, u) + perceptron(
+                generator.extrinsic_mlp, combined
+            )
+        if kind == 'mlp':
+            out = perceptron(generator.mlp, combined)
+        else:
+            out = generator.linear.weight @ torch.cat([u, c]) + generator.linear.bias
+            out = out.clamp(min=0) if kind == 'nonlinear' else out
+        return out[: len(u)] + out[len(u) :]
+
+    logits = []
+    for row in ROWS:
+        readouts, pointwise = {}, 0.0
+        for side in ('user', 'item', 'context'):
+            nodes, terms = embeddings(side, int(getattr(dataset, side)[row]))
+            readouts[side] = readout(side, nodes)
+            pointwise = pointwise + terms
+        u, v, c = readouts.values()
+        logits.append(dot(factor('user', u, c), factor('item', v, c)) + pointwise)
+    batch = as_batch(dataset.to(device), ROWS)
+    tensors = list(model.main_parameters())
+    assert_same(model(batch), torch.stack(logits), tensors)
+    assert_same(model(batch.expand()), torch.stack(logits), tensors)
+
+
+@every_variant
+def test_order_of_rows_is_no_matter(variant, dataset):
+    model = make(dataset, **IEDR_VARIANTS[variant]).eval()
+    order = torch.randperm(len(ROWS)).tolist()
+    torch.testing.assert_close(
+        model(as_batch(dataset, [ROWS[i] for i in order])),
+        model(as_batch(dataset, ROWS))[order],
+    )
+
+
+def test_a_row_does_not_depend_on_its_batch(dataset):
+    model = make(dataset)
+    logits = model(as_batch(dataset, ROWS))
+    for i, row in enumerate(ROWS):
+        torch.testing.assert_close(model(as_batch(dataset, [row])), logits[i : i + 1])
+
+
+def test_sides_share_embeddings_and_context_but_no_network(dataset):
+    model = make(dataset)
+    # Section 5.1: f_u, f_v, f_c and both generators have parameters of their own.
+    modules = [*model.encoders.values(), *model.generators.values()]
+    modules += model.disentangling.values()
+    assert len(modules) == 7
+    parameters = [p for module in modules for p in module.parameters()]
+    assert len({id(p) for p in parameters}) == len(parameters)
+    assert len(list(model.parameters())) == len(parameters) + 1  # One table.
+    encoded = model.encode(as_batch(dataset, ROWS))
+    for side, readout in (('user', encoded.user), ('item', encoded.item)):
+        factors = model.generators[side](readout, encoded.context)
+        for actual, expected in zip(getattr(encoded.factors, side), factors, strict=True):
+            torch.testing.assert_close(actual, expected)
+
+
+def test_other_ways_to_the_same_numbers(dataset):
+    model, batch = make(dataset), as_batch(dataset, ROWS)
+    encoded = model.encode(batch)
+    assert torch.equal(model(batch), encoded.logits)
+    for one, two in zip(model.factors(batch), encoded.factors, strict=True):
+        assert all(map(torch.equal, one, two))
+    torch.manual_seed(1)
+    total = model.losses(batch).total
+    torch.manual_seed(1)
+    assert torch.equal(model.losses(batch, encoded).total, total)
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        {},
+        {'generator': 'split'},
+        {'mask_false_negatives': True, 'contrastive_variant': 'released'},
+        {'bidirectional': False, 'halve': False},
+        {'contrastive_weight': 0.0},
+        {'disentangling_weight': 0.0},
+    ],
+    ids=str,
+)
+def test_terms_of_the_loss(kwargs, dataset):
+    kwargs = {'contrastive_weight': 0.3, 'disentangling_weight': 0.7} | kwargs
+    model, batch = make(dataset, **kwargs), as_batch(dataset, ROWS)
+    encoded = model.encode(batch)
+    torch.manual_seed(1)
+    losses = model.losses(batch, encoded)
+
+    prediction = 0.0
+    for logit, y in zip(encoded.logits.tolist(), batch.y.tolist(), strict=True):
+        share = 1 / (1 + math.exp(-logit))
+        prediction -= y * math.log(share) + (1 - y) * math.log(1 - share)
+    prediction /= len(ROWS)
+    assert losses.prediction.item() == pytest.approx(prediction, rel=1e-12)
+
+    contrastive = disentangling = torch.zeros((), dtype=torch.double)
+    torch.manual_seed(1)
+    for side in ('user', 'item'):
+        intrinsic, extrinsic = getattr(encoded.factors, side)
+        if kwargs['contrastive_weight'] and kwargs.get('generator') == 'split':
+            contrastive = contrastive + model.contrastive(intrinsic)
+        elif kwargs['contrastive_weight']:
+            contrastive = contrastive + model.contrastive(
+                model.generators[side],
+                getattr(encoded, side),
+                encoded.context,
+                getattr(dataset, side)[ROWS],
+            )
+        if kwargs['disentangling_weight']:
+            bound = model.disentangling[side](intrinsic, extrinsic)
+            disentangling = disentangling + bound
+    assert (contrastive != 0) == (kwargs['contrastive_weight'] > 0)
+    assert (disentangling != 0) == (kwargs['disentangling_weight'] > 0)
+    torch.testing.assert_close(losses.contrastive, contrastive)
+    torch.testing.assert_close(losses.disentangling, disentangling)
+
+    expected = (
+        prediction
+        + kwargs['contrastive_weight'] * contrastive
+        + kwargs['disentangling_weight'] * disentangling
+    )
+    torch.testing.assert_close(losses.total, expected)
+    assert losses.factors is encoded.factors
+    for term in losses[:4]:
+        assert term.shape == ()
+
+
+def test_masks_the_negatives_of_the_same_user(dataset):
+    # Rows 0 and 3 have the same user: without other negatives, none are left for the
+    # user side, while the items differ.
+    rows, kwargs = [0, 3], {'mask_false_negatives': True, 'disentangling_weight': 0.0}
+    model = make(dataset, contexts='sample', **kwargs)
+    assert dataset.user[0] == dataset.user[3]
+    assert dataset.item[0] != dataset.item[3]
+    batch = as_batch(dataset, rows)
+    model.contrastive.num_negatives = 20  # Surely not all of them the row itself.
+    losses = model.losses(batch)
+    grads = torch.autograd.grad(
+        losses.contrastive, list(model.generators.parameters()), allow_unused=True
+    )
+    of_user = len(list(model.generators['user'].parameters()))
+    assert all((grad == 0).all() for grad in grads[:of_user])
+    assert any((grad != 0).any() for grad in grads[of_user:])
+
+
+def test_ablations_have_nothing_of_what_they_leave_out(dataset):
+    def names(**kwargs: Any) -> set[str]:
+        return {name for name, _ in make(dataset, **kwargs).named_parameters()}
+
+    full = names()
+    assert {name.split('.')[0] for name in full} == {
+        'embedding',
+        'encoders',
+        'generators',
+        'disentangling',
+    }
+    for variant in ('noDis', 'noCIED'):
+        model = make(dataset, **IEDR_VARIANTS[variant])
+        kept = {name for name in full if not name.startswith('disentangling.')}
+        assert names(**IEDR_VARIANTS[variant]) == kept
+        assert list(model.estimator_parameters()) == []
+        losses = model.losses(as_batch(dataset, ROWS))
+        assert losses.disentangling == 0
+    for variant in ('noCL', 'noCIED'):
+        model = make(dataset, **IEDR_VARIANTS[variant])
+        assert model.contrastive is None
+        assert model.losses(as_batch(dataset, ROWS)).contrastive == 0
+    assert names(**IEDR_VARIANTS['vCLUB']) == {
+        name for name in full if '.to_intrinsic.' not in name
+    }
+    model = make(dataset, **IEDR_VARIANTS['noCIED'])
+    losses = model.losses(as_batch(dataset, ROWS))
+    assert_same_gradients(
+        gradients(model, losses.total), gradients(model, losses.prediction), tol=0
+    )
+
+
+def test_variants_are_those_of_the_paper(dataset):
+    # Tables 5, 7, 10 and 11, by what each of them changes.
+    def changed(variant: str) -> dict[str, Any]:
+        default = make(dataset).config
+        config = make(dataset, **IEDR_VARIANTS[variant]).config
+        return {name: v for name, v in config.items() if v != default[name]}
+
+    assert {name: changed(name) for name in IEDR_VARIANTS if name != 'released'} == {
+        'IEDR': {},
+        'noDis': {'disentangling_weight': 0.0},
+        'noCL': {'contrastive_weight': 0.0},
+        'noCIED': {'contrastive_weight': 0.0, 'disentangling_weight': 0.0},
+        'vCLUB': {'bidirectional': False},
+        'NegGen1': {'contexts': 'sample'},
+        'NegGen2': {'contexts': 'dropout'},
+        'AVG': {'encoder': 'mean'},
+        'MLP': {'encoder': 'mlp'},
+        'BI': {'encoder': 'bi'},
+        'Linear': {'generator': 'linear'},
+        'Nonlinear': {'generator': 'nonlinear'},
+        'IEDR_sp': {'generator': 'split', 'context_dropout': 0.1},
+    }
+
+
+def test_arguments_reach_the_parts(dataset):
+    model = make(
+        dataset,
+        dropout=0.3,
+        combine='sum',
+        num_negatives=7,
+        temperature=0.9,
+        contexts='sample',
+        context_dropout=0.2,
+        contrastive_variant='released',
+        mask_false_negatives=True,
+        num_disentangling_negatives=9,
+        bidirectional=False,
+        halve=False,
+    )
+    bi = make(dataset, encoder='bi', dropout=0.3)
+    for encoder in [*model.encoders.values(), *bi.encoders.values()]:
+        assert encoder.conv.dropout == 0.3
+    for generator in model.generators.values():
+        assert generator.combine == 'sum'
+    loss = model.contrastive
+    assert (loss.num_negatives, loss.temperature, loss.contexts) == (7, 0.9, 'sample')
+    assert (loss.dropout, loss.variant) == (0.2, 'released')
+    assert loss.mask_false_negatives
+    for bound in model.disentangling.values():
+        assert (bound.num_negatives, bound.bidirectional) == (9, False)
+    split = make(dataset, generator='split', temperature=0.9, context_dropout=0.2)
+    loss = split.contrastive
+    assert (loss.num_negatives, loss.temperature, loss.dropout) == (3, 0.9, 0.2)
+    # The defaults: Table 10, and the sizes of Section 7.1.
+    model = IEDR(10)
+    assert model.embedding.weight.shape == (10, 32)
+    assert model.encoders['user'].conv.nn.channel_list == [32, 128, 32]
+    assert model.generators['item'].mlp.channel_list == [32, 128, 64]
+    assert model.disentangling['user'].to_intrinsic.channel_list == [32, 128, 32]
+    assert (model.contrastive.num_negatives, model.contrastive.temperature) == (40, 0.5)
+    assert model.disentangling['item'].num_negatives == 5
+
+
+@every_variant
+def test_each_step_has_parameters_of_its_own(variant, dataset):
+    model = make(dataset, **IEDR_VARIANTS[variant])
+    main = {id(p) for p in model.main_parameters()}
+    estimator = {id(p) for p in model.estimator_parameters()}
+    assert main.isdisjoint(estimator)
+    assert main | estimator == {id(p) for p in model.parameters()}
+    batch = as_batch(dataset, ROWS)
+    encoded = model.encode(batch)
+    model.losses(batch, encoded).total.backward()
+    for parameter in model.parameters():
+        assert (parameter.grad is not None) == (id(parameter) in main)
+    if not estimator:
+        with pytest.raises(ValueError, match='no estimator'):
+            model.estimator_loss(encoded.factors)
+        return
+    model.zero_grad()
+    loss = model.estimator_loss(encoded.factors)
+    bounds = model.disentangling
+    torch.testing.assert_close(
+        loss,
+        bounds['user'].estimator_loss(*encoded.factors.user)
+        + bounds['item'].estimator_loss(*encoded.factors.item),
+    )
+    loss.backward()
+    for parameter in model.parameters():
+        assert (parameter.grad is not None) == (id(parameter) in estimator)
+
+
+@pytest.mark.parametrize('expand', [False, True])
+def test_loss_needs_labels(expand, dataset):
+    ids = dataset.user[:3], dataset.item[:3], dataset.context[:3]
+    batch = InteractionBatch.from_ids(dataset, *ids)
+    batch = batch.expand() if expand else batch
+    model = make(dataset)
+    torch.testing.assert_close(model(batch), model(as_batch(dataset, [0, 1, 2])))
+    with pytest.raises(ValueError, match='labels `y`'):
+        model.losses(batch)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'encoder': 'gcn'}, "'sign', 'mean', 'mlp' or 'bi'.*'gcn'"),
+        ({'generator': 'cubic'}, "'cubic'"),
+        ({'combine': 'max'}, "'max'"),
+        ({'contexts': 'none'}, "'none'"),
+        ({'contrastive_variant': 'double'}, "'double'"),
+    ],
+)
+def test_bad_arguments(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        IEDR(10, **kwargs)
+
+
+@every_variant
+def test_saved_and_rebuilt(variant, dataset):
+    model = make(dataset, **IEDR_VARIANTS[variant]).eval()
+    config = json.loads(json.dumps(model.config))
+    assert config == model.config
+    torch.manual_seed(2)
+    other = IEDR(**config).double().eval()
+    batch = as_batch(dataset, ROWS)
+    assert not torch.equal(other(batch), model(batch))
+    other.load_state_dict(model.state_dict())
+    assert_same_run(run(other, batch), run(model, batch), tol=0)
+
+
+def test_seed_decides(dataset):
+    runs = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        model = IEDR(dataset.schema.num_embeddings, 4, 8, dropout=0.5)
+        batch = as_batch(dataset, ROWS)
+        torch.manual_seed(seed)
+        runs.append([*model.parameters(), *model.losses(batch)[:4]])
+    assert all(map(torch.equal, runs[0], runs[1]))
+    assert not any(map(torch.equal, runs[0], runs[2]))
+
+
+def test_first_parameters():
+    model = IEDR(1_000, 32, pointwise=True)
+    for weight, mean, std in [
+        (model.embedding.weight, 1.0, 1.0),
+        (model.pointwise.weight, 0.0, 0.01),
+    ]:
+        deviation = std / weight.numel() ** 0.5
+        assert weight.mean().item() == pytest.approx(mean, abs=5 * deviation)
+        assert weight.std().item() == pytest.approx(std, abs=5 * deviation)
+    before = [p.clone() for p in model.parameters()]
+    model.reset_parameters()
+    assert all((p != q).any() for p, q in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize('expand', [False, True])
+@every_variant
+def test_mixed_precision(variant, expand, dataset, device):
+    sizes = {'channels': 32, 'hidden_channels': 128, 'num_negatives': 10}
+    model = make(dataset, **sizes, **IEDR_VARIANTS[variant]).float().eval().to(device)
+    batch = as_batch(dataset.to(device), ROWS)
+    batch = batch.expand() if expand else batch
+    exact = run(model, batch)
+    with torch.autocast(device.type, torch.bfloat16):
+        rounded = run(model, batch)
+    # bfloat16 has 8 bits, and a logit is the end of a chain of some ten products.
+    for name in ('readouts', 'factors', 'logits', 'losses'):
+        scale = exact[name].abs().max().item()
+        difference = (rounded[name].float() - exact[name]).abs().max().item()
+        assert difference < 0.1 * scale, name
+    for name in ('total', 'estimator'):
+        ours, wanted = [], []
+        for parameter, grad in exact.get(name, {}).items():
+            assert (grad is None) == (rounded[name][parameter] is None)
+            if grad is not None:
+                ours.append(rounded[name][parameter].flatten())
+                wanted.append(grad.flatten())
+        if wanted:
+            apart = torch.cat(ours) - torch.cat(wanted)
+            assert apart.norm() < 0.1 * torch.cat(wanted).norm()
+
+
+def train(model: IEDR, batch: InteractionBatch, steps: int) -> Callable[[], float]:
+    """Trains both steps, and returns what then evaluates the prediction loss."""
+    main = torch.optim.Adam(model.main_parameters(), lr=1e-2)
+    estimator = torch.optim.Adam(model.estimator_parameters(), lr=1e-2)
+    for _ in range(steps):
+        encoded = model.encode(batch)
+        estimator.zero_grad()
+        model.estimator_loss(encoded.factors).backward()
+        estimator.step()
+        main.zero_grad()
+        model.losses(batch, encoded).total.backward()
+        main.step()
+
+    @torch.no_grad()
+    def evaluate() -> float:
+        return model.eval().losses(batch).prediction.item()
+
+    return evaluate
+
+
+def test_learns_what_depends_on_user_item_and_context(device):
+    # Bought if an odd number of the three are odd: no two of them tell anything.
+    log = pd.DataFrame(
+        [(u, v, c, (u + v + c) % 2) for u in range(4) for v in range(4) for c in (0, 1)],
+        columns=['user', 'item', 'day', 'bought'],
+    )
+    schema = FeatureSchema(
+        [Categorical('user')], [Categorical('item')], [Categorical('day')]
+    )
+    rows = InteractionDataset.from_pandas(log, None, None, schema, label='bought')
+    batch = as_batch(rows.to(device), list(range(len(log))))
+    torch.manual_seed(0)
+    model = IEDR(schema.num_embeddings, 8, 32, num_negatives=5).to(device)
+    # Half of the labels are one: who knows no more has a loss of log 2.
+    assert train(model, batch, steps=150)() < 0.25 * math.log(2)
