@@ -75,6 +75,7 @@ IEDR_VARIANTS: dict[str, dict[str, Any]] = {
     'Linear': {'generator': 'linear'},
     'Nonlinear': {'generator': 'nonlinear'},
     'IEDR_sp': {'generator': 'split', 'context_dropout': 0.1},
+    'dropout': {'dropout': 0.5, 'pointwise': True},
     'released': {
         'dropout': 0.5,
         'pointwise': True,
@@ -84,8 +85,9 @@ IEDR_VARIANTS: dict[str, dict[str, Any]] = {
 }
 r"""Constructor arguments of the variants in the paper's experiments, by name.
 
-:obj:`"released"` is the behaviour of the authors' scripts where the paper does not
-mention it: message dropout, pointwise terms, the double softmax, no one half.
+:obj:`"dropout"` adds to the paper's losses what the authors' scripts do and the paper does
+not mention: message dropout and pointwise terms. :obj:`"released"` has the scripts' losses as
+well: the double softmax, no one half.
 """
 
 
