@@ -85,9 +85,9 @@ IEDR_VARIANTS: dict[str, dict[str, Any]] = {
 }
 r"""Constructor arguments of the variants in the paper's experiments, by name.
 
-:obj:`"dropout"` adds to the paper's losses what the authors' scripts do and the paper does
-not mention: message dropout and pointwise terms. :obj:`"released"` has the scripts' losses as
-well: the double softmax, no one half.
+:obj:`"dropout"` adds to the paper's losses what the authors' scripts do and the paper
+does not mention: message dropout and pointwise terms. :obj:`"released"` has the scripts'
+losses as well: the double softmax, no one half.
 """
 
 
@@ -182,6 +182,16 @@ class IEDR(torch.nn.Module):
             for name, value in locals().items()
             if name not in ('self', '__class__')
         }
+        if dropout > 0 and encoder not in ('sign', 'bi'):
+            raise ValueError(f"The encoder '{encoder}' has no messages to drop out")
+        if generator == 'split' and (
+            contexts != 'both' or contrastive_variant != 'infonce' or mask_false_negatives
+        ):
+            raise ValueError(
+                "The contrastive loss of generator='split' looks at no context: "
+                '`contexts`, `contrastive_variant` and `mask_false_negatives` have no '
+                'meaning there'
+            )
         self.contrastive_weight = contrastive_weight
         self.disentangling_weight = disentangling_weight
 

@@ -396,7 +396,8 @@ def test_variants_are_those_of_the_paper(dataset):
         config = make(dataset, **IEDR_VARIANTS[variant]).config
         return {name: v for name, v in config.items() if v != default[name]}
 
-    assert {name: changed(name) for name in IEDR_VARIANTS if name != 'released'} == {
+    of_the_scripts = {'released', 'dropout'}
+    assert {name: changed(name) for name in {*IEDR_VARIANTS} - of_the_scripts} == {
         'IEDR': {},
         'noDis': {'disentangling_weight': 0.0},
         'noCL': {'contrastive_weight': 0.0},
@@ -556,11 +557,14 @@ def test_mixed_precision(variant, expand, dataset, device):
     exact = run(model, batch)
     with torch.autocast(device.type, torch.bfloat16):
         rounded = run(model, batch)
-    # bfloat16 has 8 bits, and a logit is the end of a chain of some ten products.
-    for name in ('readouts', 'factors', 'logits', 'losses'):
-        scale = exact[name].abs().max().item()
-        difference = (rounded[name].float() - exact[name]).abs().max().item()
-        assert difference < 0.1 * scale, name
+    # bfloat16 has 8 bits, and a logit is the end of a chain of some ten products. Its
+    # own terms can cancel.
+    scale = {name: exact[name].abs().max() for name in ('readouts', 'factors', 'losses')}
+    u_in, u_ex, v_in, v_ex = exact['factors'].chunk(4, dim=1)
+    scale['logits'] = ((u_in + u_ex) * (v_in + v_ex)).abs().sum(dim=1).max()
+    for name in scale:
+        difference = (rounded[name].float() - exact[name]).abs().max()
+        assert difference < 0.1 * scale[name], name
     for name in ('total', 'estimator'):
         ours, wanted = [], []
         for parameter, grad in exact.get(name, {}).items():
@@ -570,13 +574,13 @@ def test_mixed_precision(variant, expand, dataset, device):
                 wanted.append(grad.flatten())
         if wanted:
             apart = torch.cat(ours) - torch.cat(wanted)
-            assert apart.norm() < 0.1 * torch.cat(wanted).norm()
+            assert apart.norm() < 0.25 * torch.cat(wanted).norm()
 
 
 def train(model: IEDR, batch: InteractionBatch, steps: int) -> Callable[[], float]:
     """Trains both steps, and returns what then evaluates the prediction loss."""
-    main = torch.optim.Adam(model.main_parameters(), lr=1e-2)
-    estimator = torch.optim.Adam(model.estimator_parameters(), lr=1e-2)
+    main = torch.optim.Adam(model.main_parameters(), lr=1e-3)
+    estimator = torch.optim.Adam(model.estimator_parameters(), lr=1e-3)
     for _ in range(steps):
         encoded = model.encode(batch)
         estimator.zero_grad()
@@ -605,6 +609,20 @@ def test_learns_what_depends_on_user_item_and_context(device):
     rows = InteractionDataset.from_pandas(log, None, None, schema, label='bought')
     batch = as_batch(rows.to(device), list(range(len(log))))
     torch.manual_seed(0)
-    model = IEDR(schema.num_embeddings, 8, 32, num_negatives=5).to(device)
+    model = IEDR(schema.num_embeddings, 16, 64, num_negatives=5).to(device)
     # Half of the labels are one: who knows no more has a loss of log 2.
-    assert train(model, batch, steps=150)() < 0.25 * math.log(2)
+    assert train(model, batch, steps=100)() < 0.25 * math.log(2)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'encoder': 'mean', 'dropout': 0.5}, "'mean' has no messages"),
+        ({'encoder': 'mlp', 'dropout': 0.5}, "'mlp' has no messages"),
+        ({'generator': 'split', 'contexts': 'sample'}, 'looks at no context'),
+        ({'generator': 'split', 'mask_false_negatives': True}, 'looks at no context'),
+    ],
+)
+def test_arguments_without_effect(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        IEDR(10, **arguments)
