@@ -16,7 +16,7 @@ from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.schema import SIDES, FeatureSchema, check_columns, tokens
+from iedr_geo.data.schema import SIDES, FeatureSchema, check_columns, token, tokens
 
 
 class InteractionData(Data):
@@ -136,7 +136,7 @@ def _labels(column: pd.Series) -> Tensor:
 
 
 def _times(column: pd.Series) -> Tensor:
-    if pd.api.types.is_datetime64_any_dtype(column):
+    if column.dtype.kind == 'M':  # Dates of NumPy, of pandas and of Arrow.
         missing = column.isna().to_numpy()
         times = column.to_numpy(dtype='datetime64[ns]').astype(np.int64)
     else:
@@ -158,6 +158,8 @@ def _times(column: pd.Series) -> Tensor:
 
 def _plain(value: Any) -> Any:
     """What JSON holds in the place of a set, an array, a NumPy number or a date."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=token)  # As the schema does.
     if pd.api.types.is_list_like(value):
         return list(value)
     return value.item() if isinstance(value, np.generic) else str(value)

@@ -11,12 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from pandas.api.types import (
-    is_datetime64_any_dtype,
-    is_list_like,
-    is_string_dtype,
-    is_timedelta64_dtype,
-)
+from pandas.api.types import is_list_like, is_string_dtype
 
 from iedr_geo.data.feature_graphs import FeatureGraphs
 
@@ -134,7 +129,7 @@ class MultiCategorical:
 
 
 def _numbers(name: str, column: pd.Series) -> np.ndarray:
-    if is_datetime64_any_dtype(column) or is_timedelta64_dtype(column):
+    if column.dtype.kind in 'Mm':
         raise ValueError(f"Column '{name}' is declared a number, but holds times")
     try:
         numbers = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)

@@ -46,6 +46,7 @@ def assert_same(one: Data, two: Data) -> None:
     assert type(one) is type(two)
     assert sorted(one.keys()) == sorted(two.keys())
     for name in one.keys():  # noqa: SIM118
+        assert type(one[name]) is type(two[name]), name
         if isinstance(two[name], torch.Tensor):
             assert one[name].dtype == two[name].dtype, name
             assert torch.equal(one[name].cpu(), two[name].cpu()), name

@@ -321,8 +321,8 @@ def test_not_fitted():
 @pytest.mark.parametrize(
     ('kind', 'cells', 'message'),
     [
-        (Numerical('f'), ['1', 'tall'], "'f' is declared a number.*'tall'"),
-        (Bucketized('f', [1]), ['1', 'tall'], "'f' is declared a number.*'tall'"),
+        (Numerical('f'), ['1', 'tall'], "'f' is declared a number.*tall"),
+        (Bucketized('f', [1]), ['1', 'tall'], "'f' is declared a number.*tall"),
         (Numerical('f'), [0, np.inf], "'f' holds 1 infinite values, the first in row 1"),
         (Bucketized('f', [1]), [-np.inf], "'f' holds 1 infinite"),
         (Numerical('f'), [[1], [2]], "'f' is declared a number"),

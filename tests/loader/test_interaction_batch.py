@@ -49,6 +49,7 @@ def assert_same(one: Data, two: Data) -> None:
     assert type(one) is type(two)
     assert sorted(one.keys()) == sorted(two.keys())
     for name in one.keys():  # noqa: SIM118
+        assert type(one[name]) is type(two[name]), name
         if isinstance(two[name], torch.Tensor):
             assert one[name].dtype == two[name].dtype, name
             assert torch.equal(one[name].cpu(), two[name].cpu()), name
@@ -74,6 +75,7 @@ def check(dataset: InteractionDataset, rows: list, y: bool) -> None:
         # Each graph once, and each row at the graph of its id.
         assert graphs.num_graphs == len(set(ids))
         assert graphs.graph_id[index].tolist() == list(ids)
+        assert getattr(batch, f'{side}_id').tolist() == list(ids)
         for graph in graphs.to_data_list():
             assert_same(graph, getattr(dataset, f'{side}s')[graph.graph_id.item()])
 

@@ -111,6 +111,32 @@ def test_each_positive_once_with_its_negatives(
             assert not known & {(row[0], row[1]) for row in flat(batches) if row[3] == 0}
 
 
+class NextItems(UniformNegativeSampler):
+    """Takes the items after the positive, to tell every draw from the others."""
+
+    def sample(
+        self, dataset: InteractionDataset, generator: torch.Generator
+    ) -> torch.Tensor:
+        step = torch.arange(1, self.num_negatives + 1)
+        return (dataset.item.unsqueeze(1) + step) % dataset.num_items
+
+
+@pytest.mark.parametrize('group', [False, True])
+@pytest.mark.parametrize('shuffle', [False, True])
+def test_every_draw_is_used(positives: InteractionDataset, shuffle: bool, group: bool):
+    loader = InteractionLoader(
+        positives, 5, NextItems(4), shuffle=shuffle, group_negatives=group
+    )
+    expected = [
+        (user, (item + step) % 7, context, float(step == 0))
+        for user, item, context, _ in table(positives)
+        for step in range(5)
+    ]
+    rows = flat(read(loader))
+    assert Counter(rows) == Counter(expected)
+    assert (rows == expected) != shuffle
+
+
 @pytest.mark.parametrize('shuffle', [False, True])
 @pytest.mark.parametrize(('batch_size', 'groups'), [(3, 1), (4, 1), (7, 2), (100, 9)])
 def test_groups(
