@@ -9,6 +9,7 @@ import os
 import os.path as osp
 import zipfile
 import zlib
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -148,27 +149,36 @@ class Frappe(InteractionDataset):
             raise FileNotFoundError(
                 f'{self.raw_dir} lacks {", ".join(map(osp.basename, missing))}'
             )
+        if missing:
+            self._make(self.raw_dir)
         super()._download()
+
+    def _process(self) -> None:
+        self._make(self.processed_dir)
+        super()._process()
+
+    @staticmethod
+    def _make(folder: str) -> None:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise OSError(f'Cannot write to {folder}: {error}') from error
 
     def download(self) -> None:
         """Downloads what is missing, and keeps it only if its checksum agrees."""
         for name, path in zip(self.urls, self.raw_paths, strict=True):
             if osp.exists(path):
                 continue
-            partial = f'{name}.partial'
-            download_url(self.urls[name], self.raw_dir, filename=partial)
-            partial = osp.join(self.raw_dir, partial)
-            if name.endswith('.gz'):
-                with open(partial, 'rb') as file:
-                    text = file.read()
-                with gzip.open(partial, 'wb') as zipped:
-                    zipped.write(text)
+            partial = Path(f'{path}.partial')
+            partial.unlink(missing_ok=True)  # PyG would take it for the download.
             try:
-                self._check(partial, name)
-            except ValueError:
-                os.remove(partial)
-                raise
-            os.replace(partial, path)
+                download_url(self.urls[name], self.raw_dir, filename=partial.name)
+                if name.endswith('.gz'):
+                    partial.write_bytes(gzip.compress(partial.read_bytes()))
+                self._check(str(partial), name)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def _check(self, path: str, name: str) -> bytes:
         """Returns the content of a raw file if its checksum agrees."""

@@ -37,12 +37,14 @@ class Evaluation:
     ) -> pd.DataFrame:
         """Returns the mean of each metric with its bootstrap interval over lists.
 
+        Lists without a positive count in neither.
+
         Args:
             level: The probability that the interval is to cover.
             num_samples: How many times the lists are drawn again.
             seed: The seed of the draws.
         """
-        values = self.per_list.drop(columns=['user', 'context'])
+        values = self.per_list.drop(columns=['user', 'context']).dropna(how='all')
         draws = np.random.default_rng(seed)
         means = np.empty((num_samples, values.shape[1]))
         for i in range(num_samples):
@@ -60,15 +62,16 @@ class Evaluation:
 
 @contextmanager
 def _evaluating(model: Scorer) -> Iterator[None]:
-    training = isinstance(model, torch.nn.Module) and model.training
-    if isinstance(model, torch.nn.Module):
-        model.eval()
+    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    modes = [module.training for module in modules]
     try:
+        for module in modules:
+            module.eval()
         with torch.no_grad():
             yield
     finally:
-        if isinstance(model, torch.nn.Module):
-            model.train(training)
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
 
 
 def _device(model: Scorer, dataset: InteractionDataset) -> torch.device:
@@ -126,7 +129,7 @@ def evaluate_candidates(
                 lists.item[chunk].to(device),
                 lists.context[index].to(device),
             )
-            scores.append(model(batch).float())
+            scores.append(model(batch))
     score, target = torch.cat(scores), lists.target.to(device)
     ranked = RankedLists.from_rows(
         score, target, lists.list_index.to(device), num_lists=len(lists)
@@ -196,7 +199,7 @@ def evaluate_catalogue(
                 items.repeat(chunk.numel()),
                 context[chunk].repeat_interleave(num_items),
             )
-            score = model(batch).float().view(size)
+            score = model(batch).view(size)
             target = torch.zeros(size, device=device)
             found = order[ptr[chunk[0]] : ptr[chunk[-1] + 1]]
             target[list_index[found] - chunk[0], rows.item[found]] = 1

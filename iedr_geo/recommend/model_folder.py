@@ -37,16 +37,29 @@ def save_model(
         folder: Where to write.
         model: The model.
         schema: What the rows of its embedding table mean.
+
+    Raises:
+        ValueError: If model and schema do not fit each other.
+        OSError: If the folder cannot be written, or holds anything but a model.
     """
     if schema.num_embeddings != model.embedding.num_embeddings:
         raise ValueError(
             f'The schema has {schema.num_embeddings} embeddings, the model '
             f'{model.embedding.num_embeddings}: it was trained on another schema'
         )
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(folder).resolve()
+    if folder.exists():
+        others = {path.name for path in folder.iterdir()} - {WEIGHTS, CONFIG, SCHEMA}
+        if others:
+            raise FileExistsError(
+                f'{folder} is not replaced: it holds more than a model ({min(others)})'
+            )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+    except OSError as error:
+        raise OSError(f'Cannot write the model to {folder}: {error}') from error
     config = {'model': 'IEDR', 'version': __version__, 'arguments': model.config}
-    partial = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
     try:
         weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
         torch.save(weights, partial / WEIGHTS)
@@ -56,7 +69,11 @@ def save_model(
         if folder.exists():
             old = partial.with_name(partial.name + '.old')
             folder.rename(old)
-            partial.rename(folder)
+            try:
+                partial.rename(folder)
+            except BaseException:
+                old.rename(folder)
+                raise
             shutil.rmtree(old)
         else:
             partial.rename(folder)
@@ -83,7 +100,7 @@ def load_model(folder: str | os.PathLike[str]) -> LoadedModel:
         if config['model'] != 'IEDR':
             raise ValueError(f"the model is '{config['model']}'")
         model = IEDR(**config['arguments'])
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:
         raise ValueError(
             f'{folder / CONFIG} does not describe an IEDR: {error}'
         ) from error
@@ -95,11 +112,12 @@ def load_model(folder: str | os.PathLike[str]) -> LoadedModel:
         ) from error
     try:
         schema = FeatureSchema.from_json((folder / SCHEMA).read_text())
-    except ValueError as error:
+        num_embeddings = schema.num_embeddings
+    except Exception as error:
         raise ValueError(f'{folder / SCHEMA}: {error}') from error
-    if schema.num_embeddings != model.embedding.num_embeddings:
+    if num_embeddings != model.embedding.num_embeddings:
         raise ValueError(
-            f'{folder / SCHEMA} has {schema.num_embeddings} embeddings, the model '
+            f'{folder / SCHEMA} has {num_embeddings} embeddings, the model '
             f'{model.embedding.num_embeddings}'
         )
     return LoadedModel(model.eval(), schema)

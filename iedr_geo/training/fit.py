@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from iedr_geo.nn import IEDR
 from iedr_geo.training.iedr_module import IEDRModule
+
+LAST, BEST = 'last.ckpt', 'best.ckpt'
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,57 @@ class TrainingResult:
     history: list[dict[str, float]]
     best_epoch: int
     seconds_per_epoch: float
+
+
+class _RunFolder(Checkpoint):
+    """Saves each epoch, keeps the best one, and stops when none improves any more.
+
+    The history alone decides, so a resumed run decides as if it had never stopped.
+    Lightning's own callbacks decide by a state of theirs: they forget the best epoch of a
+    folder that has moved, and train a run that had stopped for another epoch.
+    """
+
+    def __init__(
+        self, folder: Path, module: IEDRModule, monitor: str, patience: int
+    ) -> None:
+        self.folder, self.module = folder, module
+        self.monitor, self.patience = monitor, patience
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.module.history and self._update(trainer) > 0:
+            _check_checkpoint(self.folder / BEST, self.module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        partial = self.folder / f'{LAST}.partial'
+        trainer.save_checkpoint(partial, weights_only=False)
+        if trainer.is_global_zero:
+            os.replace(partial, self.folder / LAST)
+        self._update(trainer)
+
+    def _update(self, trainer: Trainer) -> int:
+        """Returns how many epochs ago the best one was."""
+        history = self.module.history
+        if self.monitor not in history[-1]:
+            raise ValueError(
+                f"`monitor` is '{self.monitor}', which is none of "
+                f'{", ".join(history[-1])}'
+            )
+        since = len(history) - 1 - best_epoch(history, self.monitor)
+        if trainer.is_global_zero:
+            if since == 0:
+                partial = self.folder / f'{BEST}.partial'
+                shutil.copyfile(self.folder / LAST, partial)
+                os.replace(partial, self.folder / BEST)
+            pd.DataFrame(history).to_csv(self.folder / 'metrics.csv', index=False)
+        # The last digits can differ between processes: the first one decides for all.
+        since = int(trainer.strategy.broadcast(since))
+        trainer.should_stop |= since >= self.patience
+        return since
+
+
+def best_epoch(history: list[dict[str, float]], monitor: str) -> int:
+    """Returns the first of the epochs with the largest value."""
+    return max(range(len(history)), key=lambda epoch: history[epoch][monitor])
 
 
 def fit(
@@ -72,29 +127,22 @@ def fit(
     """
     folder = Path(folder)
     _check_writable(folder)
-    last = folder / 'last.ckpt'
+    last = folder / LAST
     ckpt_path = last if resume and last.exists() else None
     if ckpt_path is not None:
         _check_checkpoint(ckpt_path, module)
-    best = ModelCheckpoint(
-        folder,
-        filename='best',
-        monitor=monitor,
-        mode='max',
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    stopping = EarlyStopping(
-        monitor, mode='max', patience=patience, check_on_train_epoch_end=True
-    )
+    module.history = []
+    module.train()
     kwargs.setdefault('accelerator', 'auto')
     kwargs.setdefault('devices', 1)
-    kwargs.setdefault('logger', CSVLogger(folder, name='', version=''))
+    kwargs.setdefault('logger', False)
     trainer = Trainer(
         default_root_dir=folder,
         max_epochs=max_epochs,
-        callbacks=[stopping, best, *kwargs.pop('callbacks', [])],
+        callbacks=[
+            _RunFolder(folder, module, monitor, patience),
+            *kwargs.pop('callbacks', []),
+        ],
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -104,9 +152,10 @@ def fit(
     with warnings.catch_warnings():
         # Batches are built faster than a worker could hand them over.
         warnings.filterwarnings('ignore', '.*does not have many workers.*')
-        warnings.filterwarnings('ignore', '.*exists and is not empty.*')
+        # Lightning's use of torch.
+        warnings.filterwarnings('ignore', '.*LeafSpec.*is deprecated.*')
         trainer.fit(module, ckpt_path=ckpt_path, weights_only=True)
-    state = torch.load(best.best_model_path, map_location='cpu', weights_only=True)
+    state = torch.load(folder / BEST, map_location='cpu', weights_only=True)
     prefix = 'model.'
     weights = {
         name.removeprefix(prefix): tensor
@@ -117,17 +166,16 @@ def fit(
     return TrainingResult(
         model=module.model.eval(),
         history=module.history,
-        best_epoch=int(state['epoch']),
+        best_epoch=best_epoch(module.history, monitor),
         seconds_per_epoch=statistics.median(e['seconds'] for e in module.history),
     )
 
 
 def _check_writable(folder: Path) -> None:
-    probe = folder / '.writable'
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise OSError(f'Cannot write the run to {folder}: {error}') from error
 
@@ -135,7 +183,7 @@ def _check_writable(folder: Path) -> None:
 def _check_checkpoint(path: Path, module: IEDRModule) -> None:
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-        settings = checkpoint['settings']
+        settings = dict(checkpoint['settings'])
     except Exception as error:
         raise ValueError(
             f'{path} is damaged or no checkpoint of an IEDR run: {error}'

@@ -16,6 +16,7 @@ from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionBatch, InteractionLoader
 from iedr_geo.nn import IEDR, IEDRFactors
 
+MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
 TERMS = ('loss', 'prediction', 'contrastive', 'disentangling', 'estimator')
 
 
@@ -68,6 +69,11 @@ class IEDRModule(LightningModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        if estimator_steps < 1:
+            raise ValueError(
+                f'`estimator_steps` must be at least 1 (got {estimator_steps}); a model '
+                f'with disentangling_weight=0 has no estimator'
+            )
         if negatives is None and train.y is None:
             negatives = UniformNegativeSampler(2)
         self.automatic_optimization = False
@@ -115,7 +121,7 @@ class IEDRModule(LightningModule):
     def train_dataloader(self) -> InteractionLoader:
         """Returns the training batches, built on this process's device."""
         rows, workers = self.train_rows, self.num_workers
-        return InteractionLoader(
+        loader = InteractionLoader(
             rows if workers else rows.to(self.device),
             self.batch_size,
             self.negatives,
@@ -124,11 +130,17 @@ class IEDRModule(LightningModule):
             seed=self.seed,
             num_workers=workers,
             pin_memory=workers > 0 and self.device.type == 'cuda',
+            # Its own, or each new iterator would draw from the seeded epoch's.
+            generator=torch.Generator(),
         )
+        # Lightning tells the epoch only after workers of a resumed run have begun.
+        cast(Any, loader.sampler).set_epoch(len(self.history))
+        return loader
 
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch."""
-        torch.manual_seed(derive_seed(self.seed, self.current_epoch, self.global_rank))
+        place = (self.current_epoch, MODEL, self.global_rank)
+        torch.manual_seed(derive_seed(self.seed, *place))
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._started = time.perf_counter()

@@ -1,0 +1,138 @@
+"""The planted data as a dataset: ids, lists and scores belong together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from iedr_geo.datasets import PlantedFactors, plant
+from iedr_geo.datasets.planted import CONTEXTS
+from iedr_geo.evaluation import evaluate_candidates
+
+
+@pytest.fixture(scope='module')
+def data() -> PlantedFactors:
+    return PlantedFactors(num_users=60, num_items=40, num_interactions=1500)
+
+
+def test_rows_are_the_planted_interactions(data):
+    log = data.planted.interactions
+    assert len(data) == len(log) == 1500
+    assert (data.num_users, data.num_items) == (60, 40)
+    assert data.user_ids[data.user.numpy()].tolist() == log['user'].tolist()
+    assert data.item_ids[data.item.numpy()].tolist() == log['item'].tolist()
+    contexts = data.context_frame.iloc[data.context.numpy()]
+    for name in CONTEXTS:
+        assert contexts[name].tolist() == log[name].tolist()
+    assert data.time.tolist() == log['time'].tolist()
+    assert data.y is None
+    assert data.user_ids.tolist() == data.planted.users['user'].tolist()
+    assert data.item_ids.tolist() == data.planted.items['item'].tolist()
+
+
+def test_nodes_tell_of_the_tables(data):
+    """A user has four nodes, a context four, an item three and one for each tag."""
+    names = data.schema.names()
+    users, items = data.planted.users, data.planted.items
+    for row in (0, 7, 1499):
+        sample = data[row]
+        user, item = users.iloc[int(sample.user_id)], items.iloc[int(sample.item_id)]
+        nodes = [names[x] for x in sample.x_user]
+        assert nodes == [f'{name}={user[name]}' for name in users]
+        # Tags may repeat in the table, but not as nodes.
+        tags = [f'tags={tag}' for tag in dict.fromkeys(item['tags'])]
+        labels = [f'item={item["item"]}', f'category={item["category"]}', *tags]
+        *nodes, price = (names[x] for x in sample.x_item)
+        assert nodes == labels
+        lower = float(price.removeprefix('price='))
+        assert lower <= item['price']
+        log = data.planted.interactions.iloc[row]
+        context = [f'{name}={log[name]}' for name in CONTEXTS]
+        assert [names[x] for x in sample.x_context] == context
+
+
+def test_passes_arguments_on():
+    arguments = {'extrinsic_weight': 0.0, 'temperature': 0.5}
+    data = PlantedFactors(20, 12, 200, seed=5, **arguments)
+    expected = plant(20, 12, 200, 5, **arguments)
+    assert data.planted.interactions.equals(expected.interactions)
+    assert data.true_scores(data.user, data.item, data.context).extrinsic.abs().max() == 0
+
+
+def test_split_is_ordered_by_time(data):
+    """Each user's last row is for test, the one before for validation."""
+    train, valid, test, order = data.split()
+    assert order == 'time'
+    assert len(train) + len(valid) + len(test) == len(data)
+    for user in range(data.num_users):
+        times = [part.time[part.user == user] for part in (train, valid, test)]
+        assert [len(times[1]), len(times[2])] == [1, 1]
+        assert len(times[0]) >= 6
+        assert times[0].max() < times[1].item() < times[2].item()
+
+
+@pytest.mark.parametrize('part', ['valid', 'test'])
+def test_candidates(data, part):
+    """A list for each held-out row: its item first, then others."""
+    lists, again = (data.candidates(part, num_negatives=9) for _ in range(2))
+    for name, tensor in vars(lists).items():
+        assert torch.equal(tensor, getattr(again, name)), name
+    rows = getattr(data.split(), part)
+    assert len(lists) == len(rows) == 60
+    assert torch.equal(lists.user, rows.user)
+    assert torch.equal(lists.context, rows.context)
+    item, target = lists.item.view(60, 10), lists.target.view(60, 10)
+    assert torch.equal(lists.list_index, torch.arange(60).repeat_interleave(10))
+    assert torch.equal(item[:, 0], rows.item)
+    assert (target[:, 0] == 1).all() and (target[:, 1:] == 0).all()
+    assert (item[:, 1:] != rows.item.unsqueeze(1)).all()
+    assert item.min() >= 0 and item.max() < 40
+    assert len(data.candidates(part).item) == 60 * 100
+
+
+def test_lists_of_the_parts_differ(data):
+    valid, test = (data.candidates(part).item.view(60, -1) for part in ('valid', 'test'))
+    same = (valid[:, 1:] == test[:, 1:]).float().mean()
+    assert same < 0.05  # One in forty by chance.
+
+
+def test_no_other_part(data):
+    with pytest.raises(ValueError, match=r"'valid' or 'test' \(got 'train'\)"):
+        data.candidates('train')
+
+
+def test_true_scores_are_those_items_were_drawn_by(data):
+    scores = data.true_scores(data.user, data.item, data.context)
+    assert [len(part) for part in scores] == [1500] * 3
+    contexts = data.planted.interactions[list(CONTEXTS)]
+    expected = data.planted.scores(data.user.numpy(), data.item.numpy(), contexts)
+    assert torch.equal(sum(scores), torch.from_numpy(expected))
+
+
+def test_oracle(data, device):
+    """The rows of the true scores align with ids: no other alignment ranks as well."""
+    test, lists = data.split().test, data.candidates('test', 30)
+    train = data.split().train
+    counts = torch.bincount(train.item, minlength=data.num_items).to(device)
+
+    def popularity(batch):
+        return counts[batch.item_id]
+
+    def oracle(batch):
+        ids = (batch.user_id, batch.item_id, batch.context_id)
+        return sum(data.true_scores(*ids)).to(device)
+
+    def misaligned(batch):
+        user = (batch.user_id + 1) % data.num_users
+        return sum(data.true_scores(user, batch.item_id, batch.context_id)).to(device)
+
+    auc, ndcg = (
+        {
+            scorer: evaluate_candidates(scorer, test.to(device), lists).metrics[name]
+            for scorer in (oracle, popularity, misaligned)
+        }
+        for name in ('auc', 'ndcg@10')
+    )
+    assert auc[oracle] > 0.9
+    assert ndcg[oracle] > 1.5 * max(ndcg[popularity], ndcg[misaligned])
+    assert auc[oracle] > max(auc[popularity], auc[misaligned]) + 0.1

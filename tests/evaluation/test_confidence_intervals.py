@@ -1,0 +1,77 @@
+"""Bootstrap intervals over lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from iedr_geo.evaluation import Evaluation
+
+
+def make_evaluation(num_lists: int, seed: int = 0) -> Evaluation:
+    draws = np.random.default_rng(seed)
+    per_list = pd.DataFrame(
+        {
+            'user': [f'u{i}' for i in range(num_lists)],
+            'context': np.arange(num_lists) * 1000,
+            'ndcg@10': draws.beta(2, 1, size=num_lists),
+            'recall@10': draws.integers(2, size=num_lists).astype(float),
+        }
+    )
+    return Evaluation({}, per_list)
+
+
+def test_agrees_with_the_normal_approximation():
+    """With many lists, the bootstrap is the standard error of the mean."""
+    evaluation = make_evaluation(800)
+    intervals = evaluation.confidence_intervals(level=0.9)
+    assert intervals.index.tolist() == ['ndcg@10', 'recall@10']
+    for name in intervals.index:
+        values = evaluation.per_list[name]
+        margin = 1.6449 * values.std() / len(values) ** 0.5
+        row = intervals.loc[name]
+        assert row['mean'] == pytest.approx(values.mean(), rel=1e-12)
+        assert row['low'] < row['mean'] < row['high']
+        assert row['mean'] - row['low'] == pytest.approx(margin, rel=0.1)
+        assert row['high'] - row['mean'] == pytest.approx(margin, rel=0.1)
+
+
+def test_seed():
+    evaluation = make_evaluation(50)
+    one = evaluation.confidence_intervals(seed=3)
+    pd.testing.assert_frame_equal(one, evaluation.confidence_intervals(seed=3))
+    other = evaluation.confidence_intervals(seed=4)
+    assert (one['mean'] == other['mean']).all()
+    assert (one['low'] != other['low']).any()
+
+
+def test_narrower_with_more_lists_and_a_lower_level():
+    def width(evaluation: Evaluation, level: float) -> pd.Series:
+        intervals = evaluation.confidence_intervals(level)
+        return intervals['high'] - intervals['low']
+
+    few = make_evaluation(60)
+    many = Evaluation({}, pd.concat([few.per_list] * 16, ignore_index=True))
+    # The same values sixteen times: a quarter of the width.
+    ratio = width(many, 0.95) / width(few, 0.95)
+    assert ratio.tolist() == pytest.approx([0.25, 0.25], rel=0.1)
+    assert (width(few, 0.5) < width(few, 0.95)).all()
+
+
+def test_lists_without_a_positive_do_not_count():
+    """Neither their number nor their place matters, even if they are most of all."""
+    evaluation = make_evaluation(5)
+    empty = evaluation.per_list.copy()
+    empty[['ndcg@10', 'recall@10']] = np.nan
+    mixed = pd.concat([empty, evaluation.per_list, *[empty] * 8], ignore_index=True)
+    pd.testing.assert_frame_equal(
+        Evaluation({}, mixed).confidence_intervals(), evaluation.confidence_intervals()
+    )
+
+
+def test_equal_lists_have_no_width():
+    per_list = make_evaluation(20).per_list.assign(**{'ndcg@10': 0.25, 'recall@10': 1.0})
+    intervals = Evaluation({}, per_list).confidence_intervals()
+    assert (intervals.loc['ndcg@10'] == 0.25).all()
+    assert (intervals.loc['recall@10'] == 1).all()

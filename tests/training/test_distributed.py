@@ -1,0 +1,81 @@
+"""Two processes train one model, each on its own rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from iedr_geo.data import UniformNegativeSampler
+from iedr_geo.loader import InteractionLoader
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory) -> list[dict]:
+    """What each of the two processes has written."""
+    folder = tmp_path_factory.mktemp('ddp')
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name('ddp.py'), folder],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # Both processes.
+        output, _ = process.communicate()
+        pytest.fail(f'The processes hang:\n{output}')
+    assert process.returncode == 0, output
+    return [torch.load(folder / f'rank{i}.pt', weights_only=True) for i in range(2)]
+
+
+def test_ranks_agree(ranks, assert_same_state):
+    """Both end with the same weights, bit for bit, and decide by the same metrics."""
+    one, two = ranks
+    assert_same_state(one['before'], two['before'])
+    assert_same_state(one['best'], two['best'])
+    assert_same_state(one['last'], two['last'])
+    assert [epoch['epoch'] for epoch in one['metrics']] == [0, 1]
+    for a, b in zip(one['metrics'], two['metrics'], strict=True):
+        for name in ('epoch', 'ndcg@10', 'auc'):
+            assert a[name] == b[name]
+    # A mean over the batches of the rank itself.
+    assert one['metrics'][1]['estimator'] != two['metrics'][1]['estimator']
+
+
+def test_every_parameter_is_trained(ranks):
+    """Those of the estimator, too: its loss is never a part of the main one."""
+    for name, tensor in ranks[0]['before'].items():
+        assert not torch.equal(tensor, ranks[0]['last'][f'model.{name}']), name
+
+
+def test_ranks_share_the_rows_of_each_epoch(ranks, split):
+    """Together they see every row once, and the same negatives in both epochs."""
+    loader = InteractionLoader(split.train, 32, UniformNegativeSampler(2), seed=3)
+    rows: Counter = Counter()
+    for batch in loader:
+        columns = (batch.user_id, batch.item_id, batch.context_id, batch.y.long())
+        rows.update(map(tuple, torch.stack(columns).t().tolist()))
+    seen = [
+        [
+            Counter(tuple(row[1:]) for row in rank['rows'].tolist() if row[0] == epoch)
+            for rank in ranks
+        ]
+        for epoch in range(2)
+    ]
+    assert rows.total() == 480
+    for one, two in seen:
+        assert one.total() == two.total() == 240
+        assert one + two == rows
+    assert seen[0] != seen[1]  # Shuffled anew: neither keeps its rows.
