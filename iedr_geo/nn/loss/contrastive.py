@@ -99,8 +99,8 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         mask_false_negatives (bool, optional): Whether negatives that are the same
             entity as the row's are left out; :meth:`forward` then needs
             :obj:`entity_id`. (default: :obj:`False`)
-        block_size (int, optional): The number of rows that are evaluated at a time.
-            Changes speed and memory alone. (default: :obj:`32`)
+        block_size (int, optional): The number of negatives that are evaluated at a time.
+            Changes speed and memory alone. (default: :obj:`2560`)
 
     Shapes:
         - **input:** entity readouts :math:`(B, F)`, context readouts :math:`(B, F)`,
@@ -116,7 +116,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         dropout: float = 0.5,
         variant: str = 'infonce',
         mask_false_negatives: bool = False,
-        block_size: int = 32,
+        block_size: int = 2560,
     ) -> None:
         super().__init__()
         if contexts not in ('sample', 'dropout', 'both'):
@@ -125,6 +125,8 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             )
         if variant not in ('infonce', 'released'):
             raise ValueError(f"`variant` is 'infonce' or 'released' (got '{variant}')")
+        if num_negatives < 1:
+            raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
         if not temperature > 0:
             raise ValueError(f'`temperature` must be positive (got {temperature})')
         if not 0 <= dropout < 1:
@@ -199,7 +201,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             entity.size(0),
             (entity, context, other),
             tuple(generator.parameters()),
-            self.block_size,
+            max(1, self.block_size // (2 * self.num_negatives)),
         )
         return total / entity.size(0)
 

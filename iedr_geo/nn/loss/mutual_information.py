@@ -52,6 +52,8 @@ class BiCLUB(torch.nn.Module):
         halve: bool = True,
     ) -> None:
         super().__init__()
+        if num_negatives < 1:
+            raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
         self.num_negatives = num_negatives
         self.bidirectional = bidirectional
         self.scale = 0.5 if bidirectional and halve else 1.0

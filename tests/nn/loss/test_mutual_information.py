@@ -168,3 +168,8 @@ def test_reset_parameters():
     loss.reset_parameters()
     assert all((p != q).any() for p, q in zip(loss.parameters(), before, strict=True))
     BiCLUB(CHANNELS, bidirectional=False).reset_parameters()
+
+
+def test_needs_a_negative():
+    with pytest.raises(ValueError, match='`num_negatives` must be at least 1'):
+        BiCLUB(CHANNELS, num_negatives=0)
