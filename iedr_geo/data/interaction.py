@@ -15,8 +15,18 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
+from iedr_geo.data.columns import token
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.schema import SIDES, FeatureSchema, check_columns, token, tokens
+from iedr_geo.data.schema import SIDES, FeatureSchema
+from iedr_geo.data.tables import (
+    check_columns,
+    distinct_rows,
+    locate,
+    parse_labels,
+    parse_times,
+    table_ids,
+    table_of_ids,
+)
 
 
 class InteractionData(Data):
@@ -54,106 +64,6 @@ class InteractionData(Data):
             for source, target in self[f'edge_index_{side}'].t().tolist():
                 graph.add_edge((side, source), (side, target))
         return graph
-
-
-def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
-    """Factorizes a column of ids, none of which may be missing."""
-    codes, values = tokens(column)
-    if (codes < 0).any():
-        raise ValueError(
-            f"Column '{column.name}' of the {table} has no id in row "
-            f'{int(np.argmax(codes < 0))} ({int((codes < 0).sum())} rows in all)'
-        )
-    return codes, values
-
-
-def _locate(column: pd.Series, known: dict[str, int], table: str) -> Tensor:
-    """Returns the row of each id of the log in a table of users or items."""
-    codes, values = _ids(column, 'interactions')
-    absent = [value for value in values if value not in known]
-    if absent:
-        raise ValueError(
-            f"{len(absent)} of {len(values)} ids in column '{column.name}' of the "
-            f'interactions are absent from the {table} table, among them: '
-            f'{", ".join(absent[:5])}'
-        )
-    rows = np.array([known[value] for value in values])
-    return torch.from_numpy(rows[codes])
-
-
-def _table_ids(frame: pd.DataFrame, name: str, table: str) -> dict[str, int]:
-    """Returns the row of each id in its table."""
-    check_columns(frame, [name], table)
-    codes, values = _ids(frame[name], f'{table} table')
-    ids = [values[code] for code in codes]
-    known = {value: row for row, value in enumerate(ids)}
-    if len(known) < len(ids):
-        seen = pd.Series(ids)
-        raise ValueError(
-            f"Column '{name}' of the {table} table holds an id twice: "
-            f'{", ".join(seen[seen.duplicated()].unique()[:5])}'
-        )
-    return known
-
-
-def _table_of_ids(column: pd.Series) -> pd.DataFrame:
-    """Returns the ids of the log as a table, in the order of their first rows."""
-    return pd.DataFrame(
-        {column.name: list(dict.fromkeys(_ids(column, 'interactions')[1]))}
-    )
-
-
-def _hashable(cell: Any) -> Any:
-    if isinstance(cell, (set, frozenset)):
-        return frozenset(cell)
-    return tuple(cell) if pd.api.types.is_list_like(cell) else cell
-
-
-def _distinct_rows(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first row of each distinct row, and which of them each row is."""
-    key = np.zeros(len(frame), dtype=np.int64)
-    for name in frame:
-        try:
-            codes = pd.factorize(frame[name])[0]
-        except (TypeError, NotImplementedError):  # Lists, of Python or of Arrow.
-            codes = pd.factorize(frame[name].astype(object).map(_hashable))[0]
-        key = pd.factorize(key * (codes.max() + 2) + codes + 1)[0]
-    return np.unique(key, return_index=True)[1], key
-
-
-def _labels(column: pd.Series) -> Tensor:
-    try:
-        labels = pd.to_numeric(column).to_numpy(dtype=np.float32, na_value=np.nan)
-    except (ValueError, TypeError):
-        labels = np.full(len(column), np.nan, dtype=np.float32)
-    wrong = np.flatnonzero(~np.isin(labels, (0, 1)))
-    if len(wrong):
-        raise ValueError(
-            f"Column '{column.name}' must hold labels 0 and 1: row {wrong[0]} holds "
-            f'{column.iloc[wrong[0]]!r} ({len(wrong)} rows in all)'
-        )
-    return torch.tensor(labels)  # A copy: the column may share its memory.
-
-
-def _times(column: pd.Series) -> Tensor:
-    if column.dtype.kind == 'M':  # Dates of NumPy, of pandas and of Arrow.
-        missing = column.isna().to_numpy()
-        times = column.to_numpy(dtype='datetime64[ns]').astype(np.int64)
-    else:
-        try:
-            times = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
-        except (ValueError, TypeError):
-            raise ValueError(
-                f"Column '{column.name}' holds neither numbers nor dates: convert it "
-                f'with pandas.to_datetime first'
-            ) from None
-        missing = column.isna().to_numpy() | ~np.isfinite(times)
-    if missing.any():
-        raise ValueError(
-            f"Column '{column.name}' has no time in row {int(np.argmax(missing))} "
-            f'({int(missing.sum())} rows in all)'
-        )
-    return torch.tensor(times)
 
 
 def _plain(value: Any) -> Any:
@@ -271,16 +181,16 @@ class InteractionDataset(Dataset):
             interactions, [user, item, *context_columns, *extra], 'interactions'
         )
         if users is None:
-            users = _table_of_ids(interactions[user])
+            users = table_of_ids(interactions[user])
         if items is None:
-            items = _table_of_ids(interactions[item])
-        known_users = _table_ids(users, user, 'user')
-        known_items = _table_ids(items, item, 'item')
-        user_rows = _locate(interactions[user], known_users, 'user')
-        item_rows = _locate(interactions[item], known_items, 'item')
-        y = None if label is None else _labels(interactions[label])
-        moment = None if time is None else _times(interactions[time])
-        first, distinct = _distinct_rows(interactions[context_columns])
+            items = table_of_ids(interactions[item])
+        known_users = table_ids(users, user, 'user')
+        known_items = table_ids(items, item, 'item')
+        user_rows = locate(interactions[user], known_users, 'user')
+        item_rows = locate(interactions[item], known_items, 'item')
+        y = None if label is None else parse_labels(interactions[label])
+        moment = None if time is None else parse_times(interactions[time])
+        first, distinct = distinct_rows(interactions[context_columns])
         contexts = interactions[context_columns].iloc[first].reset_index(drop=True)
         # Last: tables with an error leave the schema as it was.
         if schema.vocabulary is None:

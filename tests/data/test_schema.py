@@ -16,7 +16,8 @@ from iedr_geo.data import (
     MultiCategorical,
     Numerical,
 )
-from iedr_geo.data.schema import SIDES, Column
+from iedr_geo.data.columns import Column
+from iedr_geo.data.schema import SIDES
 
 OTHER = pd.DataFrame({'other': ['o']})
 

@@ -1,0 +1,239 @@
+"""Column types: what the nodes of a column are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_list_like, is_string_dtype
+
+UNKNOWN = 0
+MISSING = 1
+RESERVED = 2  # Rows of every field before its values: unknown and missing.
+
+
+class Nodes(NamedTuple):
+    """The nodes of one column: their table row, row in the field, and value."""
+
+    row: np.ndarray
+    code: np.ndarray
+    value: np.ndarray
+
+
+def token(value: Any) -> str:
+    """The text under which a value is known, so that 1, 1.0 and '1' agree.
+
+    A column of integers becomes floating point as soon as one value is missing,
+    and text when it goes through a CSV file; neither may change who is who.
+    """
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    return str(value)
+
+
+def tokens(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Factorizes a column: a code for each row (-1: missing) and the codes' tokens."""
+    try:
+        codes, values = pd.factorize(column)
+    except (TypeError, NotImplementedError):  # What is not hashable.
+        raise ValueError(
+            f"Column '{column.name}' holds lists where single values belong: use "
+            f'MultiCategorical'
+        ) from None
+    return codes, [token(value) for value in values]
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A column with one category a row: one node.
+
+    Args:
+        name: The column.
+    """
+
+    name: str
+    kind: ClassVar[str] = 'categorical'
+
+    def fit(self, column: pd.Series) -> list[str]:
+        """Returns the sorted distinct values."""
+        return sorted(set(tokens(column)[1]))
+
+    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+        """Looks each value up; values not in the vocabulary are unknown."""
+        codes, values = tokens(column)
+        known = [vocabulary.get(value, UNKNOWN) for value in values]
+        lookup = np.array([*known, MISSING])  # Code -1 reads the last entry.
+        return Nodes(np.arange(len(column)), lookup[codes], np.ones(len(column)))
+
+
+@dataclass(frozen=True)
+class MultiCategorical:
+    """A column with any number of categories a row: one node for each of them.
+
+    An empty list or text is a missing value and has the field's missing node.
+    A value that a row repeats is one node.
+
+    Args:
+        name: The column. It holds lists (tuples, sets, arrays), or text that
+            :obj:`separator` splits.
+        separator: What separates the values of a text, *e.g.*, :obj:`'|'`.
+    """
+
+    name: str
+    separator: str | None = None
+    kind: ClassVar[str] = 'multi_categorical'
+
+    def _split(self, cell: Any) -> Any:
+        if isinstance(cell, (set, frozenset)):
+            return sorted(cell, key=token)  # Sets of text change order between runs.
+        if self.separator is not None and not is_list_like(cell):
+            return token(cell).split(self.separator)
+        return cell
+
+    def _explode(self, column: pd.Series) -> pd.Series:
+        column = column.reset_index(drop=True).astype(object)
+        filled = column.dropna()
+        if self.separator is None and len(filled) and is_string_dtype(filled):
+            raise ValueError(
+                f"Column '{self.name}' holds text, not lists: pass "
+                f'`separator` to MultiCategorical, or use Categorical'
+            )
+        values = column.map(self._split, na_action='ignore').explode()
+        text = values.map(lambda value: token(value).strip(), na_action='ignore')
+        values = text.mask(text == '')
+        # A row keeps its missing marker only if nothing else is left in it.
+        some = values.notna().groupby(level=0).transform('any')
+        values = values[values.notna() | ~some]
+        return values[~(values.reset_index().duplicated().to_numpy())]
+
+    def fit(self, column: pd.Series) -> list[str]:
+        """Returns the sorted distinct values over all rows."""
+        return sorted(set(tokens(self._explode(column))[1]))
+
+    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+        """Looks each value of each row up."""
+        values = self._explode(column)
+        nodes = Categorical(self.name).encode(values, vocabulary)
+        return nodes._replace(row=values.index.to_numpy())
+
+
+def _numbers(name: str, column: pd.Series) -> np.ndarray:
+    if column.dtype.kind in 'Mm':
+        raise ValueError(f"Column '{name}' is declared a number, but holds times")
+    try:
+        numbers = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"Column '{name}' is declared a number, but holds other values: {error}"
+        ) from None
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if len(infinite):
+        raise ValueError(
+            f"Column '{name}' holds {len(infinite)} infinite values, the first in "
+            f'row {infinite[0]}'
+        )
+    return numbers
+
+
+@dataclass(frozen=True)
+class Numerical:
+    r"""A number: one node, whose embedding is the number times the field's embedding.
+
+    The :math:`\mathbf{u}_i = x_i \mathbf{v}_i` of Section 6.3.1 of the IEDR paper.
+    Numbers enter as they are: bring them to a scale near one beforehand, or use
+    :class:`Bucketized`.
+
+    Args:
+        name: The column.
+    """
+
+    name: str
+    kind: ClassVar[str] = 'numerical'
+
+    def fit(self, column: pd.Series) -> list[str]:
+        """Checks the numbers; the field has a single row."""
+        _numbers(self.name, column)
+        return [self.name]
+
+    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+        """Returns the numbers as the nodes' values."""
+        numbers = _numbers(self.name, column)
+        missing = np.isnan(numbers)
+        code = np.where(missing, MISSING, vocabulary[self.name])
+        return Nodes(np.arange(len(column)), code, np.where(missing, 1.0, numbers))
+
+
+@dataclass(frozen=True)
+class Bucketized:
+    """A number as a category: one node for the bucket that it falls into.
+
+    Args:
+        name: The column.
+        boundaries: Where a bucket ends and the next begins, increasing; a number
+            equal to a boundary belongs to the bucket above.
+        num_buckets: In place of :obj:`boundaries`: that many buckets with equal
+            shares of the fitted rows.
+    """
+
+    name: str
+    boundaries: tuple[float, ...] | None = None
+    num_buckets: int | None = None
+    kind: ClassVar[str] = 'bucketized'
+
+    def __post_init__(self) -> None:
+        if (self.boundaries is None) == (self.num_buckets is None):
+            raise ValueError(
+                f"Bucketized('{self.name}') needs either `boundaries` or `num_buckets`"
+            )
+        if self.num_buckets is not None and self.num_buckets < 2:
+            raise ValueError(
+                f"Bucketized('{self.name}') needs at least 2 buckets "
+                f'(got {self.num_buckets})'
+            )
+        if self.boundaries is not None:
+            try:
+                boundaries = tuple(map(float, self.boundaries))
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"The boundaries of '{self.name}' must be numbers "
+                    f'(got {self.boundaries!r})'
+                ) from None
+            object.__setattr__(self, 'boundaries', boundaries)
+            increase = all(a < b for a, b in pairwise((-np.inf, *boundaries, np.inf)))
+            if not (boundaries and increase):
+                raise ValueError(
+                    f"The boundaries of '{self.name}' must be finite and increase "
+                    f'(got {boundaries})'
+                )
+
+    def fit(self, column: pd.Series) -> list[str]:
+        """Returns the lower ends of the buckets, as text that reads back exactly."""
+        numbers = _numbers(self.name, column)
+        boundaries = self.boundaries
+        if self.num_buckets is not None:
+            numbers = numbers[~np.isnan(numbers)]
+            if not len(numbers):
+                raise ValueError(f"Column '{self.name}' holds no number to fit")
+            shares = np.arange(1, self.num_buckets) / self.num_buckets
+            cuts = np.unique(np.quantile(numbers, shares))
+            # A lowest bucket below the minimum would never be filled.
+            boundaries = tuple(map(float, cuts[cuts > numbers.min()]))
+        return ['-inf', *map(repr, boundaries or ())]
+
+    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+        """Returns the bucket of each number."""
+        numbers = _numbers(self.name, column)
+        lower = np.array([float(text) for text in vocabulary])
+        bucket = np.searchsorted(lower, numbers, side='right') - 1 + RESERVED
+        code = np.where(np.isnan(numbers), MISSING, bucket)
+        return Nodes(np.arange(len(column)), code, np.ones(len(column)))
+
+
+Column = Categorical | MultiCategorical | Numerical | Bucketized
+KINDS: dict[str, Any] = {
+    cls.kind: cls for cls in (Categorical, MultiCategorical, Numerical, Bucketized)
+}
