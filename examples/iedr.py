@@ -12,6 +12,7 @@ import logging
 import os.path as osp
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -103,6 +104,8 @@ result = fit(
     strategy='auto' if args.devices == 1 else 'ddp_find_unused_parameters_true',
     precision=args.precision,
 )
+if module.global_rank > 0:  # Of several processes, the first one evaluates and saves.
+    sys.exit()
 save_model(osp.join(run, 'model'), result.model, dataset.schema)
 
 
@@ -128,7 +131,7 @@ for name, evaluation in evaluations.items():
 print(f'\n95 % intervals of {args.variant} over {len(lists)} lists')
 print(evaluations[args.variant].confidence_intervals().round(4).to_string())
 print(
-    f'\nBest epoch {result.best_epoch} of {len(result.history)}, '
+    f'\nBest epoch {result.best_epoch + 1} of {len(result.history)}, '
     f'{result.seconds_per_epoch:.1f} s an epoch. Model: {osp.relpath(run)}/model'
 )
 

@@ -117,8 +117,8 @@ def fit(
         progress: Whether to show a progress bar.
         **kwargs: Further arguments of :class:`lightning.pytorch.Trainer`, *e.g.*,
             :obj:`accelerator`, :obj:`devices`, :obj:`strategy`, :obj:`precision` or
-            :obj:`logger`. More than one process needs
-            ``strategy='ddp_find_unused_parameters_true'``.
+            :obj:`logger`, a :class:`TensorBoardLogger` for instance. More than one
+            process needs ``strategy='ddp_find_unused_parameters_true'``.
 
     Raises:
         ValueError: If the checkpoint to resume from is damaged, or of a run with other
