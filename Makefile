@@ -6,9 +6,13 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: run test scatter lint clean
 
+# A run of the embedded data takes a minute and may be lost; others are not.
+AGAIN := $(if $(filter planted,$(DATASET)),--overwrite)
+
 # Trains IEDR: make run [DATASET=frappe] [ROOT=folder] [ARGS='--epochs 5'].
 run: $(INSTALLED)
-	$(BIN)/python examples/iedr.py --dataset $(DATASET) $(if $(ROOT),--root "$(ROOT)") $(ARGS)
+	$(BIN)/python examples/iedr.py --dataset $(DATASET) $(if $(ROOT),--root "$(ROOT)") \
+		$(AGAIN) $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(ARGS)

@@ -57,6 +57,7 @@ parser.add_argument('--precision', default='32-true', help='as in Lightning')
 parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
 parser.add_argument('--run', default=None, help='folder of checkpoints, logs and model')
 parser.add_argument('--resume', action='store_true', help='go on from the last epoch')
+parser.add_argument('--overwrite', action='store_true', help='begin the run again')
 parser.add_argument('--quiet', action='store_true', help='no progress bar')
 parser.add_argument('--json', type=Path, help='write settings, history and results')
 args = parser.parse_args()
@@ -98,6 +99,7 @@ result = fit(
     max_epochs=args.epochs,
     patience=args.patience,
     resume=args.resume,
+    overwrite=args.overwrite,
     progress=not args.quiet,
     accelerator={'cuda': 'gpu'}.get(args.device, args.device),
     devices=args.devices,

@@ -22,6 +22,7 @@ dataset = PlantedFactors().to(device)
 train, valid, test, _ = dataset.split()
 negatives = UniformNegativeSampler(2)
 loader = InteractionLoader(train, 256, negatives, shuffle=True, seed=args.seed)
+valid_lists = dataset.candidates('valid')
 model = IEDR(dataset.schema.num_embeddings, num_negatives=8).to(device)
 optimizer = torch.optim.Adam(model.main_parameters(), lr=0.003, weight_decay=1e-5)
 estimator = torch.optim.Adam(model.estimator_parameters(), lr=0.003, weight_decay=1e-5)
@@ -52,7 +53,7 @@ def train_epoch(epoch):
 best, best_state = 0.0, model.state_dict()
 for epoch in range(args.epochs):
     loss = train_epoch(epoch)
-    metrics = evaluate_candidates(model, valid, dataset.candidates('valid')).metrics
+    metrics = evaluate_candidates(model, valid, valid_lists).metrics
     print(
         f'Epoch: {epoch:03d}, Loss: {loss:.4f}, NDCG@10: {metrics["ndcg@10"]:.4f}',
         flush=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,19 +41,29 @@ class CandidateLists:
         dataset: InteractionDataset,
         num_negatives: int = 99,
         seed: int = 0,
-        exclude: str = 'positive',
+        seen: Sequence[InteractionDataset] | None = None,
     ) -> CandidateLists:
-        """Makes a list of each row: its item, and negatives drawn uniformly.
+        """Makes a list of each positive row: its item, and negatives drawn uniformly.
+
+        The lists are on the CPU and the same on every device.
 
         Args:
-            dataset: The positive rows.
+            dataset: The rows. Those with the label 0 make no list.
             num_negatives: How many to draw for each.
             seed: The seed of the draw.
-            exclude: As in :class:`UniformNegativeSampler`.
+            seen: Datasets, *e.g.*, training and validation rows, whose items are no
+                negatives of their users. Without any, all items but the row's own are.
         """
-        generator = torch.Generator(dataset.item.device).manual_seed(seed)
-        negative = UniformNegativeSampler(num_negatives, exclude).sample(
-            dataset, generator
+        dataset = dataset.to('cpu')
+        if dataset.y is not None:
+            dataset = dataset[dataset.y == 1]
+        if len(dataset) == 0:
+            raise ValueError('There is no positive row to make a list of')
+        sampler = UniformNegativeSampler(
+            num_negatives, 'positive' if seen is None else 'seen'
+        )
+        negative = sampler.sample(
+            dataset, torch.Generator().manual_seed(seed), seen or ()
         )
         item = torch.cat([dataset.item.unsqueeze(1), negative], dim=1)
         target = torch.zeros_like(item)

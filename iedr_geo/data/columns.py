@@ -123,7 +123,10 @@ class MultiCategorical:
 
 def _numbers(name: str, column: pd.Series) -> np.ndarray:
     if column.dtype.kind in 'Mm':
-        raise ValueError(f"Column '{name}' is declared a number, but holds times")
+        raise ValueError(
+            f"Column '{name}' is declared a number, but holds times: derive one, "
+            f'e.g. the hour with {name}.dt.hour'
+        )
     try:
         numbers = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
     except (ValueError, TypeError) as error:

@@ -76,8 +76,9 @@ class FeatureGraphs:
         self.node_id: Tensor | None = None
         if value is not None:
             # Equal rows with different values are different nodes to a message.
-            rows = torch.stack([x.double(), value.double()])
-            self.node_id = torch.unique(rows, dim=1, return_inverse=True)[1]
+            values, place = torch.unique(value, return_inverse=True)
+            key = x * values.numel() + place
+            self.node_id = torch.unique(key, return_inverse=True)[1]
 
     def __len__(self) -> int:
         return self.ptr.numel() - 1
@@ -144,7 +145,6 @@ def assemble(
         ptr.diff()
     )
     batch._num_graphs = ptr.numel() - 1
-    # What takes a batch apart again is read on the CPU.
     batch._slice_dict = slices
     batch._inc_dict = {name: increments.get(name, zeros) for name in tensors}
     return batch

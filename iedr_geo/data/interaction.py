@@ -311,7 +311,7 @@ class InteractionDataset(Dataset):
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> InteractionDataset:
         """Reads what :meth:`save` wrote."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location='cpu', weights_only=True)
         for side in SIDES:
             state[f'{side}s'] = FeatureGraphs(**state[f'{side}s'])
         state['schema'] = FeatureSchema.from_json(state['schema'])

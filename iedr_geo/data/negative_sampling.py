@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -36,48 +38,60 @@ class UniformNegativeSampler:
         self.exclude = exclude
         self.resample = resample
 
-    def sample(self, dataset: InteractionDataset, generator: torch.Generator) -> Tensor:
+    def sample(
+        self,
+        dataset: InteractionDataset,
+        generator: torch.Generator,
+        seen: Sequence[InteractionDataset] = (),
+    ) -> Tensor:
         """Draws negatives for every row, on the device of the dataset's rows.
 
         Args:
             dataset: The positive rows.
             generator: The source of randomness, on the same device.
+            seen: Further datasets whose items count as seen.
 
         Returns:
             Items, of shape :math:`(R, K)`.
         """
         user, item, num_items = dataset.user, dataset.item, dataset.num_items
-        keys = torch.unique(user * num_items + item)  # Sorted pairs of user and item.
-        self._check(keys, dataset)
+        if num_items < 2:
+            raise ValueError('Negatives need a catalogue of at least two items')
+        known = self._known([dataset, *seen]) if self.exclude == 'seen' else None
         shape = (item.numel(), self.num_negatives)
         negative = torch.randint(
             num_items, shape, generator=generator, device=item.device
         )
-        owner = user.unsqueeze(1).expand(shape)
-        positive = item.unsqueeze(1).expand(shape)
-        wrong = torch.ones_like(negative, dtype=torch.bool).nonzero(as_tuple=True)
-        while wrong[0].numel():
-            if self.exclude == 'positive':
-                clash = negative[wrong] == positive[wrong]
-            else:
-                drawn = owner[wrong] * num_items + negative[wrong]
-                place = torch.searchsorted(keys, drawn).clamp(max=keys.numel() - 1)
-                clash = keys[place] == drawn
-            wrong = (wrong[0][clash], wrong[1][clash])
-            negative[wrong] = torch.randint(
-                num_items, wrong[0].shape, generator=generator, device=item.device
+
+        def wrong(row: Tensor, drawn: Tensor) -> Tensor:
+            if known is None:
+                return drawn == item[row]
+            pair = user[row] * num_items + drawn
+            place = torch.searchsorted(known, pair).clamp(max=known.numel() - 1)
+            return known[place] == pair
+
+        rows = torch.arange(item.numel(), device=item.device).unsqueeze(1)
+        row, column = wrong(rows, negative).nonzero(as_tuple=True)
+        while row.numel():
+            drawn = torch.randint(
+                num_items, row.shape, generator=generator, device=item.device
             )
+            negative[row, column] = drawn
+            again = wrong(row, drawn)
+            row, column = row[again], column[again]
         return negative
 
-    def _check(self, keys: Tensor, dataset: InteractionDataset) -> None:
-        num_items = dataset.num_items
-        if num_items < 2:
-            raise ValueError('Negatives need a catalogue of at least two items')
-        if self.exclude == 'seen' and keys.numel():
-            user, count = torch.unique(keys // num_items, return_counts=True)
-            if int(count.max()) == num_items:
-                name = dataset.user_ids[int(user[count.argmax()])]
-                raise ValueError(
-                    f"User '{name}' has all {num_items} items: no negative is left "
-                    f"with exclude='seen'"
-                )
+    def _known(self, datasets: Sequence[InteractionDataset]) -> Tensor:
+        """Returns the sorted pairs of user and item that are no negatives."""
+        num_items, device = datasets[0].num_items, datasets[0].user.device
+        pairs = [(d.user * num_items + d.item).to(device) for d in datasets]
+        known = torch.unique(torch.cat(pairs))
+        user, count = torch.unique(known // num_items, return_counts=True)
+        full = torch.isin(user, datasets[0].user) & (count == num_items)
+        if full.any():
+            name = datasets[0].user_ids[int(user[full][0])]
+            raise ValueError(
+                f"User '{name}' has all {num_items} items: no negative is left with "
+                f"exclude='seen'"
+            )
+        return known

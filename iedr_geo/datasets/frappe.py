@@ -55,7 +55,7 @@ class Frappe(InteractionDataset):
     are never left out of a ranking.
 
     Args:
-        root: A folder with :obj:`Mobile_Frappe.zip` and, for :meth:`candidates`,
+        root: A folder with :obj:`Mobile_Frappe.zip` and the candidate lists,
             :obj:`iedr_valid_data.csv.gz` and :obj:`iedr_test_data.csv.gz`, either in it
             or in its :obj:`raw` folder. Never written to. By default
             :obj:`$IEDR_GEO_DATA/frappe` where that is set, else a folder in PyG's home to

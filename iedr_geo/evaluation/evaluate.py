@@ -35,7 +35,7 @@ class Evaluation:
     def confidence_intervals(
         self, level: float = 0.95, num_samples: int = 2000, seed: int = 0
     ) -> pd.DataFrame:
-        """Returns the mean of each metric with its bootstrap interval over lists.
+        """Returns the mean of each metric of a list with its bootstrap interval.
 
         Lists without a positive count in neither.
 
@@ -143,7 +143,7 @@ def evaluate_candidates(
 def evaluate_catalogue(
     model: Scorer,
     rows: InteractionDataset,
-    seen: InteractionDataset | None = None,
+    seen: Sequence[InteractionDataset] | None = None,
     metrics: Sequence[RankingMetric] = DEFAULT_METRICS,
     batch_size: int = 16_384,
     progress: bool = False,
@@ -155,9 +155,9 @@ def evaluate_catalogue(
     Args:
         model: Maps an :class:`InteractionBatch` to logits.
         rows: The held-out rows.
-        seen: Rows whose items are left out of their users' rankings, unless they are to
-            be found. Ignored where the dataset is a log of repeated use
-            (:obj:`exclude_seen=False`).
+        seen: Datasets, *e.g.*, training and validation rows, whose items are left out of
+            their users' rankings, unless they are to be found. Needed, unless the dataset
+            is a log of repeated use (:obj:`exclude_seen=False`), where it has no effect.
         metrics: The metrics of a list.
         batch_size: The number of pairs to score at a time, at least one catalogue.
         progress: Whether to show a progress bar.
@@ -183,9 +183,14 @@ def evaluate_catalogue(
         list_index[order], torch.arange(user.numel() + 1, device=device)
     )
     hide = None
-    if seen is not None and rows.exclude_seen:
-        seen = seen.to(device)
-        hide = torch.unique(seen.user * num_items + seen.item)
+    if rows.exclude_seen:
+        if seen is None:
+            raise ValueError(
+                'The dataset leaves out items that a user has seen: pass the rows in '
+                'which as `seen`, e.g. seen=[train, valid] (an empty list for none)'
+            )
+        pairs = [(part.user * num_items + part.item).to(device) for part in seen]
+        hide = torch.unique(torch.cat([rows.item[:0], *pairs]))
     items = torch.arange(num_items, device=device)
     per_chunk = max(1, batch_size // num_items)
     parts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields
 
 import torch
@@ -89,7 +90,7 @@ class InteractionBatch:
     ) -> InteractionBatch:
         """Returns the batch on another device."""
         moved = {
-            f.name: value.to(device, non_blocking=non_blocking)
+            f.name: copy.copy(value).to(device, non_blocking=non_blocking)
             for f in fields(self)
             if (value := getattr(self, f.name)) is not None
         }
@@ -98,7 +99,7 @@ class InteractionBatch:
     def pin_memory(self) -> InteractionBatch:
         """Returns the batch in pinned memory."""
         pinned = {
-            f.name: value.pin_memory()
+            f.name: copy.copy(value).pin_memory()
             for f in fields(self)
             if (value := getattr(self, f.name)) is not None
         }

@@ -136,9 +136,9 @@ class InteractionLoader(DataLoader[InteractionBatch]):
     r"""Loads a dataset in batches of :class:`InteractionBatch`.
 
     Works on the device of the dataset's tensors: on a CPU, optionally with workers, or
-    with ``dataset.to('cuda')`` entirely on a GPU. The order and the negatives of an
-    epoch depend on :obj:`seed` and on the epoch alone, which is set by
-    ``loader.sampler.set_epoch(epoch)``.
+    with ``dataset.to('cuda')`` entirely on a GPU. On a device of one kind, the order and
+    the negatives of an epoch depend on :obj:`seed` and on the epoch alone, which is set
+    by ``loader.sampler.set_epoch(epoch)``.
 
     Args:
         dataset: The rows to load. Without labels, all are positive.
@@ -171,6 +171,12 @@ class InteractionLoader(DataLoader[InteractionBatch]):
     ) -> None:
         if len(dataset) == 0:
             raise ValueError('The dataset has no rows to load')
+        if dataset.transform is not None:
+            raise ValueError(
+                'The dataset has a transform, which is for single samples: load them '
+                "with PyG's DataLoader(dataset, follow_batch=['x_user', 'x_item', "
+                "'x_context'])"
+            )
         if negatives is not None and dataset.y is not None:
             raise ValueError(
                 'The dataset has labels of its own: negatives would contradict them'

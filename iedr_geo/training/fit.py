@@ -67,11 +67,6 @@ class _RunFolder(Checkpoint):
     def _update(self, trainer: Trainer) -> int:
         """Returns how many epochs ago the best one was."""
         history = self.module.history
-        if self.monitor not in history[-1]:
-            raise ValueError(
-                f"`monitor` is '{self.monitor}', which is none of "
-                f'{", ".join(history[-1])}'
-            )
         since = len(history) - 1 - best_epoch(history, self.monitor)
         if trainer.is_global_zero:
             if since == 0:
@@ -98,6 +93,7 @@ def fit(
     patience: int = 10,
     monitor: str = 'ndcg@10',
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
     **kwargs: Any,
 ) -> TrainingResult:
@@ -109,11 +105,13 @@ def fit(
 
     Args:
         module: What to train, and on what.
-        folder: Where checkpoints and logs (:obj:`metrics.csv`) go.
+        folder: Where checkpoints and logs (:obj:`metrics.csv`) go. Processes on several
+            machines must share it.
         max_epochs: The largest number of epochs.
         patience: The number of epochs without improvement after which to stop.
         monitor: The validation metric that decides.
         resume: Whether to go on from :obj:`folder/last.ckpt` if there is one.
+        overwrite: Whether a run that is in the folder may be lost.
         progress: Whether to show a progress bar.
         **kwargs: Further arguments of :class:`lightning.pytorch.Trainer`, *e.g.*,
             :obj:`accelerator`, :obj:`devices`, :obj:`strategy`, :obj:`precision` or
@@ -121,19 +119,30 @@ def fit(
             process needs ``strategy='ddp_find_unused_parameters_true'``.
 
     Raises:
-        ValueError: If the checkpoint to resume from is damaged, or of a run with other
-            settings. Names the file and the settings.
+        FileExistsError: If the folder holds a run, which is neither to be resumed nor to
+            be overwritten.
+        ValueError: If there is no such metric, or if the checkpoint to resume from is
+            damaged or of a run with other settings. Names the file and the settings.
         OSError: If the folder cannot be written to.
     """
+    if monitor not in module.monitors:
+        raise ValueError(
+            f"`monitor` is '{monitor}', which is none of {', '.join(module.monitors)}"
+        )
     folder = Path(folder)
     _check_writable(folder)
     last = folder / LAST
+    if last.exists() and not (resume or overwrite):
+        raise FileExistsError(
+            f'{folder} holds a run: pass resume=True to go on with it, or overwrite=True'
+        )
     ckpt_path = last if resume and last.exists() else None
     if ckpt_path is not None:
         _check_checkpoint(ckpt_path, module)
     module.history = []
     module.train()
-    kwargs.setdefault('accelerator', 'auto')
+    if kwargs.get('accelerator', 'auto') == 'auto':  # Not MPS, which has no float64.
+        kwargs['accelerator'] = 'gpu' if torch.cuda.is_available() else 'cpu'
     kwargs.setdefault('devices', 1)
     kwargs.setdefault('logger', False)
     trainer = Trainer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -12,8 +13,9 @@ from torch.optim import Adam, Optimizer
 
 from iedr_geo.data import CandidateLists, InteractionDataset, UniformNegativeSampler
 from iedr_geo.data.randomness import derive_seed
-from iedr_geo.evaluation import evaluate_candidates
+from iedr_geo.evaluation import DEFAULT_METRICS, evaluate_candidates
 from iedr_geo.loader import InteractionBatch, InteractionLoader
+from iedr_geo.metrics import AUC, RankingMetric
 from iedr_geo.nn import IEDR, IEDRFactors
 
 MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
@@ -45,7 +47,8 @@ class IEDRModule(LightningModule):
         weight_decay: The weight decay of both optimizers.
         estimator_steps: The number of estimator steps a batch.
         estimator_first: Whether they come before the main step, as in Algorithm 1, or
-            after it, as in the authors' scripts.
+            after it, as in the authors' scripts (which encode the batch again for it).
+        metrics: The metrics of the validation lists, besides the AUC.
         seed: The seed of the run.
         num_workers: Processes that build batches. With none, batches are built on the
             training device.
@@ -65,6 +68,7 @@ class IEDRModule(LightningModule):
         weight_decay: float = 1e-5,
         estimator_steps: int = 1,
         estimator_first: bool = True,
+        metrics: Sequence[RankingMetric] = DEFAULT_METRICS,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
@@ -87,9 +91,15 @@ class IEDRModule(LightningModule):
         self.weight_decay = weight_decay
         self.estimator_steps = estimator_steps
         self.estimator_first = estimator_first
+        self.metrics = metrics
         self.seed = seed
         self.num_workers = num_workers
         self.history: list[dict[str, float]] = []
+
+    @property
+    def monitors(self) -> list[str]:
+        """The names of the validation metrics."""
+        return [*(metric.name for metric in self.metrics), AUC.name]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -180,7 +190,9 @@ class IEDRModule(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Ranks the validation lists and logs the epoch."""
         trained = time.perf_counter() - self._started
-        valid = evaluate_candidates(self.model, self.valid_rows, self.valid_lists)
+        valid = evaluate_candidates(
+            self.model, self.valid_rows, self.valid_lists, self.metrics
+        )
         losses = {
             name: float(self._sums[name]) / self._batches
             for name in TERMS

@@ -34,19 +34,32 @@ def read(lists: CandidateLists) -> list[tuple]:
     ]
 
 
-@pytest.mark.parametrize('exclude', ['positive', 'seen'])
-def test_a_list_for_each_row(exclude: str, device: torch.device):
-    lists = CandidateLists.sample(log().to(device), 20, exclude=exclude)
-    assert len(lists) == len(USERS)
+@pytest.mark.parametrize('exclude_seen', [False, True])
+def test_a_list_for_each_row(exclude_seen: bool, device: torch.device):
+    """Seen are the items of the rows themselves and of the other datasets."""
+    held_out, earlier = log()[:4].to(device), log()[4:].to(device)
+    seen = [earlier] if exclude_seen else None
+    lists = CandidateLists.sample(held_out, 20, seen=seen)
+    assert len(lists) == 4
     assert lists.item.shape == lists.target.shape == lists.list_index.shape
     for row, (user, context, found, others) in enumerate(read(lists)):
         assert (user, context) == (USERS[row], ['mo', 'tu'].index(DAYS[row]))
         assert found == [ITEMS[row]]
         assert len(others) == 20
-        seen = {i for u, i in zip(USERS, ITEMS, strict=True) if u == user}
-        wrong = seen if exclude == 'seen' else {ITEMS[row]}
+        had = {i for u, i in zip(USERS, ITEMS, strict=True) if u == user}
+        wrong = had if exclude_seen else {ITEMS[row]}
         assert set(others) <= set(range(6)) - wrong
-    assert lists.item.device.type == device.type
+    assert lists.item.device.type == 'cpu'
+
+
+def test_negative_rows_make_no_list():
+    dataset = log()
+    dataset.y = torch.zeros(len(dataset))
+    with pytest.raises(ValueError, match='no positive row'):
+        CandidateLists.sample(dataset)
+    dataset.y[2] = 1
+    ((user, _, found, _),) = read(CandidateLists.sample(dataset, 5))
+    assert (user, found) == (USERS[2], [ITEMS[2]])
 
 
 def test_seed_decides():

@@ -354,7 +354,7 @@ def test_log_of_repeated_use(data, split, of_user):
         return -torch.isin(batch.item_id, rows.item).float()
 
     # Seen apps stay in the ranking: those to be found come last, behind all others.
-    result = evaluate_catalogue(worst_for_seen, rows, split.train, [Recall(4000)])
+    result = evaluate_catalogue(worst_for_seen, rows, [split.train], [Recall(4000)])
     assert result.metrics == {'recall@4000': 0}
 
 

@@ -62,7 +62,7 @@ def test_agrees_with_brute_force(
     assert expected.equals(hidden) != (exclude_seen and with_seen)
     assert len(expected) < len(rows)  # Some lists have several items to be found.
     result = evaluate_catalogue(
-        scorer, rows.to(device), seen, METRICS, batch_size=batch_size
+        scorer, rows.to(device), [seen] if seen else [], METRICS, batch_size=batch_size
     )
     pd.testing.assert_frame_equal(
         result.per_list, expected, rtol=1e-12, check_column_type=False, check_dtype=False
@@ -73,7 +73,7 @@ def test_agrees_with_brute_force(
 
 def test_only_positive_rows_are_to_be_found(labelled, table, scorer):
     expected = brute_force(table, labelled[60:], labelled[:60])
-    result = evaluate_catalogue(scorer, labelled[60:], labelled[:60], METRICS)
+    result = evaluate_catalogue(scorer, labelled[60:], [labelled[:60]], METRICS)
     pd.testing.assert_frame_equal(
         result.per_list, expected, rtol=1e-12, check_column_type=False, check_dtype=False
     )
@@ -89,9 +89,10 @@ def test_item_to_be_found_stays_although_seen(dataset):
     def worst(batch):
         return -(batch.item_id == row.item).float()
 
-    result = evaluate_catalogue(worst, row, everything, [NDCG(1), Recall(1)])
+    seen = [everything[:30], everything[30:]]
+    result = evaluate_catalogue(worst, row, seen, [NDCG(1), Recall(1)])
     assert result.metrics == {'ndcg@1': 1, 'recall@1': 1}
-    assert evaluate_catalogue(worst, row, None, [Recall(8)]).metrics['recall@8'] == 0
+    assert evaluate_catalogue(worst, row, [], [Recall(8)]).metrics['recall@8'] == 0
 
 
 def test_what_others_have_seen_stays(dataset):
@@ -105,7 +106,7 @@ def test_what_others_have_seen_stays(dataset):
         def worst(batch):
             return -(batch.item_id == row.item).float()
 
-        result = evaluate_catalogue(worst, row, other, [Recall(8)])
+        result = evaluate_catalogue(worst, row, [other], [Recall(8)])
         assert result.metrics['recall@8'] == 0
 
 
@@ -117,7 +118,7 @@ def test_several_items_for_one_user_and_context(dataset):
     def by_item(batch):
         return batch.item_id.float()
 
-    result = evaluate_catalogue(by_item, rows, None, [Recall(1), Recall(4), MRR(1)])
+    result = evaluate_catalogue(by_item, rows, [], [Recall(1), Recall(4), MRR(1)])
     assert len(result.per_list) == 1
     assert result.metrics['recall@1'] == pytest.approx(1 / 3)
     assert result.metrics['recall@4'] == pytest.approx(2 / 3)
@@ -125,9 +126,7 @@ def test_several_items_for_one_user_and_context(dataset):
 
 
 def test_largest_k_is_the_catalogue(dataset, scorer):
-    assert evaluate_catalogue(scorer, dataset, metrics=[Recall(9)]).metrics == {
-        'recall@9': 1
-    }
+    assert evaluate_catalogue(scorer, dataset, [], [Recall(9)]).metrics == {'recall@9': 1}
     message = r'ndcg@10, recall@10: the catalogue has only 9 items'
     with pytest.raises(ValueError, match=message):
         evaluate_catalogue(scorer, dataset)
@@ -142,12 +141,12 @@ def test_no_positive_rows(dataset, labelled, scorer):
 def test_mode_is_restored(dataset, noisy, device):
     model = noisy().to(device)
     modes = [module.training for module in model.modules()]
-    one, two = (evaluate_catalogue(model, dataset, None, METRICS) for _ in range(2))
+    one, two = (evaluate_catalogue(model, dataset, [], METRICS) for _ in range(2))
     pd.testing.assert_frame_equal(one.per_list, two.per_list, check_exact=True)
     assert [module.training for module in model.modules()] == modes
     model.fail = True
     with pytest.raises(RuntimeError, match='no score today'):
-        evaluate_catalogue(model, dataset, None, METRICS)
+        evaluate_catalogue(model, dataset, [], METRICS)
     assert [module.training for module in model.modules()] == modes
     assert torch.is_grad_enabled()
 
@@ -159,7 +158,7 @@ def test_scores_keep_their_precision(dataset):
     def nearly(batch):
         return 1 + batch.item_id.double() * 1e-12
 
-    assert evaluate_catalogue(nearly, row, None, [Recall(1)]).metrics['recall@1'] == 1
+    assert evaluate_catalogue(nearly, row, [], [Recall(1)]).metrics['recall@1'] == 1
 
 
 def test_computes_no_auxiliary_loss(dataset, monkeypatch):
@@ -171,4 +170,10 @@ def test_computes_no_auxiliary_loss(dataset, monkeypatch):
     monkeypatch.setattr(model.contrastive, 'forward', refuse)
     for side in ('user', 'item'):
         monkeypatch.setattr(model.disentangling[side], 'forward', refuse)
-    assert np.isfinite(evaluate_catalogue(model, dataset, None, METRICS).metrics['mrr@9'])
+    assert np.isfinite(evaluate_catalogue(model, dataset, [], METRICS).metrics['mrr@9'])
+
+
+def test_seen_rows_are_asked_for(dataset, scorer):
+    """A dataset that leaves out what was seen cannot be ranked without knowing what."""
+    with pytest.raises(ValueError, match=r'pass the rows in which as `seen`'):
+        evaluate_catalogue(scorer, dataset, metrics=METRICS)

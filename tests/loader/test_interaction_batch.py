@@ -135,3 +135,11 @@ def test_pinned(dataset: InteractionDataset):
     assert pinned.item_graph.is_pinned()
     assert pinned.item.x.is_pinned()
     assert_same(pinned.expand(), make(dataset, rows).expand())
+
+
+def test_to_leaves_the_batch_where_it_is(dataset):
+    rows = dataset[:4]
+    batch = InteractionBatch.from_ids(dataset, rows.user, rows.item, rows.context)
+    moved = batch.to('meta')
+    assert moved.user.x.is_meta and moved.user_graph.is_meta
+    assert batch.user.x.is_cpu and batch.user_graph.is_cpu

@@ -1,5 +1,6 @@
 """What an epoch holds: each row, its negatives, in an order that the seed decides."""
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -377,3 +378,10 @@ def test_memory_of_frappe(data_root: Path):
     dataset = Frappe(data_root / 'frappe')
     assert len(dataset) == 96_203
     assert megabytes(dataset, dataset.split()) < 20
+
+
+def test_transforms_are_for_single_samples(dataset):
+    transformed = copy.copy(dataset)
+    transformed.transform = lambda data: data
+    with pytest.raises(ValueError, match='transform, which is for single samples'):
+        InteractionLoader(transformed)

@@ -39,6 +39,8 @@ class SIGNConv(MessagePassing):
     def __init__(self, nn: Any, dropout: float = 0.0, **kwargs: Any) -> None:
         kwargs.setdefault('aggr', 'mean')
         super().__init__(**kwargs)
+        if not 0 <= dropout < 1:
+            raise ValueError(f'`dropout` must be in [0, 1) (got {dropout})')
         self.nn = nn
         self.dropout = dropout
         self.reset_parameters()

@@ -102,6 +102,10 @@ class BiInteractionEncoder(SIGN):
         \mathbf{u} = \frac{1}{n} \sum_i \frac{1}{|\mathcal{N}(i)|}
         \sum_{j \in \mathcal{N}(i)} e_{ij} \, \mathbf{z}_i \odot \mathbf{z}_j
 
+    .. note::
+        Table 10 takes the mean over all pairs of features, each with itself included. On
+        complete graphs that is the square of the mean of the features.
+
     Args:
         dropout (float, optional): As in :class:`SIGN`. (default: :obj:`0.0`)
 

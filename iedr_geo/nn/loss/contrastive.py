@@ -67,6 +67,15 @@ def cross_entropy_of_first(
     return F.cross_entropy(logits, target, reduction='sum')
 
 
+def _check(num_negatives: int, temperature: float, dropout: float) -> None:
+    if num_negatives < 1:
+        raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
+    if not temperature > 0:
+        raise ValueError(f'`temperature` must be positive (got {temperature})')
+    if not 0 <= dropout < 1:
+        raise ValueError(f'`dropout` must be in [0, 1) (got {dropout})')
+
+
 class ContextInvariantContrastiveLoss(torch.nn.Module):
     r"""The context-invariant contrastive loss of IEDR (Equation (2) and Algorithm 1,
     lines 4 to 20, of `Su et al. <https://doi.org/10.1145/3722553>`_).
@@ -100,7 +109,8 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             entity as the row's are left out; :meth:`forward` then needs
             :obj:`entity_id`. (default: :obj:`False`)
         block_size (int, optional): The number of negatives that are evaluated at a time.
-            Changes speed and memory alone. (default: :obj:`2560`)
+            Changes speed and memory alone. (default: :obj:`2560`, which fits into the
+            cache, on a CPU, and a million elsewhere)
 
     Shapes:
         - **input:** entity readouts :math:`(B, F)`, context readouts :math:`(B, F)`,
@@ -116,7 +126,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         dropout: float = 0.5,
         variant: str = 'infonce',
         mask_false_negatives: bool = False,
-        block_size: int = 2560,
+        block_size: int | None = None,
     ) -> None:
         super().__init__()
         if contexts not in ('sample', 'dropout', 'both'):
@@ -125,12 +135,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             )
         if variant not in ('infonce', 'released'):
             raise ValueError(f"`variant` is 'infonce' or 'released' (got '{variant}')")
-        if num_negatives < 1:
-            raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
-        if not temperature > 0:
-            raise ValueError(f'`temperature` must be positive (got {temperature})')
-        if not 0 <= dropout < 1:
-            raise ValueError(f'`dropout` must be in [0, 1) (got {dropout})')
+        _check(num_negatives, temperature, dropout)
         self.num_negatives = num_negatives
         self.temperature = temperature
         self.contexts = contexts
@@ -181,6 +186,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             context * draws.mask.to(context.dtype),
         )
 
+        block_size = self.block_size or (2560 if entity.is_cpu else 1_000_000)
         negative = torch.stack([draws.negative, draws.other_negative], dim=1)
 
         def block(rows: slice, entity: Tensor, context: Tensor, other: Tensor) -> Tensor:
@@ -201,7 +207,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             entity.size(0),
             (entity, context, other),
             tuple(generator.parameters()),
-            max(1, self.block_size // (2 * self.num_negatives)),
+            max(1, block_size // (2 * self.num_negatives)),
         )
         return total / entity.size(0)
 
@@ -235,6 +241,7 @@ class DropoutContrastiveLoss(torch.nn.Module):
         self, num_negatives: int = 40, temperature: float = 0.5, dropout: float = 0.1
     ) -> None:
         super().__init__()
+        _check(num_negatives, temperature, dropout)
         self.num_negatives = num_negatives
         self.temperature = temperature
         self.dropout = dropout

@@ -29,8 +29,8 @@ class BiCLUB(torch.nn.Module):
         channels (int): Size of each factor.
         hidden_channels (int, optional): Size of the networks' hidden layer.
             (default: :obj:`128`)
-        num_negatives (int, optional): The number :math:`N` of other rows whose
-            prediction a row is compared with, drawn with replacement.
+        num_negatives (int, optional): The number :math:`N` of rows whose prediction a
+            row is compared with, drawn from the batch with replacement.
             (default: :obj:`5`)
         bidirectional (bool, optional): If :obj:`False`, predicts the extrinsic from the
             intrinsic factor alone, without the one half (*vCLUB*).

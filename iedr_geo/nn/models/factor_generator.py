@@ -89,7 +89,7 @@ class FactorGenerator(torch.nn.Module):
         return Factors(*out.chunk(2, dim=-1))
 
     def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
-        """Returns the intrinsic factors alone, at about half the cost."""
+        """Returns the intrinsic factors alone, at two thirds of the cost or less."""
         if self.kind == 'split':
             shape = torch.broadcast_shapes(entity.shape, context.shape)
             return self.intrinsic_mlp(entity).expand(shape)

@@ -54,11 +54,11 @@ class Encoded(NamedTuple):
 class IEDRLosses(NamedTuple):
     """The terms of the main step's loss, before weighting, and their weighted sum."""
 
-    total: Tensor
     prediction: Tensor
     contrastive: Tensor
     disentangling: Tensor
     factors: IEDRFactors
+    total: Tensor
 
 
 IEDR_VARIANTS: dict[str, dict[str, Any]] = {
@@ -182,6 +182,11 @@ class IEDR(torch.nn.Module):
             for name, value in locals().items()
             if name not in ('self', '__class__')
         }
+        if contrastive_weight < 0 or disentangling_weight < 0:
+            raise ValueError(
+                f'The weights of the losses must not be negative (got '
+                f'{contrastive_weight} and {disentangling_weight})'
+            )
         if dropout > 0 and encoder not in ('sign', 'bi'):
             raise ValueError(f"The encoder '{encoder}' has no messages to drop out")
         if generator == 'split' and (
@@ -356,7 +361,7 @@ class IEDR(torch.nn.Module):
             + self.contrastive_weight * contrastive
             + self.disentangling_weight * disentangling
         )
-        return IEDRLosses(total, prediction, contrastive, disentangling, encoded.factors)
+        return IEDRLosses(prediction, contrastive, disentangling, encoded.factors, total)
 
     def estimator_loss(self, factors: IEDRFactors) -> Tensor:
         """Returns the loss of the estimator's step; no gradient reaches the factors.
