@@ -28,7 +28,7 @@ from iedr_geo.training import IEDRModule, fit
 # on its validation lists for a good ranking within a minute or so.
 DEFAULTS = {
     'frappe': {'epochs': 200, 'batch_size': 1024, 'negatives': 2, 'learning_rate': 1e-3},
-    'planted': {'epochs': 15, 'batch_size': 512, 'negatives': 4, 'learning_rate': 3e-3},
+    'planted': {'epochs': 12, 'batch_size': 512, 'negatives': 4, 'learning_rate': 3e-3},
 }
 PLANTED = {'num_negatives': 8, 'contrastive_weight': 0.01}
 
