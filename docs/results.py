@@ -40,7 +40,9 @@ are no evidence. Without CIED (*noCIED*) and without its contrastive half (*noCL
 model is where the paper has these ablations. IEDR itself falls short of the paper: with
 the losses as the paper states them, the contrastive term does not raise the ranking
 here. Message dropout and pointwise terms, which the authors' scripts have and the paper
-does not mention, go together with a higher ranking.
+does not mention, go together with a higher ranking, and the scripts' own losses with
+them to the highest. A run with fewer than 10 epochs after its best one was ended by
+`--epochs`, not by early stopping.
 """
 
 
