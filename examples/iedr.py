@@ -161,9 +161,7 @@ if args.json is not None:
         'history': result.history,
         'seconds_per_epoch': result.seconds_per_epoch,
         'best_epoch': result.best_epoch,
-        'valid': evaluate_candidates(
-            result.model, valid, dataset.candidates('valid')
-        ).metrics,
+        'valid': evaluate_candidates(result.model, valid, module.valid_lists).metrics,
         'test': evaluations[args.variant].metrics,
         'baselines': {
             name: evaluation.metrics

@@ -243,12 +243,12 @@ class Frappe(InteractionDataset):
         path = self.raw_paths[1 if part == 'valid' else 2]
         rows = pd.read_csv(io.BytesIO(self._check(path, osp.basename(path))))
         # The lists number the values of each column by first appearance in the log,
-        # one column after the other, behind all users and items.
-        log = self._table('frappe')
+        # one column after the other, behind all users and items. The distinct contexts
+        # are in that order: a value that is new makes a context that is new.
         first = self.num_users + self.num_items
         context = pd.DataFrame(index=rows.index)
         for name in CONTEXT:
-            values = log[name].unique()
+            values = self.context_frame[name].unique()
             context[name] = values[rows[name].to_numpy() - first]
             first += len(values)
         known = self.context_frame.reset_index(names='context')
