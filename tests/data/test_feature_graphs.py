@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from compare import assert_same_data
 from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
@@ -41,38 +42,18 @@ def graphs_by_hand(with_values: bool) -> tuple[FeatureGraphs, list[Data]]:
     ), samples
 
 
-def assert_same(one: Data, two: Data) -> None:
-    """Checks type and all attributes, and how a batch comes apart again."""
-    assert type(one) is type(two)
-    assert sorted(one.keys()) == sorted(two.keys())
-    for name in one.keys():  # noqa: SIM118
-        assert type(one[name]) is type(two[name]), name
-        if isinstance(two[name], torch.Tensor):
-            assert one[name].dtype == two[name].dtype, name
-            assert torch.equal(one[name].cpu(), two[name].cpu()), name
-        else:
-            assert one[name] == two[name], name
-    assert one.num_nodes == two.num_nodes
-    if isinstance(one, Batch):
-        assert one.num_graphs == two.num_graphs
-        parts = one.to_data_list(), two.to_data_list()
-        for i, (a, b) in enumerate(zip(*parts, strict=True)):
-            assert_same(a, b)
-            assert_same(one.get_example(i), b)
-
-
 @pytest.mark.parametrize('with_values', [False, True])
 def test_graphs_by_hand(with_values: bool, device: torch.device):
     graphs, expected = graphs_by_hand(with_values)
     graphs = graphs.to(device)
     assert len(graphs) == 4
     for i, data in enumerate(expected):
-        assert_same(graphs[i], data)
-        assert_same(graphs[i - 4], data)
+        assert_same_data(graphs[i], data)
+        assert_same_data(graphs[i - 4], data)
     ids = torch.tensor([2, 0, 0, 3, 1, 2], device=device)
     batch = graphs.batch(ids)
     assert batch.x.device == batch.edge_index.device == batch.batch.device == ids.device
-    assert_same(batch, Batch.from_data_list([expected[i] for i in ids]))
+    assert_same_data(batch, Batch.from_data_list([expected[i] for i in ids]))
 
 
 @given(SIZES, st.booleans(), st.data())
@@ -80,14 +61,14 @@ def test_batch_is_that_of_pyg(sizes: list[int], with_values: bool, data: st.Data
     graphs = store(sizes, with_values)
     ids = data.draw(st.lists(st.integers(0, len(sizes) - 1), min_size=1, max_size=6))
     expected = Batch.from_data_list([graphs[i] for i in ids])
-    assert_same(graphs.batch(torch.tensor(ids)), expected)
+    assert_same_data(graphs.batch(torch.tensor(ids)), expected)
 
 
 def test_batch_of_parts_of_a_batch():
     graphs = store([2, 1, 3], True)
     batch = graphs.batch(torch.tensor([2, 1, 0, 2]))
-    assert_same(Batch.from_data_list(batch.to_data_list()), batch)
-    assert_same(
+    assert_same_data(Batch.from_data_list(batch.to_data_list()), batch)
+    assert_same_data(
         Batch.from_data_list(batch[torch.tensor([3, 1])]),
         graphs.batch(torch.tensor([2, 1])),
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from compare import assert_same_data
 from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import Batch
@@ -105,18 +106,6 @@ def sample_by_hand(names: list[str], row: int) -> InteractionData:
     return data
 
 
-def assert_same(one: InteractionData, two: InteractionData) -> None:
-    assert type(one) is type(two)
-    assert sorted(one.keys()) == sorted(two.keys())
-    for name in one.keys():  # noqa: SIM118
-        assert type(one[name]) is type(two[name]), name
-        if isinstance(two[name], torch.Tensor):
-            assert one[name].dtype == two[name].dtype, name
-            assert torch.equal(one[name].cpu(), two[name].cpu()), name
-        else:
-            assert one[name] == two[name], name
-
-
 def describe(dataset: InteractionDataset) -> list[tuple]:
     """Returns all that each row says, in words, whatever its ids are."""
     names = dataset.schema.names()
@@ -144,7 +133,7 @@ def test_samples_by_hand(device: torch.device):
         for index in (row, row - len(LOG), np.int64(row), torch.tensor(row)):
             data = dataset[index]
             assert data.x_user.device == dataset.user.device
-            assert_same(data, sample_by_hand(names, row))
+            assert_same_data(data, sample_by_hand(names, row))
     for index in (len(LOG), -len(LOG) - 1):
         with pytest.raises(IndexError):
             dataset[index]
@@ -161,9 +150,9 @@ def test_batch_and_back():
     samples = [sample_by_hand(dataset.schema.names(), row) for row in (3, 0, 1, 0)]
     batch = Batch.from_data_list([dataset[i] for i in (3, 0, 1, 0)], follow_batch=FOLLOW)
     for data, expected in zip(batch.to_data_list(), samples, strict=True):
-        assert_same(data, expected)
+        assert_same_data(data, expected)
     for i, expected in enumerate(samples):
-        assert_same(batch.get_example(i), expected)
+        assert_same_data(batch.get_example(i), expected)
     for side in SIDES:
         # Each edge joins two nodes of its own sample, moved behind those before it.
         first, edges, owner = 0, [], []
@@ -185,7 +174,7 @@ def test_loader_of_pyg():
     assert [batch.num_graphs for batch in batches] == [2, 2, 1]
     read = [data for batch in batches for data in batch.to_data_list()]
     for data, expected in zip(read, samples, strict=True):
-        assert_same(data, expected)
+        assert_same_data(data, expected)
     assert batches[0].x_item_batch.tolist() == [0] * 3 + [1] * 4
 
 
@@ -392,7 +381,7 @@ def test_subsets(index: object, rows: list):
         assert part.dtype == whole.dtype
         assert part.tolist() == [whole[row].item() for row in rows]
     for i, row in enumerate(rows):
-        assert_same(subset[i], dataset[row])
+        assert_same_data(subset[i], dataset[row])
     assert subset.items is dataset.items  # Graphs are shared, not copied.
     assert subset.num_users == dataset.num_users
     assert subset.exclude_seen is False
@@ -428,7 +417,7 @@ def test_save_and_load(change: dict, tmp_path):
     assert type(loaded) is InteractionDataset
     assert describe(loaded) == describe(dataset)
     for i in range(len(dataset)):
-        assert_same(loaded[i], dataset[i])
+        assert_same_data(loaded[i], dataset[i])
     assert loaded.schema == dataset.schema
     assert loaded.user_ids.equals(dataset.user_ids)
     assert loaded.item_ids.equals(dataset.item_ids)

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from compare import assert_same_data
 from hypothesis import given
 from hypothesis import strategies as st
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch
 
 from iedr_geo.data import InteractionData, InteractionDataset
 from iedr_geo.data.schema import SIDES
@@ -45,30 +46,12 @@ def make_samples(
     return samples
 
 
-def assert_same(one: Data, two: Data) -> None:
-    assert type(one) is type(two)
-    assert sorted(one.keys()) == sorted(two.keys())
-    for name in one.keys():  # noqa: SIM118
-        assert type(one[name]) is type(two[name]), name
-        if isinstance(two[name], torch.Tensor):
-            assert one[name].dtype == two[name].dtype, name
-            assert torch.equal(one[name].cpu(), two[name].cpu()), name
-        else:
-            assert one[name] == two[name], name
-    if isinstance(one, Batch):
-        assert one.num_graphs == two.num_graphs
-        parts = one.to_data_list(), two.to_data_list()
-        for i, (a, b) in enumerate(zip(*parts, strict=True)):
-            assert_same(a, b)
-            assert_same(one.get_example(i), b)
-
-
 def check(dataset: InteractionDataset, rows: list, y: bool) -> None:
     batch, samples = make(dataset, rows, y), make_samples(dataset, rows, y)
     expanded = batch.expand()
-    assert_same(expanded, Batch.from_data_list(samples, follow_batch=FOLLOW))
+    assert_same_data(expanded, Batch.from_data_list(samples, follow_batch=FOLLOW))
     for data, sample in zip(expanded.to_data_list(), samples, strict=True):
-        assert_same(data, sample)
+        assert_same_data(data, sample)
     assert len(batch) == len(rows)
     for side, ids in zip(SIDES, zip(*rows, strict=True), strict=True):
         graphs, index = getattr(batch, side), getattr(batch, f'{side}_graph')
@@ -77,7 +60,7 @@ def check(dataset: InteractionDataset, rows: list, y: bool) -> None:
         assert graphs.graph_id[index].tolist() == list(ids)
         assert getattr(batch, f'{side}_id').tolist() == list(ids)
         for graph in graphs.to_data_list():
-            assert_same(graph, getattr(dataset, f'{side}s')[graph.graph_id.item()])
+            assert_same_data(graph, getattr(dataset, f'{side}s')[graph.graph_id.item()])
 
 
 @given(rows=ROWS, y=st.booleans())
@@ -103,7 +86,7 @@ def test_rows_of_the_dataset(dataset: InteractionDataset):
         dataset.y[index],
     )
     samples = [dataset[i] for i in index]
-    assert_same(batch.expand(), Batch.from_data_list(samples, follow_batch=FOLLOW))
+    assert_same_data(batch.expand(), Batch.from_data_list(samples, follow_batch=FOLLOW))
 
 
 def test_on_another_device(dataset: InteractionDataset, device: torch.device):
@@ -118,11 +101,11 @@ def test_on_another_device(dataset: InteractionDataset, device: torch.device):
             graphs, index = getattr(batch, side), getattr(batch, f'{side}_graph')
             assert graphs.x.device == index.device == batch.y.device
             assert index.device.type == device.type
-            assert_same(graphs.cpu(), getattr(expected, side))
+            assert_same_data(graphs.cpu(), getattr(expected, side))
         expanded = batch.expand()
         assert expanded.x_user.device.type == device.type
         assert expanded.x_item_batch.device.type == device.type
-        assert_same(expanded, expected.expand())
+        assert_same_data(expanded, expected.expand())
     assert make(dataset, rows, y=False).to(device).y is None
 
 
@@ -134,7 +117,7 @@ def test_pinned(dataset: InteractionDataset):
     assert pinned.y.is_pinned()
     assert pinned.item_graph.is_pinned()
     assert pinned.item.x.is_pinned()
-    assert_same(pinned.expand(), make(dataset, rows).expand())
+    assert_same_data(pinned.expand(), make(dataset, rows).expand())
 
 
 def test_to_leaves_the_batch_where_it_is(dataset):
