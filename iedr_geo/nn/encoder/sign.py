@@ -8,6 +8,7 @@ from torch_geometric.nn import MLP
 
 from iedr_geo.nn.conv.feature_pairs import FeaturePairs
 from iedr_geo.nn.conv.sign_conv import SIGNConv
+from iedr_geo.nn.dense import parameters_of, two_layers
 from iedr_geo.nn.encoder.mean import mean_readout
 
 
@@ -60,6 +61,9 @@ class SIGN(torch.nn.Module):
         """Resets all learnable parameters."""
         self.conv.reset_parameters()
 
+    def _message(self, product: Tensor) -> Tensor:
+        return two_layers(product, *parameters_of(self.conv.nn))
+
     def forward(
         self,
         x: Tensor,
@@ -84,7 +88,7 @@ class SIGN(torch.nn.Module):
         if ptr is None:
             ptr = torch.tensor([0, x.size(0)], device=x.device)
         pairs = FeaturePairs(node_id, edge_index, ptr, edge_weight)
-        message = self.conv.nn(x[pairs.left] * x[pairs.right])
+        message = self._message(x[pairs.left] * x[pairs.right])
         if dropout > 0:
             if rows is None:
                 rows = torch.arange(ptr.numel() - 1, device=x.device)
@@ -115,3 +119,6 @@ class BiInteractionEncoder(SIGN):
     def __init__(self, dropout: float = 0.0) -> None:
         torch.nn.Module.__init__(self)
         self.conv = SIGNConv(torch.nn.Identity(), dropout=dropout)
+
+    def _message(self, product: Tensor) -> Tensor:
+        return product

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.nn.loss.blockwise import blockwise_sum
+from iedr_geo.nn.loss.fused_contrastive import Layers, fused_contrastive_sum
+from iedr_geo.nn.loss.similarity import cosine_to_each, cross_entropy_of_first
 
 
 class IntrinsicGenerator(Protocol):
@@ -19,22 +21,26 @@ class IntrinsicGenerator(Protocol):
         """Returns the intrinsic factors of entities in contexts."""
         ...
 
+    def intrinsic_layers(self) -> Layers | None:
+        """Returns the two layers that :meth:`intrinsic` consists of, if it does."""
+        ...
+
     def parameters(self) -> Iterable[Tensor]:
         """Returns the parameters that :meth:`intrinsic` reads."""
         ...
 
 
 class ContrastiveDraws(NamedTuple):
-    """The random choices of a contrastive loss, for a batch of :math:`B` rows.
+    """The random choices of a contrastive loss, for :math:`A` rows of a batch.
 
     Args:
-        permutation: The row whose context NegGen1 takes, of shape :math:`(B)`.
-        permuted: Where NegGen1 applies, else NegGen2, of shape :math:`(B)`.
+        permutation: The row whose context NegGen1 takes, of shape :math:`(A)`.
+        permuted: Where NegGen1 applies, else NegGen2, of shape :math:`(A)`.
         mask: The factor of each entry of the context under NegGen2, of shape
-            :math:`(B, F)`.
+            :math:`(A, F)`.
         negative: The rows that are each row's negatives in its own context, of shape
-            :math:`(B, L)`.
-        other_negative: The same in its other context, of shape :math:`(B, L)`.
+            :math:`(A, L)`.
+        other_negative: The same in its other context, of shape :math:`(A, L)`.
     """
 
     permutation: Tensor
@@ -42,29 +48,6 @@ class ContrastiveDraws(NamedTuple):
     mask: Tensor
     negative: Tensor
     other_negative: Tensor
-
-
-def cosine_to_each(one: Tensor, many: Tensor) -> Tensor:
-    """Returns the cosine of each vector of shape :math:`(*, F)` with its own
-    :math:`(*, L, F)`, by one product and without normalizing the many.
-    """
-    dot = torch.matmul(many, F.normalize(one, dim=-1).unsqueeze(-1)).squeeze(-1)
-    return dot / torch.linalg.vector_norm(many, dim=-1).clamp_min(1e-8)
-
-
-def cross_entropy_of_first(
-    similarity: Tensor, temperature: float, variant: str
-) -> Tensor:
-    """Sums the cross-entropy of the first column against the others, over rows."""
-    logits = similarity / temperature
-    if variant == 'released':
-        # The authors' scripts: softmax over exp(sim / t), then cross-entropy of that.
-        # What is left out stays so: neither softmax may count it.
-        left_out = logits.isneginf()
-        logits = logits.exp().masked_fill(left_out, -torch.inf).softmax(dim=-1)
-        logits = logits.masked_fill(left_out, -torch.inf)
-    target = torch.zeros(logits.size(0), dtype=torch.long, device=logits.device)
-    return F.cross_entropy(logits, target, reduction='sum')
 
 
 def _check(num_negatives: int, temperature: float, dropout: float) -> None:
@@ -111,6 +94,8 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         block_size (int, optional): The number of negatives that are evaluated at a time.
             Changes speed and memory alone. (default: :obj:`2560`, which fits into the
             cache, on a CPU, and a million elsewhere)
+        fused (bool, optional): Whether a generator of two layers is evaluated with its
+            gradient written out. Changes speed and memory alone. (default: :obj:`True`)
 
     Shapes:
         - **input:** entity readouts :math:`(B, F)`, context readouts :math:`(B, F)`,
@@ -127,6 +112,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         variant: str = 'infonce',
         mask_false_negatives: bool = False,
         block_size: int | None = None,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         if contexts not in ('sample', 'dropout', 'both'):
@@ -143,19 +129,27 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         self.variant = variant
         self.mask_false_negatives = mask_false_negatives
         self.block_size = block_size
+        self.fused = fused
 
-    def draw(self, context: Tensor) -> ContrastiveDraws:
-        """Draws the random choices for a batch of contexts of shape :math:`(B, F)`."""
+    def draw(self, context: Tensor, num_rows: int | None = None) -> ContrastiveDraws:
+        """Draws the random choices.
+
+        Args:
+            context: The contexts of the batch, of shape :math:`(B, F)`.
+            num_rows: The number :math:`A` of rows to draw for (default: all).
+        """
         size, device = context.size(0), context.device
-        shape = (size, self.num_negatives)
+        num_rows = size if num_rows is None else num_rows
+        shape = (num_rows, self.num_negatives)
         if self.contexts == 'both':
-            permuted = torch.rand(size, device=device) < 0.5
+            permuted = torch.rand(num_rows, device=device) < 0.5
         else:
-            permuted = torch.full((size,), self.contexts == 'sample', device=device)
+            permuted = torch.full((num_rows,), self.contexts == 'sample', device=device)
+        ones = context.new_ones(num_rows, context.size(1))
         return ContrastiveDraws(
-            permutation=torch.randperm(size, device=device),
+            permutation=torch.randperm(size, device=device)[:num_rows],
             permuted=permuted,
-            mask=F.dropout(torch.ones_like(context), self.dropout),
+            mask=F.dropout(ones, self.dropout),
             negative=torch.randint(size, shape, device=device),
             other_negative=torch.randint(size, shape, device=device),
         )
@@ -167,6 +161,8 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         context: Tensor,
         entity_id: Tensor | None = None,
         draws: ContrastiveDraws | None = None,
+        rows: Tensor | None = None,
+        row_weight: Tensor | None = None,
     ) -> Tensor:
         """Returns the mean loss of the rows.
 
@@ -175,41 +171,66 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             entity: The readout of each row's user or item, of shape :math:`(B, F)`.
             context: The readout of each row's context, of shape :math:`(B, F)`.
             entity_id: Who each row's user or item is, of shape :math:`(B)`.
-            draws: The random choices (default: drawn here).
+            draws: The random choices for :obj:`rows` (default: drawn here).
+            rows: The rows to take the loss of, of shape :math:`(A)` (default: all).
+            row_weight: What each of them counts, of shape :math:`(A)` (default: one).
         """
         if self.mask_false_negatives and entity_id is None:
             raise ValueError('`mask_false_negatives` needs `entity_id`')
-        draws = self.draw(context) if draws is None else draws
+        if rows is None:
+            rows = torch.arange(entity.size(0), device=entity.device)
+        draws = self.draw(context, rows.numel()) if draws is None else draws
+        own = context[rows]
         other = torch.where(
             draws.permuted.unsqueeze(1),
             context[draws.permutation],
-            context * draws.mask.to(context.dtype),
+            own * draws.mask.to(context.dtype),
         )
+        place = torch.stack([own, other], dim=1)
+        candidates = torch.stack([draws.negative, draws.other_negative], dim=1)
+        candidates = torch.cat([rows.view(-1, 1, 1).expand(-1, 2, 1), candidates], dim=2)
+        left_out = None
+        if self.mask_false_negatives and entity_id is not None:
+            left_out = entity_id[candidates[:, :, 1:]] == entity_id[rows].view(-1, 1, 1)
 
         block_size = self.block_size or (2560 if entity.is_cpu else 1_000_000)
-        negative = torch.stack([draws.negative, draws.other_negative], dim=1)
-
-        def block(rows: slice, entity: Tensor, context: Tensor, other: Tensor) -> Tensor:
-            place = torch.stack([context[rows], other[rows]], dim=1)
-            own = generator.intrinsic(entity[rows].unsqueeze(1), place)
-            others = generator.intrinsic(entity[negative[rows]], place.unsqueeze(2))
-            positive = F.cosine_similarity(own[:, 0], own[:, 1]).unsqueeze(1)
-            similarity = cosine_to_each(own, others).flatten(1)
-            if self.mask_false_negatives and entity_id is not None:
-                same = entity_id[negative[rows]] == entity_id[rows].view(-1, 1, 1)
-                similarity = similarity.masked_fill(same.flatten(1), -torch.inf)
-            return cross_entropy_of_first(
-                torch.cat([positive, similarity], dim=1), self.temperature, self.variant
+        block_size = max(1, block_size // (2 * self.num_negatives))  # In rows.
+        layers = generator.intrinsic_layers() if self.fused else None
+        if layers is not None:
+            total = fused_contrastive_sum(
+                entity,
+                place,
+                candidates,
+                layers,
+                self.temperature,
+                self.variant,
+                left_out,
+                row_weight,
+                block_size,
             )
+        else:
 
-        total = blockwise_sum(
-            block,
-            entity.size(0),
-            (entity, context, other),
-            tuple(generator.parameters()),
-            max(1, block_size // (2 * self.num_negatives)),
-        )
-        return total / entity.size(0)
+            def block(block: slice, entity: Tensor, place: Tensor) -> Tensor:
+                at = place[block].unsqueeze(2)
+                out = generator.intrinsic(entity[candidates[block]], at)
+                first = out[:, :, 0]
+                positive = F.cosine_similarity(first[:, 0], first[:, 1]).unsqueeze(1)
+                similarity = cosine_to_each(first, out[:, :, 1:])
+                if left_out is not None:
+                    similarity = similarity.masked_fill(left_out[block], -torch.inf)
+                similarity = torch.cat([positive, similarity.flatten(1)], dim=1)
+                losses = cross_entropy_of_first(
+                    similarity, self.temperature, self.variant
+                )
+                return (
+                    losses if row_weight is None else losses * row_weight[block]
+                ).sum()
+
+            parameters = tuple(generator.parameters())
+            total = blockwise_sum(
+                block, rows.numel(), (entity, place), parameters, block_size
+            )
+        return total / (rows.numel() if row_weight is None else row_weight.sum())
 
     def __repr__(self) -> str:
         return (
@@ -253,4 +274,4 @@ class DropoutContrastiveLoss(torch.nn.Module):
         view = F.dropout(factor, self.dropout)
         candidates = torch.cat([view.unsqueeze(1), view[negative]], dim=1)
         similarity = cosine_to_each(factor, candidates)
-        return cross_entropy_of_first(similarity, self.temperature, 'infonce') / size
+        return cross_entropy_of_first(similarity, self.temperature, 'infonce').mean()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch_geometric.nn import MLP
+
+from iedr_geo.nn.dense import parameters_of, two_layers
 
 
 class BiCLUB(torch.nn.Module):
@@ -77,7 +78,9 @@ class BiCLUB(torch.nn.Module):
     def estimator_loss(self, intrinsic: Tensor, extrinsic: Tensor) -> Tensor:
         """Returns the approximation loss; no gradient reaches the factors."""
         losses = [
-            (network(given.detach()) - wanted.detach()).square().mean()
+            (two_layers(given.detach(), *parameters_of(network)) - wanted.detach())
+            .square()
+            .mean()
             for network, given, wanted in self._directions(intrinsic, extrinsic)
         ]
         return self.scale * torch.stack(losses).sum()
@@ -98,8 +101,8 @@ class BiCLUB(torch.nn.Module):
             negative = torch.randint(shape[0], shape, device=intrinsic.device)
         losses = []
         for network, given, wanted in self._directions(intrinsic, extrinsic):
-            frozen = {name: p.detach() for name, p in network.named_parameters()}
-            predicted = functional_call(network, frozen, (given,))
+            frozen = (p.detach() for p in parameters_of(network))
+            predicted = two_layers(given, *frozen)
             apart = (predicted[negative] - wanted.unsqueeze(1)).square().mean()
             losses.append(apart - (predicted - wanted).square().mean())
         return self.scale * torch.stack(losses).sum()

@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn import MLP
 
+from iedr_geo.nn.dense import parameters_of, two_layers
+from iedr_geo.nn.loss.fused_contrastive import Layers
+
 
 class Factors(NamedTuple):
     """Intrinsic and extrinsic factors, each of shape :math:`(B, F)`."""
@@ -82,7 +85,7 @@ class FactorGenerator(torch.nn.Module):
             extrinsic = self.extrinsic_mlp(self._combined(entity, context))
             return Factors(self.intrinsic(entity, context), extrinsic)
         if self.kind == 'mlp':
-            out = self.mlp(self._combined(entity, context))
+            out = two_layers(self._combined(entity, context), *parameters_of(self.mlp))
         else:
             out = self.linear(torch.cat(torch.broadcast_tensors(entity, context), -1))
             out = out.relu() if self.kind == 'nonlinear' else out
@@ -101,6 +104,19 @@ class FactorGenerator(torch.nn.Module):
             x = torch.cat(torch.broadcast_tensors(entity, context), -1)
         out = F.linear(x, last.weight[: self.channels], last.bias[: self.channels])
         return out.relu() if self.kind == 'nonlinear' else out
+
+    def intrinsic_layers(self) -> Layers | None:
+        """Returns the two layers of the intrinsic factors, if the kind is ``"mlp"``."""
+        if self.kind != 'mlp':
+            return None
+        hidden, last = self.mlp.lins
+        return Layers(
+            hidden.weight,
+            hidden.bias,
+            last.weight[: self.channels],
+            last.bias[: self.channels],
+            self.combine,
+        )
 
     def __repr__(self) -> str:
         return (

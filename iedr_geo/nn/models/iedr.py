@@ -91,6 +91,19 @@ losses as well: the double softmax, no one half.
 """
 
 
+def distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns a row of each distinct pair, and how many rows have it."""
+    if one.numel() == 0:
+        return one, one
+    pair = one * (two.max() + 1) + two
+    _, inverse, counts = torch.unique(pair, return_inverse=True, return_counts=True)
+    rows = torch.arange(pair.numel(), device=pair.device)
+    first = torch.zeros_like(counts).scatter_reduce(
+        0, inverse, rows, 'amin', include_self=False
+    )
+    return first, counts
+
+
 class IEDR(torch.nn.Module):
     r"""The Intrinsic-Extrinsic Disentangled Recommendation model from the `"Intrinsic and
     Extrinsic Factor Disentanglement for Recommendation in Various Context Scenarios"
@@ -330,6 +343,10 @@ class IEDR(torch.nn.Module):
         :math:`\mathcal{L}_{RP} + \lambda_1 (\mathcal{L}^u_{CICL} +
         \mathcal{L}^v_{CICL}) + \lambda_2 (\mathcal{L}^u_{Dis} + \mathcal{L}^v_{Dis})`.
 
+        Rows with the same user and the same context, *e.g.*, a positive and its
+        negatives, have the same contrastive loss but for its random draws: it is taken
+        once, and counts for all of them. So for items.
+
         Args:
             batch: A batch with labels.
             encoded: What :meth:`encode` returned for it, to save a second pass.
@@ -348,11 +365,15 @@ class IEDR(torch.nn.Module):
             if isinstance(self.contrastive, DropoutContrastiveLoss):
                 contrastive = contrastive + self.contrastive(factors.intrinsic)
             elif self.contrastive is not None:
+                entity_id = getattr(batch, f'{side}_id')
+                rows, counts = distinct_pairs(entity_id, batch.context_id)
                 contrastive = contrastive + self.contrastive(
                     self.generators[side],
                     readout,
                     encoded.context,
-                    getattr(batch, f'{side}_id'),
+                    entity_id,
+                    rows=rows,
+                    row_weight=counts,
                 )
             if side in self.disentangling:
                 disentangling = disentangling + self.disentangling[side](*factors)

@@ -314,11 +314,18 @@ def test_terms_of_the_loss(kwargs, dataset):
         if kwargs['contrastive_weight'] and kwargs.get('generator') == 'split':
             contrastive = contrastive + model.contrastive(intrinsic)
         elif kwargs['contrastive_weight']:
+            entity_id = getattr(dataset, side)[ROWS]
+            pairs = list(
+                zip(entity_id.tolist(), dataset.context[ROWS].tolist(), strict=True)
+            )
+            distinct = sorted(set(pairs))
             contrastive = contrastive + model.contrastive(
                 model.generators[side],
                 getattr(encoded, side),
                 encoded.context,
-                getattr(dataset, side)[ROWS],
+                entity_id,
+                rows=torch.tensor([pairs.index(pair) for pair in distinct]),
+                row_weight=torch.tensor([pairs.count(pair) for pair in distinct]),
             )
         if kwargs['disentangling_weight']:
             bound = model.disentangling[side](intrinsic, extrinsic)
