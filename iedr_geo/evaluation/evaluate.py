@@ -20,6 +20,22 @@ Scorer = Callable[[InteractionBatch], Tensor]
 DEFAULT_METRICS: tuple[RankingMetric, ...] = (NDCG(5), NDCG(10), Recall(5), Recall(10))
 
 
+def _bootstrap(
+    values: pd.DataFrame, level: float, num_samples: int, seed: int
+) -> pd.DataFrame:
+    values = values.dropna(how='all')
+    draws = np.random.default_rng(seed)
+    means = np.empty((num_samples, values.shape[1]))
+    for i in range(num_samples):
+        rows = draws.integers(len(values), size=len(values))
+        means[i] = np.nanmean(values.to_numpy()[rows], axis=0)
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, (tail, 1 - tail), axis=0)
+    return pd.DataFrame(
+        {'mean': values.mean(), 'low': low, 'high': high}, index=values.columns
+    )
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The ranking quality of a model.
@@ -44,17 +60,39 @@ class Evaluation:
             num_samples: How many times the lists are drawn again.
             seed: The seed of the draws.
         """
-        values = self.per_list.drop(columns=['user', 'context']).dropna(how='all')
-        draws = np.random.default_rng(seed)
-        means = np.empty((num_samples, values.shape[1]))
-        for i in range(num_samples):
-            rows = draws.integers(len(values), size=len(values))
-            means[i] = np.nanmean(values.to_numpy()[rows], axis=0)
-        tail = (1 - level) / 2
-        low, high = np.quantile(means, (tail, 1 - tail), axis=0)
-        return pd.DataFrame(
-            {'mean': values.mean(), 'low': low, 'high': high}, index=values.columns
-        )
+        values = self.per_list.drop(columns=['user', 'context'])
+        return _bootstrap(values, level, num_samples, seed)
+
+    def difference(
+        self,
+        other: Evaluation,
+        level: float = 0.95,
+        num_samples: int = 2000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Returns by how much each metric of a list is higher than another model's, with
+        its paired bootstrap interval: both models are seen on the same lists.
+
+        A model is better beyond chance where the interval does not hold zero.
+
+        Args:
+            other: The other model's evaluation on the same lists.
+            level: The probability that the interval is to cover.
+            num_samples: How many times the lists are drawn again.
+            seed: The seed of the draws.
+
+        Raises:
+            ValueError: If the two are not on the same lists.
+        """
+        keys = ['user', 'context']
+        if not self.per_list[keys].equals(other.per_list[keys]):
+            raise ValueError(
+                f'The evaluations must be of the same lists, in the same order (got '
+                f'{len(self.per_list)} and {len(other.per_list)} lists)'
+            )
+        ours, theirs = (e.per_list.drop(columns=keys) for e in (self, other))
+        common = [name for name in ours if name in theirs]
+        return _bootstrap(ours[common] - theirs[common], level, num_samples, seed)
 
     def __str__(self) -> str:
         return '  '.join(f'{name} {value:.4f}' for name, value in self.metrics.items())

@@ -5,11 +5,13 @@ torch carries for other types, take half the time where one side is 32 wide. The
 used where the build and the CPU have them; elsewhere torch's own are.
 
 oneDNN compiles a kernel for every shape it meets, which takes longer than the product. So
-the number of rows, which changes from batch to batch, is rounded up here.
+rows, whose number changes from batch to batch, are taken in blocks of one size that fits
+into the cache, and the last of them is rounded up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -49,8 +51,16 @@ def transposed_product(narrow: Tensor, wide: Tensor) -> Tensor:
     return narrow.t() @ wide
 
 
+BLOCK, PART = 2048, 256  # Rows.
+
+
+def _blocks(num_rows: int) -> Iterator[slice]:
+    return (slice(i, min(i + BLOCK, num_rows)) for i in range(0, num_rows, BLOCK))
+
+
 def _rounded_up(x: Tensor) -> Tensor:
-    return F.pad(x, (0, 0, 0, -x.size(0) % 256))
+    missing = -x.size(0) % PART
+    return F.pad(x, (0, 0, 0, missing)) if missing else x.contiguous()
 
 
 class _TwoLayers(torch.autograd.Function):
@@ -58,33 +68,39 @@ class _TwoLayers(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
     ) -> Tensor:
-        num_rows = x.size(0)
-        x = _rounded_up(x)
-        hidden = linear(x, w1, b1, relu=True)
-        ctx.save_for_backward(x, hidden, w1, w2)
-        return linear(hidden, w2, b2)[:num_rows]
+        ctx.save_for_backward(x, w1, b1, w2)
+        out = x.new_empty(x.size(0), w2.size(0))
+        for rows in _blocks(x.size(0)):
+            hidden = linear(_rounded_up(x[rows]), w1, b1, relu=True)
+            out[rows] = linear(hidden, w2, b2)[: rows.stop - rows.start]
+        return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, hidden, w1, w2 = ctx.saved_tensors
+        x, w1, b1, w2 = ctx.saved_tensors
         need_x, *need_parameters = ctx.needs_input_grad
-        num_rows = grad.size(0)
-        grad = _rounded_up(grad)
-        d_hidden = linear(grad, w2.t())
-        torch.ops.aten.threshold_backward.grad_input(
-            d_hidden, hidden, 0, grad_input=d_hidden
-        )
-        d_x = linear(d_hidden, w1.t())[:num_rows] if need_x else None
+        d_x = torch.empty_like(x) if need_x else None
+        d_w1, d_w2 = (torch.zeros_like(w, dtype=torch.float32) for w in (w1, w2))
+        d_b1, d_b2 = (w.new_zeros(w.size(0), dtype=torch.float32) for w in (w1, w2))
+        for rows in _blocks(x.size(0)):
+            # The hidden layer again: less work than to write it and to read it back.
+            part, d_out = _rounded_up(x[rows]), _rounded_up(grad[rows])
+            hidden = linear(part, w1, b1, relu=True)
+            d_hidden = linear(d_out, w2.t())
+            torch.ops.aten.threshold_backward.grad_input(
+                d_hidden, hidden, 0, grad_input=d_hidden
+            )
+            if d_x is not None:
+                d_x[rows] = linear(d_hidden, w1.t())[: rows.stop - rows.start]
+            if any(need_parameters):
+                d_w1 += transposed_product(part, d_hidden).t()
+                d_w2 += transposed_product(d_out, hidden)
+                d_b1 += d_hidden.sum(0)
+                d_b2 += d_out.sum(0)
         if not any(need_parameters):
             return d_x, None, None, None, None
-        return (
-            d_x,
-            transposed_product(x, d_hidden).t(),
-            d_hidden.sum(0),
-            transposed_product(grad, hidden),
-            grad.sum(0),
-        )
+        return d_x, *(d.to(x.dtype) for d in (d_w1, d_b1, d_w2, d_b2))
 
 
 def two_layers(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:

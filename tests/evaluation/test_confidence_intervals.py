@@ -75,3 +75,36 @@ def test_equal_lists_have_no_width():
     intervals = Evaluation({}, per_list).confidence_intervals()
     assert (intervals.loc['ndcg@10'] == 0.25).all()
     assert (intervals.loc['recall@10'] == 1).all()
+
+
+def test_difference_is_that_of_pairs():
+    """Two models that fail on the same lists differ by more than each one's noise."""
+    one, other = make_evaluation(300), make_evaluation(300)
+    draws = np.random.default_rng(1)
+    gain = 0.02 + 0.01 * draws.standard_normal(300)
+    one.per_list['ndcg@10'] += gain
+    row = one.difference(other).loc['ndcg@10']
+    margin = 1.96 * gain.std(ddof=1) / 300**0.5
+    assert row['mean'] == pytest.approx(gain.mean(), rel=1e-12)
+    assert row['mean'] - row['low'] == pytest.approx(margin, rel=0.1)
+    assert row['high'] - row['mean'] == pytest.approx(margin, rel=0.1)
+    back = other.difference(one).loc['ndcg@10']
+    assert back[['mean', 'low', 'high']].tolist() == pytest.approx(
+        [-row['mean'], -row['high'], -row['low']]
+    )
+    assert (one.difference(other).loc['recall@10'] == 0).all()
+
+
+def test_difference_needs_the_same_lists():
+    one, other = make_evaluation(5), make_evaluation(5)
+    turned = Evaluation({}, other.per_list.iloc[::-1].reset_index(drop=True))
+    with pytest.raises(ValueError, match=r'same lists.*5 and 5'):
+        one.difference(turned)
+    with pytest.raises(ValueError, match='5 and 4'):
+        one.difference(make_evaluation(4))
+
+
+def test_difference_of_common_metrics():
+    one, other = make_evaluation(5), make_evaluation(5, seed=1)
+    other.per_list['mrr'] = 0.5
+    assert one.difference(other).index.tolist() == ['ndcg@10', 'recall@10']

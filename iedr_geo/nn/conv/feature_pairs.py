@@ -53,6 +53,12 @@ class _SparseSum(torch.autograd.Function):
         return ctx.transposed.matmul(grad.contiguous()), None, None
 
 
+def _graphs_of_nodes(node_id: Tensor, ptr: Tensor) -> tuple[Tensor, Tensor]:
+    size = ptr.diff()
+    graph = torch.arange(size.numel(), device=ptr.device)
+    return size, graph.repeat_interleave(size, output_size=node_id.numel())
+
+
 class FeaturePairs:
     r"""The distinct unordered pairs of features that a batch of graphs holds.
 
@@ -60,13 +66,7 @@ class FeaturePairs:
     features at both ends of an edge and not on their order. Graphs share features, so a
     batch has far fewer pairs than edges.
 
-    Args:
-        node_id: A number for each node; nodes with the same number have the same
-            features. Of shape :math:`(N)`.
-        edge_index: The edges, of shape :math:`(2, E)`.
-        ptr: Where each graph's nodes begin, and the last ends, of shape
-            :math:`(G + 1)`.
-        edge_weight: The weight of each edge, of shape :math:`(E)`.
+    Build it with :meth:`of_edges` or, for less, with :meth:`of_complete_graphs`.
 
     Attributes of edges follow the order of the edges, once they are sorted by graph.
 
@@ -81,42 +81,81 @@ class FeaturePairs:
     def __init__(
         self,
         node_id: Tensor,
+        source: Tensor,
+        target: Tensor,
+        graph: Tensor,
+        weight: Tensor,
+        num_graphs: int,
+    ) -> None:
+        one, two = node_id[source], node_id[target]
+        key = torch.minimum(one, two) * (node_id.max() + 1) + torch.maximum(one, two)
+        ordered, order = key.sort(stable=True)
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[1:] = ordered[1:] != ordered[:-1]
+        self.pair = torch.empty_like(order)
+        self.pair[order] = first.cumsum(0) - 1
+        start = first.nonzero().view(-1)
+        chosen = order[start]
+        self.left, self.right = source[chosen], target[chosen]
+        self.weight = weight
+        self.edge_ptr = cumsum(torch.bincount(graph, minlength=num_graphs))
+        self._pair_ptr = torch.cat([start, start.new_tensor([order.numel()])])
+        self._by_pair = order
+        self._graph = graph
+
+    @classmethod
+    def of_edges(
+        cls,
+        node_id: Tensor,
         edge_index: Tensor,
         ptr: Tensor,
         edge_weight: Tensor | None = None,
-    ) -> None:
-        num_nodes, num_edges = node_id.numel(), edge_index.size(1)
-        size = ptr.diff()
-        node_graph = torch.arange(size.numel(), device=ptr.device).repeat_interleave(
-            size, output_size=num_nodes
-        )
+    ) -> FeaturePairs:
+        """Returns the pairs of any graphs.
+
+        Args:
+            node_id: A number for each node; nodes with the same number have the same
+                features. Of shape :math:`(N)`.
+            edge_index: The edges, of shape :math:`(2, E)`.
+            ptr: Where each graph's nodes begin, and the last ends, of shape
+                :math:`(G + 1)`.
+            edge_weight: The weight of each edge, of shape :math:`(E)`.
+        """
+        size, node_graph = _graphs_of_nodes(node_id, ptr)
         graph = node_graph[edge_index[1]]
         if (graph[1:] < graph[:-1]).any():  # Batches of PyG are sorted already.
             graph, order = graph.sort(stable=True)
             edge_index = edge_index[:, order]
             edge_weight = None if edge_weight is None else edge_weight[order]
-
-        source, target = node_id[edge_index]
-        base = node_id.max() + 1
-        key = torch.minimum(source, target) * base + torch.maximum(source, target)
-        _, order = key.sort(stable=True)
-        ordered = key[order]
-        first = torch.ones_like(ordered, dtype=torch.bool)
-        first[1:] = ordered[1:] != ordered[:-1]
-        self.pair = torch.empty_like(order)
-        self.pair[order] = first.cumsum(0) - 1
-        self.left, self.right = edge_index[:, order[first]]
-
-        degree = torch.bincount(edge_index[1], minlength=num_nodes)
+        source, target = edge_index
+        degree = torch.bincount(target, minlength=node_id.numel())
         # In float64, so that the sums agree with a mean in any precision.
-        self.weight = 1 / (degree[edge_index[1]] * size[graph]).double()
+        weight = 1 / (degree[target] * size[graph]).double()
         if edge_weight is not None:
-            self.weight = self.weight * edge_weight.detach()
-        self.edge_ptr = cumsum(torch.bincount(graph, minlength=size.numel()))
-        start = first.nonzero().view(-1)
-        self._pair_ptr = torch.cat([start, start.new_tensor([num_edges])])
-        self._by_pair = order
-        self._graph = graph
+            weight = weight * edge_weight.detach()
+        return cls(node_id, source, target, graph, weight, size.numel())
+
+    @classmethod
+    def of_complete_graphs(cls, node_id: Tensor, ptr: Tensor) -> FeaturePairs:
+        """Returns the pairs of graphs in which every node has an edge from every node.
+
+        Each pair of nodes counts for the edges in both directions, which halves what is
+        to be sorted.
+
+        Args:
+            node_id: As in :meth:`of_edges`.
+            ptr: As in :meth:`of_edges`.
+        """
+        size, node_graph = _graphs_of_nodes(node_id, ptr)
+        node = torch.arange(node_id.numel(), device=ptr.device)
+        start = ptr[node_graph]
+        count = node - start + 1  # A node is paired with those up to itself.
+        target = node.repeat_interleave(count)
+        shift = (start - cumsum(count)[:-1]).repeat_interleave(count)
+        source = torch.arange(target.numel(), device=ptr.device) + shift
+        graph = node_graph[target]
+        weight = torch.where(source == target, 1.0, 2.0).double() / size[graph].square()
+        return cls(node_id, source, target, graph, weight, size.numel())
 
     def mean(self, message: Tensor) -> Tensor:
         """Takes the mean over each node's edges, then over each graph's nodes.

@@ -38,6 +38,7 @@ class MeanEncoder(torch.nn.Module):
         edge_weight: Tensor | None = None,
         node_id: Tensor | None = None,
         rows: Tensor | None = None,
+        complete: bool = False,
     ) -> Tensor:
         """Returns the readout of each graph, or of each row."""
         out = mean_readout(x, ptr)
@@ -83,6 +84,7 @@ class MLPEncoder(MeanEncoder):
         edge_weight: Tensor | None = None,
         node_id: Tensor | None = None,
         rows: Tensor | None = None,
+        complete: bool = False,
     ) -> Tensor:
         """Returns the readout of each graph, or of each row."""
         out: Tensor = self.mlp(mean_readout(x, ptr))

@@ -72,8 +72,21 @@ class SIGN(torch.nn.Module):
         edge_weight: Tensor | None = None,
         node_id: Tensor | None = None,
         rows: Tensor | None = None,
+        complete: bool = False,
     ) -> Tensor:
-        """Returns the readout of each graph, or of each row."""
+        """Returns the readout of each graph, or of each row.
+
+        Args:
+            x: Node features.
+            edge_index: Edge indices.
+            ptr: The graphs' node pointers (default: a single graph).
+            edge_weight: Edge weights (default: one).
+            node_id: Node numbers, equal only where the features are (default: every
+                edge is evaluated).
+            rows: The graph of each row (default: readouts of graphs).
+            complete: Whether the caller knows that each node of a graph has one edge
+                from each node, itself included, without weights. Saves time alone.
+        """
         dropout = self.conv.dropout if self.training else 0.0
         learned = edge_weight is not None and edge_weight.requires_grad
         if node_id is None or learned:
@@ -87,7 +100,10 @@ class SIGN(torch.nn.Module):
             return out if rows is None else out[rows]
         if ptr is None:
             ptr = torch.tensor([0, x.size(0)], device=x.device)
-        pairs = FeaturePairs(node_id, edge_index, ptr, edge_weight)
+        if complete and dropout == 0:  # With it, either direction has its own mask.
+            pairs = FeaturePairs.of_complete_graphs(node_id, ptr)
+        else:
+            pairs = FeaturePairs.of_edges(node_id, edge_index, ptr, edge_weight)
         message = self._message(x[pairs.left] * x[pairs.right])
         if dropout > 0:
             if rows is None:

@@ -104,6 +104,26 @@ def distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     return first, counts
 
 
+class _Side(NamedTuple):
+    x: Tensor
+    edge_index: Tensor
+    ptr: Tensor
+    value: Tensor | None
+    node_id: Tensor | None = None
+    rows: Tensor | None = None
+
+
+def _side(batch: InteractionBatch | Batch, side: str) -> _Side:
+    """Returns the graphs of one side: one a row or, with `rows`, each distinct one."""
+    if isinstance(batch, Batch):
+        x, edge_index = batch[f'x_{side}'], batch[f'edge_index_{side}']
+        value = batch.get(f'value_{side}')
+        return _Side(x, edge_index, batch[f'x_{side}_ptr'], value)
+    graphs, rows = getattr(batch, side), getattr(batch, f'{side}_graph')
+    node_id, value = graphs.get('node_id', graphs.x), graphs.get('value')
+    return _Side(graphs.x, graphs.edge_index, graphs.ptr, value, node_id, rows)
+
+
 class IEDR(torch.nn.Module):
     r"""The Intrinsic-Extrinsic Disentangled Recommendation model from the `"Intrinsic and
     Extrinsic Factor Disentanglement for Recommendation in Various Context Scenarios"
@@ -284,8 +304,8 @@ class IEDR(torch.nn.Module):
         """Returns the parameters of the mutual-information estimator."""
         return self.disentangling.parameters()
 
-    def encode(self, batch: InteractionBatch | Batch) -> Encoded:
-        """Encodes the graphs of a batch and generates factors and logits.
+    def readouts(self, batch: InteractionBatch | Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the readouts of the users, items and contexts of the rows.
 
         Args:
             batch: An :class:`InteractionBatch`, whose distinct graphs and feature pairs
@@ -293,31 +313,45 @@ class IEDR(torch.nn.Module):
                 :class:`InteractionData` that follows :obj:`x_user`, :obj:`x_item` and
                 :obj:`x_context`, which is evaluated edge by edge.
         """
-        readouts: dict[str, Tensor] = {}
-        pointwise: Tensor | float = 0.0
-        for side in SIDES:
-            if isinstance(batch, Batch):
-                rows = node_id = None
-                x, value = batch[f'x_{side}'], batch.get(f'value_{side}')
-                edge_index, ptr = batch[f'edge_index_{side}'], batch[f'x_{side}_ptr']
-            else:
-                graphs, rows = getattr(batch, side), getattr(batch, f'{side}_graph')
-                x, value = graphs.x, graphs.get('value')
-                edge_index, ptr = graphs.edge_index, graphs.ptr
-                node_id = graphs.get('node_id', x)
-            z = self.embedding(x)
-            if value is not None:
-                z = z * value.to(z.dtype).unsqueeze(1)
-            readouts[side] = self.encoders[side](
-                z, edge_index, ptr, node_id=node_id, rows=rows
+        sides = [_side(batch, side) for side in SIDES]
+        # At once: the gradient of each lookup is as large as the whole table.
+        z = self.embedding(torch.cat([side.x for side in sides]))
+        readouts = []
+        for name, side, nodes in zip(
+            SIDES, sides, z.split([side.x.numel() for side in sides]), strict=True
+        ):
+            if side.value is not None:
+                nodes = nodes * side.value.to(z.dtype).unsqueeze(1)
+            out = self.encoders[name](
+                nodes,
+                side.edge_index,
+                side.ptr,
+                node_id=side.node_id,
+                rows=side.rows,
+                complete=side.rows is not None,
             )
-            if self.pointwise is not None:
-                each = self.pointwise(x)
-                if value is not None:
-                    each = each * value.to(each.dtype).unsqueeze(1)
-                per_graph = segment(each, ptr, reduce='sum').squeeze(1)
-                pointwise = pointwise + (per_graph if rows is None else per_graph[rows])
-        user, item, context = readouts.values()
+            readouts.append(out)
+        user, item, context = readouts
+        return user, item, context
+
+    def _pointwise(self, batch: InteractionBatch | Batch) -> Tensor | float:
+        out: Tensor | float = 0.0
+        if self.pointwise is not None:
+            for side in (_side(batch, side) for side in SIDES):
+                each = self.pointwise(side.x)
+                if side.value is not None:
+                    each = each * side.value.to(each.dtype).unsqueeze(1)
+                per_graph = segment(each, side.ptr, reduce='sum').squeeze(1)
+                out = out + (per_graph if side.rows is None else per_graph[side.rows])
+        return out
+
+    def encode(self, batch: InteractionBatch | Batch) -> Encoded:
+        """Encodes the graphs of a batch and generates factors and logits.
+
+        Args:
+            batch: As in :meth:`readouts`.
+        """
+        user, item, context = self.readouts(batch)
         factors = IEDRFactors(
             self.generators['user'](user, context),
             self.generators['item'](item, context),
@@ -325,7 +359,7 @@ class IEDR(torch.nn.Module):
         logits = (
             (factors.user.intrinsic + factors.user.extrinsic)
             * (factors.item.intrinsic + factors.item.extrinsic)
-        ).sum(dim=-1) + pointwise
+        ).sum(dim=-1) + self._pointwise(batch)
         return Encoded(user, item, context, factors, logits)
 
     def forward(self, batch: InteractionBatch | Batch) -> Tensor:
@@ -344,8 +378,9 @@ class IEDR(torch.nn.Module):
         \mathcal{L}^v_{CICL}) + \lambda_2 (\mathcal{L}^u_{Dis} + \mathcal{L}^v_{Dis})`.
 
         Rows with the same user and the same context, *e.g.*, a positive and its
-        negatives, have the same contrastive loss but for its random draws: it is taken
-        once, and counts for all of them. So for items.
+        negatives, have the same contrastive loss but for its random draws: given an
+        :class:`InteractionBatch`, it is taken once and counts for all of them. So for
+        items.
 
         Args:
             batch: A batch with labels.
@@ -365,8 +400,9 @@ class IEDR(torch.nn.Module):
             if isinstance(self.contrastive, DropoutContrastiveLoss):
                 contrastive = contrastive + self.contrastive(factors.intrinsic)
             elif self.contrastive is not None:
-                entity_id = getattr(batch, f'{side}_id')
-                rows, counts = distinct_pairs(entity_id, batch.context_id)
+                entity_id, rows, counts = getattr(batch, f'{side}_id'), None, None
+                if not isinstance(batch, Batch):
+                    rows, counts = distinct_pairs(entity_id, batch.context_id)
                 contrastive = contrastive + self.contrastive(
                     self.generators[side],
                     readout,

@@ -37,7 +37,7 @@ def collate(graphs: list[Graph]) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize('seed', range(5))
 def test_pairs_are_the_distinct_unordered_ones(seed, device):
     node_id, edge_index, ptr = collate(draw_graphs(seed))
-    pairs = FeaturePairs(*(t.to(device) for t in (node_id, edge_index, ptr)))
+    pairs = FeaturePairs.of_edges(*(t.to(device) for t in (node_id, edge_index, ptr)))
     ids = node_id.tolist()
     ends = zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
     found = [tuple(sorted((ids[i], ids[j]))) for i, j in ends]
@@ -51,7 +51,9 @@ def test_edges_of_each_graph_and_their_weights(seed, device):
     graphs = draw_graphs(seed)
     node_id, edge_index, ptr = collate(graphs)
     extra = torch.rand(edge_index.size(1), dtype=torch.double)
-    pairs = FeaturePairs(*(t.to(device) for t in (node_id, edge_index, ptr, extra)))
+    pairs = FeaturePairs.of_edges(
+        *(t.to(device) for t in (node_id, edge_index, ptr, extra))
+    )
     ends, weights = [0], []
     for nodes, edges in graphs:
         ends.append(ends[-1] + len(edges))
@@ -69,7 +71,7 @@ def test_edges_can_come_in_any_order(seed, device):
     order = torch.randperm(edge_index.size(1))
     message = torch.randn(100, 3, dtype=torch.double, device=device)
     out = [
-        FeaturePairs(*(t.to(device) for t in (node_id, edges, ptr, weights)))
+        FeaturePairs.of_edges(*(t.to(device) for t in (node_id, edges, ptr, weights)))
         for edges, weights in [
             (edge_index, weight),
             (edge_index[:, order], weight[order]),
@@ -82,7 +84,7 @@ def test_message_of_a_pair_counts_once_an_edge():
     # One graph of the features 0, 1 with all four edges: 1/4 each of the pairs
     # (0, 0), (1, 1) and twice 1/4 of (0, 1).
     edge_index = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 1]])
-    pairs = FeaturePairs(torch.tensor([0, 1]), edge_index, torch.tensor([0, 2]))
+    pairs = FeaturePairs.of_edges(torch.tensor([0, 1]), edge_index, torch.tensor([0, 2]))
     message = torch.zeros(3, 1)
     for left, right, share in [(0, 0, 0.25), (0, 1, 0.5), (1, 1, 0.25)]:
         chosen = [

@@ -1,0 +1,267 @@
+"""Times building, SIGN and the training step against their plain form, side by side.
+
+python examples/benchmarks/feature_graphs.py --root FOLDER --threads 1
+
+The plain form is the library's own without what makes it fast: a `Data` object a sample,
+`Batch.from_data_list`, `SIGNConv` edge by edge, the contrastive loss by autograd over all
+rows at once. Both forms see the same rows, have the same weights and take as many steps.
+Without --root, Frappe is downloaded.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch_geometric.data import Batch
+
+from iedr_geo.data import (
+    Categorical,
+    FeatureSchema,
+    InteractionData,
+    InteractionDataset,
+    UniformNegativeSampler,
+)
+from iedr_geo.data.feature_graphs import complete_edge_index
+from iedr_geo.datasets import Frappe
+from iedr_geo.loader import InteractionLoader
+from iedr_geo.nn import IEDR, SIGN
+from iedr_geo.nn.conv.feature_pairs import FeaturePairs
+
+parser = argparse.ArgumentParser(
+    description=__doc__.splitlines()[0],
+    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+)
+parser.add_argument('--root', help='folder with the raw files of Frappe')
+parser.add_argument('--threads', type=int, help='of PyTorch')
+parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+parser.add_argument('--batch_size', type=int, default=1024)
+parser.add_argument('--repeats', type=int, default=15)
+parser.add_argument('--json', type=Path)
+args = parser.parse_args()
+if args.threads is not None:
+    torch.set_num_threads(args.threads)
+device = torch.device(args.device)
+SIZES = {'user': 1, 'item': 6, 'context': 8}  # Nodes of the graphs of Frappe.
+
+
+def cpu_flags():
+    try:
+        words = Path('/proc/cpuinfo').read_text().split()
+    except OSError:
+        return 'unknown'
+    wanted = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16')
+    return ' '.join(flag for flag in wanted if flag in words)
+
+
+def bytes_of(x):
+    if isinstance(x, torch.Tensor):
+        return x.numel() * x.element_size()
+    if isinstance(x, Batch):
+        x = x.to_dict()
+    values = x.values() if isinstance(x, dict) else vars(x).values()
+    kinds = (torch.Tensor, Batch, dict)
+    return sum(bytes_of(value) for value in values if isinstance(value, kinds))
+
+
+def seconds(function):
+    if device.type == 'cuda':
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def side_by_side(functions, repeats=args.repeats):
+    """Returns the median milliseconds of each, measured in turns after a warm-up."""
+    times = {name: [] for name in functions}
+    for repeat in range(repeats + 3):
+        for name, function in functions.items():
+            elapsed = seconds(function)
+            if repeat >= 3:
+                times[name].append(1e3 * elapsed)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+milliseconds, ratios = {}, {}
+
+
+def report(name, plain, **fast):
+    measured = side_by_side({'plain': plain, **fast})
+    milliseconds[f'{name}_plain'] = measured['plain']
+    for key in fast:
+        milliseconds[key] = measured[key]
+        ratios[key] = measured['plain'] / measured[key]
+        print(
+            f'{key:14}{measured["plain"]:10.1f} ms plain{measured[key]:10.2f} ms'
+            f'{ratios[key]:8.1f} x'
+        )
+
+
+dataset = Frappe(args.root)
+train = dataset.split().train
+negatives = UniformNegativeSampler(2)
+place = torch.cuda.get_device_name() if device.type == 'cuda' else cpu_flags()
+print(
+    f'{platform.processor() or platform.machine()}, {place}, torch {torch.__version__}, '
+    f'{torch.get_num_threads()} threads, {device}'
+)
+
+# Building: from tables of encoded features until the first batch can be asked for.
+tables = {side: getattr(dataset, f'{side}s').x.view(-1, n) for side, n in SIZES.items()}
+x = {side: table[getattr(train, side)].numpy() for side, table in tables.items()}
+log = pd.DataFrame(x['context'], columns=[f'context{i}' for i in range(8)])
+log['user'], log['item'] = x['user'][:, 0], x['item'][:, 0]
+items = pd.DataFrame(tables['item'].numpy(), columns=['item', *'abcde'])
+schema = FeatureSchema(
+    user=[Categorical('user')],
+    item=[Categorical(name) for name in items],
+    context=[Categorical(f'context{i}') for i in range(8)],
+)
+
+
+def build_plain():
+    samples = []
+    for row in range(len(log)):
+        data = InteractionData(num_nodes=sum(SIZES.values()))
+        for side, size in SIZES.items():
+            data[f'x_{side}'] = torch.from_numpy(x[side][row])
+            data[f'edge_index_{side}'] = complete_edge_index(torch.tensor([size]))
+        samples.append(data)
+    return samples
+
+
+def build_fast():
+    data = InteractionDataset.from_pandas(log, None, items, schema)
+    return InteractionLoader(data, args.batch_size, negatives, shuffle=True)
+
+
+plain, fast = [], []
+for _ in range(3):
+    plain.append(seconds(build_plain))
+    fast.append(seconds(build_fast))
+milliseconds['build_plain'] = 1e3 * statistics.median(plain)
+milliseconds['build'] = 1e3 * statistics.median(fast)
+ratios['build'] = milliseconds['build_plain'] / milliseconds['build']
+print(
+    f'{"build":14}{milliseconds["build_plain"]:10.1f} ms plain'
+    f'{milliseconds["build"]:10.2f} ms{ratios["build"]:8.1f} x   '
+    f'({len(log)} positive rows)'
+)
+
+
+def follow_up(step, make_batch):
+    step(make_batch())
+
+
+def adam(parameters):
+    return torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-5)
+
+
+def trainer(precision=None):
+    """Returns a model and what takes both steps of Algorithm 1 on a batch."""
+    torch.manual_seed(0)
+    model = IEDR(dataset.schema.num_embeddings).to(device)
+    main, estimator = adam(model.main_parameters()), adam(model.estimator_parameters())
+
+    def step(batch):
+        with torch.autocast(device.type, precision, enabled=precision is not None):
+            encoded = model.encode(batch)
+            loss = model.estimator_loss(encoded.factors)
+            estimator.zero_grad()
+            loss.backward()
+            estimator.step()
+            loss = model.losses(batch, encoded).total
+        main.zero_grad()
+        loss.backward()
+        main.step()
+
+    return model, step
+
+
+bf16 = device.type == 'cuda' or 'bf16' in cpu_flags()
+follow = [f'x_{side}' for side in SIZES]
+for mode, suffix in ((False, ''), (True, '_grouped')):
+    loader = InteractionLoader(
+        train.to(device),
+        args.batch_size,
+        negatives,
+        shuffle=True,
+        group_negatives=mode,
+        generator=torch.Generator(),
+    )
+    batches = iter(loader)
+    batch = next(batches)
+    samples = batch.expand().cpu().to_data_list()
+
+    def collate(samples=samples):
+        return Batch.from_data_list(samples, follow_batch=follow).to(device)
+
+    whole = collate()
+    pairs = torch.stack([batch.user_id, batch.context_id]).unique(dim=1).size(1)
+    print(
+        f'\n{"grouped" if mode else "shuffled"} rows: {len(batch)}, of them '
+        f'{pairs} distinct (user, context); {bytes_of(whole):,} bytes plain, '
+        f'{bytes_of(batch):,} bytes'
+    )
+
+    model, _ = trainer()
+
+    def sign(rows, model=model):
+        torch.stack(model.readouts(rows)).square().sum().backward()
+
+    report(
+        f'sign{suffix}', partial(sign, whole), **{f'sign{suffix}': partial(sign, batch)}
+    )
+
+    model, step_plain = trainer()
+    model.contrastive.fused, model.contrastive.block_size = False, 10**9
+    _, step = trainer()
+    steps = {f'step{suffix}': partial(follow_up, step, partial(next, batches))}
+    if bf16:
+        _, step = trainer(torch.bfloat16)
+        steps[f'step{suffix}_bf16'] = partial(follow_up, step, partial(next, batches))
+    report(f'step{suffix}', partial(follow_up, step_plain, collate), **steps)
+
+print('\nSIGN forward and backward, 1,024 graphs of features out of 500')
+for nodes in (4, 8, 16, 32, 64):
+    torch.manual_seed(0)
+    x = torch.randint(500, (1024 * nodes,), device=device)
+    edge_index = complete_edge_index(torch.full((1024,), nodes)).to(device)
+    ptr = torch.arange(1025, device=device) * nodes
+    embedding = torch.nn.Embedding(500, 32, device=device)
+    encoder = SIGN(32).to(device)
+
+    def run(encoder=encoder, embedding=embedding, graphs=(edge_index, ptr), x=x):
+        encoder(embedding(x), *graphs, node_id=x, complete=True).sum().backward()
+
+    name = f'sign_{nodes}_nodes'
+    milliseconds |= side_by_side({name: run}, 5)
+    distinct = FeaturePairs.of_edges(x, edge_index, ptr).left.numel()
+    print(
+        f'{nodes:4} nodes{edge_index.size(1):10} edges{distinct:9} distinct pairs'
+        f'{milliseconds[name]:10.1f} ms'
+    )
+
+if args.json is not None:
+    content = {
+        'ratios': ratios,
+        'milliseconds': milliseconds,
+        'device': str(device),
+        'machine': place,
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'cores': os.cpu_count(),
+    }
+    args.json.write_text(json.dumps(content, indent=1) + '\n')
