@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import cumsum
 
+from iedr_geo.nn.conv.message_dropout import draw_kept, dropout_sum
+
 # Compressed rows are what makes the sum fast, and all that is used of them is stable.
 # PyTorch says once in a process that they are in beta: here, where no one listens.
 with warnings.catch_warnings():
@@ -190,14 +192,7 @@ class FeaturePairs:
             The readout of each row, of shape :math:`(B, F)`.
         """
         size = self.edge_ptr.diff()[rows]
-        ptr = cumsum(size)
-        shift = (self.edge_ptr[rows] - ptr[:-1]).repeat_interleave(size)
+        shift = (self.edge_ptr[rows] - cumsum(size)[:-1]).repeat_interleave(size)
         edge = torch.arange(shift.numel(), device=shift.device) + shift
-        row = torch.arange(rows.numel(), device=rows.device).repeat_interleave(size)
-        each = torch.arange(edge.numel() + 1, device=edge.device)
-        weight = self.weight[edge]
-        kept = torch.nn.functional.dropout(message[self.pair[edge]], p)
-        out: Tensor = _SparseSum.apply(  # type: ignore[no-untyped-call]
-            kept, Compressed(ptr, each[:-1], weight), Compressed(each, row, weight)
-        )
-        return out
+        kept = draw_kept(edge.numel(), message.size(1), p, message.device)
+        return dropout_sum(message, self.pair[edge], self.weight[edge], kept, size, p)

@@ -10,10 +10,10 @@ from itertools import chain
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.nn import SIGN, BiInteractionEncoder
+from iedr_geo.nn.conv.message_dropout import draw_kept
 
 IN, HIDDEN, OUT = 3, 6, 4
 VOCABULARY = 5
@@ -245,8 +245,8 @@ def test_dropout_is_a_mask_on_each_message(form, kind, weighted, make_case, asse
     expanded = graphs.take(rows)  # With a message of its own for each row.
     channels = case.h(case.table[0]).numel()
     torch.manual_seed(1)
-    ones = torch.ones(expanded.edge_index.size(1), channels, dtype=torch.double)
-    masks = F.dropout(ones.to(case.table.device), 0.4)
+    num_edges = expanded.edge_index.size(1)
+    masks = draw_kept(num_edges, channels, 0.4, case.table.device).double() / 0.6
     torch.manual_seed(1)
     actual = case.encode(
         graphs, form != 'edges', rows if form == 'pairs of rows' else None
