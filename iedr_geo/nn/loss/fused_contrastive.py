@@ -26,7 +26,8 @@ class Layers(NamedTuple):
         hidden_bias: :math:`\mathbf{b}_1`, of shape :math:`(H)`.
         weight: :math:`\mathbf{W}_2`, of shape :math:`(F, H)`.
         bias: :math:`\mathbf{b}_2`, of shape :math:`(F)`.
-        combine: The operation :math:`\circ`, :obj:`"product"` or :obj:`"sum"`.
+        combine: The operation :math:`\circ`, :obj:`"product"` or :obj:`"sum"`; or
+            :obj:`"residual"`, as the generator of that kind has it.
     """
 
     hidden_weight: Tensor
@@ -34,6 +35,28 @@ class Layers(NamedTuple):
     weight: Tensor
     bias: Tensor
     combine: str
+
+
+def _combined(entity: Tensor, context: Tensor, combine: str) -> Tensor:
+    if combine == 'product':
+        return entity * context
+    if combine == 'sum':
+        return entity + context
+    (u, direct), (c, of_context) = entity.chunk(2, dim=-1), context.chunk(2, dim=-1)
+    return torch.cat([u * c, direct, of_context], dim=-1)
+
+
+def _separated(
+    grad: Tensor, entity: Tensor, context: Tensor, combine: str
+) -> tuple[Tensor, Tensor]:
+    """Returns the gradients of what :func:`_combined` is given."""
+    if combine == 'product':
+        return grad * context, grad * entity
+    if combine == 'sum':
+        return grad, grad
+    product, direct, of_context = grad.chunk(3, dim=-1)
+    (u, _), (c, _) = entity.chunk(2, dim=-1), context.chunk(2, dim=-1)
+    return torch.cat([product * c, direct], -1), torch.cat([product * u, of_context], -1)
 
 
 class _FusedContrastiveSum(torch.autograd.Function):
@@ -64,17 +87,19 @@ class _FusedContrastiveSum(torch.autograd.Function):
             total = entity.new_zeros(())
             d_entity, d_place, d_hidden_weight, d_hidden_bias, d_weight, d_bias = grads
             u, c, w1, b1, w2, b2 = (t.to(dtype) for t in inputs)
+            size = w2.size(0)
             for start in range(0, place.size(0), block_size):
                 rows = slice(start, start + block_size)
                 index = candidates[rows]
                 shape = (*index.shape, entity.size(1))
                 index = index.flatten()
                 chosen = u.index_select(0, index).view(shape)
-                at = c[rows].unsqueeze(2)
-                x = chosen * at if combine == 'product' else chosen + at
-                x = x.flatten(0, 2)
+                at = c[rows].unsqueeze(2).expand(shape)
+                x = _combined(chosen, at, combine).flatten(0, 2)
                 h = linear(x, w1, b1, relu=True)
-                out = linear(h, w2, b2).view(shape).to(exact)
+                out = linear(h, w2, b2).to(exact).view(*shape[:-1], size)
+                if combine == 'residual':
+                    out += chosen[..., size:]
 
                 # Cosines of the first of each row of candidates with all of them.
                 norm = torch.linalg.vector_norm(out, dim=-1, keepdim=True)
@@ -106,6 +131,7 @@ class _FusedContrastiveSum(torch.autograd.Function):
                 d_out.addcmul_(along.unsqueeze(-1), unit, value=-1).div_(norm)
 
                 d_out = d_out.flatten(0, 2)
+                d_factor = d_out
                 d_bias += d_out.sum(0)
                 d_out = d_out.to(dtype)
                 d_weight += transposed_product(d_out, h)
@@ -115,13 +141,13 @@ class _FusedContrastiveSum(torch.autograd.Function):
                 )
                 d_hidden_bias += d_hidden.sum(0)
                 d_hidden_weight += transposed_product(x, d_hidden).t()
-                d_x = linear(d_hidden, w1.t()).view(shape)
-                if combine == 'product':
-                    d_place[rows] = (d_x * chosen).sum(2)
-                    d_x = d_x * at
-                else:
-                    d_place[rows] = d_x.sum(2)
-                d_entity.index_add_(0, index, d_x.flatten(0, 2).to(exact))
+                d_x = linear(d_hidden, w1.t()).view(*shape[:-1], -1)
+                d_chosen, d_at = _separated(d_x, chosen, at, combine)
+                d_chosen = d_chosen.flatten(0, 2).to(exact)
+                if combine == 'residual':
+                    d_chosen[:, size:] += d_factor
+                d_entity.index_add_(0, index, d_chosen)
+                d_place[rows] = d_at.sum(2)
         ctx.save_for_backward(*grads)
         return total
 

@@ -35,14 +35,18 @@ class FactorGenerator(torch.nn.Module):
             :math:`\mathbf{W} [\mathbf{u}, \mathbf{c}]`, which can fall into the trivial
             solution; :obj:`"nonlinear"`, its ReLU; or :obj:`"split"` (*IEDR*\
             :sub:`sp`), :math:`\mathbf{o}_{in} = \mathrm{MLP}_1(\mathbf{u})` and
-            :math:`\mathbf{o}_{ex} = \mathrm{MLP}_2(\mathbf{u} \circ \mathbf{c})`.
-            (default: :obj:`"mlp"`)
+            :math:`\mathbf{o}_{ex} = \mathrm{MLP}_2(\mathbf{u} \circ \mathbf{c})`; or
+            :obj:`"residual"` (not in the paper), which takes :math:`[\mathbf{u},
+            \mathbf{u}']` and :math:`[\mathbf{c}, \mathbf{c}']` and returns
+            :math:`[\mathbf{u}', \mathbf{c}'] + \mathrm{MLP}([\mathbf{u} \odot
+            \mathbf{c}, \mathbf{u}', \mathbf{c}'])`. (default: :obj:`"mlp"`)
         combine (str, optional): The operation :math:`\circ`: :obj:`"product"` (Frappe)
-            or :obj:`"sum"` (Yelp). Linear and nonlinear generators concatenate.
+            or :obj:`"sum"` (Yelp). Of no effect where the kind says what is combined.
             (default: :obj:`"product"`)
 
     Shapes:
         - **input:** readouts :math:`(*, F)`, contexts :math:`(*, F)`, which broadcast
+          (:math:`(*, 2F)` if residual)
         - **output:** :class:`Factors`, each :math:`(*, F)`
     """
 
@@ -59,8 +63,9 @@ class FactorGenerator(torch.nn.Module):
         self.channels = channels
         self.kind = kind
         self.combine = combine
-        if kind == 'mlp':
-            self.mlp = MLP([channels, hidden_channels, 2 * channels], norm=None)
+        if kind in ('mlp', 'residual'):
+            size = channels if kind == 'mlp' else 3 * channels
+            self.mlp = MLP([size, hidden_channels, 2 * channels], norm=None)
         elif kind in ('linear', 'nonlinear'):
             self.linear = torch.nn.Linear(2 * channels, 2 * channels)
         elif kind == 'split':
@@ -68,7 +73,8 @@ class FactorGenerator(torch.nn.Module):
             self.extrinsic_mlp = MLP([channels, hidden_channels, channels], norm=None)
         else:
             raise ValueError(
-                f"`kind` is 'mlp', 'linear', 'nonlinear' or 'split' (got '{kind}')"
+                f"`kind` is 'mlp', 'linear', 'nonlinear', 'split' or 'residual' (got "
+                f"'{kind}')"
             )
 
     def reset_parameters(self) -> None:
@@ -77,6 +83,10 @@ class FactorGenerator(torch.nn.Module):
             module.reset_parameters()  # type: ignore[operator]
 
     def _combined(self, entity: Tensor, context: Tensor) -> Tensor:
+        if self.kind == 'residual':
+            (u, direct), (c, of_context) = entity.chunk(2, -1), context.chunk(2, -1)
+            parts = torch.broadcast_tensors(u * c, direct, of_context)
+            return torch.cat(parts, dim=-1)
         return entity * context if self.combine == 'product' else entity + context
 
     def forward(self, entity: Tensor, context: Tensor) -> Factors:
@@ -84,30 +94,36 @@ class FactorGenerator(torch.nn.Module):
         if self.kind == 'split':
             extrinsic = self.extrinsic_mlp(self._combined(entity, context))
             return Factors(self.intrinsic(entity, context), extrinsic)
-        if self.kind == 'mlp':
+        if self.kind in ('mlp', 'residual'):
             out = two_layers(self._combined(entity, context), *parameters_of(self.mlp))
         else:
             out = self.linear(torch.cat(torch.broadcast_tensors(entity, context), -1))
             out = out.relu() if self.kind == 'nonlinear' else out
-        return Factors(*out.chunk(2, dim=-1))
+        intrinsic, extrinsic = out.chunk(2, dim=-1)
+        if self.kind == 'residual':
+            intrinsic = intrinsic + entity[..., self.channels :]
+            extrinsic = extrinsic + context[..., self.channels :]
+        return Factors(intrinsic, extrinsic)
 
     def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
         """Returns the intrinsic factors alone, at two thirds of the cost or less."""
         if self.kind == 'split':
             shape = torch.broadcast_shapes(entity.shape, context.shape)
             return self.intrinsic_mlp(entity).expand(shape)
-        if self.kind == 'mlp':
+        if self.kind in ('mlp', 'residual'):
             hidden, last = self.mlp.lins
             x = hidden(self._combined(entity, context)).relu()
         else:
             last = self.linear
             x = torch.cat(torch.broadcast_tensors(entity, context), -1)
         out = F.linear(x, last.weight[: self.channels], last.bias[: self.channels])
+        if self.kind == 'residual':
+            out = out + entity[..., self.channels :]
         return out.relu() if self.kind == 'nonlinear' else out
 
     def intrinsic_layers(self) -> Layers | None:
-        """Returns the two layers of the intrinsic factors, if the kind is ``"mlp"``."""
-        if self.kind != 'mlp':
+        """Returns the two layers of the intrinsic factors, if there are two."""
+        if self.kind not in ('mlp', 'residual'):
             return None
         hidden, last = self.mlp.lins
         return Layers(
@@ -115,7 +131,7 @@ class FactorGenerator(torch.nn.Module):
             hidden.bias,
             last.weight[: self.channels],
             last.bias[: self.channels],
-            self.combine,
+            'residual' if self.kind == 'residual' else self.combine,
         )
 
     def __repr__(self) -> str:

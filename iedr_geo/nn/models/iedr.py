@@ -124,6 +124,26 @@ def _side(batch: InteractionBatch | Batch, side: str) -> _Side:
     return _Side(graphs.x, graphs.edge_index, graphs.ptr, value, node_id, rows)
 
 
+def _look_up(table: torch.nn.Embedding, sides: list[_Side]) -> list[Tensor]:
+    """Returns the rows of the nodes of each side, times the values of the nodes."""
+    # At once: the gradient of each lookup is as large as the whole table.
+    rows = table(torch.cat([side.x for side in sides]))
+    parts = rows.split([side.x.numel() for side in sides])
+    return [
+        part if side.value is None else part * side.value.to(part.dtype).unsqueeze(1)
+        for side, part in zip(sides, parts, strict=True)
+    ]
+
+
+def _sums(table: torch.nn.Embedding, sides: list[_Side]) -> list[Tensor]:
+    """Returns the sum over the nodes of the graph of each row, for each side."""
+    out = []
+    for side, nodes in zip(sides, _look_up(table, sides), strict=True):
+        each = segment(nodes, side.ptr, reduce='sum')
+        out.append(each if side.rows is None else each[side.rows])
+    return out
+
+
 class IEDR(torch.nn.Module):
     r"""The Intrinsic-Extrinsic Disentangled Recommendation model from the `"Intrinsic and
     Extrinsic Factor Disentanglement for Recommendation in Various Context Scenarios"
@@ -151,8 +171,9 @@ class IEDR(torch.nn.Module):
             (default: :obj:`128`)
         encoder (str, optional): :obj:`"sign"`, :obj:`"mean"` (*AVG*), :obj:`"mlp"` or
             :obj:`"bi"`. (default: :obj:`"sign"`)
-        generator (str, optional): As :obj:`kind` of :class:`FactorGenerator`.
-            (default: :obj:`"mlp"`)
+        generator (str, optional): As :obj:`kind` of :class:`FactorGenerator`. With
+            :obj:`"residual"`, features have second embeddings, whose sum over a side is
+            what its factors are added to. (default: :obj:`"mlp"`)
         combine (str, optional): As in :class:`FactorGenerator`.
             (default: :obj:`"product"`)
         dropout (float, optional): Dropout of SIGN's messages. The authors' scripts use
@@ -248,6 +269,9 @@ class IEDR(torch.nn.Module):
 
         self.embedding = torch.nn.Embedding(num_embeddings, channels)
         self.pointwise = torch.nn.Embedding(num_embeddings, 1) if pointwise else None
+        self.direct: torch.nn.Embedding | None = None
+        if generator == 'residual':
+            self.direct = torch.nn.Embedding(num_embeddings, channels)
         self.encoders = torch.nn.ModuleDict({side: make_encoder() for side in SIDES})
         self.generators = torch.nn.ModuleDict(
             {
@@ -289,6 +313,8 @@ class IEDR(torch.nn.Module):
         torch.nn.init.normal_(self.embedding.weight, mean=1.0, std=1.0)
         if self.pointwise is not None:
             torch.nn.init.normal_(self.pointwise.weight, std=0.01)
+        if self.direct is not None:
+            torch.nn.init.normal_(self.direct.weight, std=0.1)
         for modules in (self.encoders, self.generators, self.disentangling):
             for module in modules.values():
                 if hasattr(module, 'reset_parameters'):
@@ -314,16 +340,12 @@ class IEDR(torch.nn.Module):
                 :obj:`x_context`, which is evaluated edge by edge.
         """
         sides = [_side(batch, side) for side in SIDES]
-        # At once: the gradient of each lookup is as large as the whole table.
-        z = self.embedding(torch.cat([side.x for side in sides]))
         readouts = []
-        for name, side, nodes in zip(
-            SIDES, sides, z.split([side.x.numel() for side in sides]), strict=True
+        for name, side, z in zip(
+            SIDES, sides, _look_up(self.embedding, sides), strict=True
         ):
-            if side.value is not None:
-                nodes = nodes * side.value.to(z.dtype).unsqueeze(1)
             out = self.encoders[name](
-                nodes,
+                z,
                 side.edge_index,
                 side.ptr,
                 node_id=side.node_id,
@@ -331,19 +353,13 @@ class IEDR(torch.nn.Module):
                 complete=side.rows is not None,
             )
             readouts.append(out)
+        if self.direct is not None:
+            sums = _sums(self.direct, sides)
+            readouts = [
+                torch.cat(pair, dim=1) for pair in zip(readouts, sums, strict=True)
+            ]
         user, item, context = readouts
         return user, item, context
-
-    def _pointwise(self, batch: InteractionBatch | Batch) -> Tensor | float:
-        out: Tensor | float = 0.0
-        if self.pointwise is not None:
-            for side in (_side(batch, side) for side in SIDES):
-                each = self.pointwise(side.x)
-                if side.value is not None:
-                    each = each * side.value.to(each.dtype).unsqueeze(1)
-                per_graph = segment(each, side.ptr, reduce='sum').squeeze(1)
-                out = out + (per_graph if side.rows is None else per_graph[side.rows])
-        return out
 
     def encode(self, batch: InteractionBatch | Batch) -> Encoded:
         """Encodes the graphs of a batch and generates factors and logits.
@@ -359,7 +375,10 @@ class IEDR(torch.nn.Module):
         logits = (
             (factors.user.intrinsic + factors.user.extrinsic)
             * (factors.item.intrinsic + factors.item.extrinsic)
-        ).sum(dim=-1) + self._pointwise(batch)
+        ).sum(dim=-1)
+        if self.pointwise is not None:
+            sides = [_side(batch, side) for side in SIDES]
+            logits = logits + torch.stack(_sums(self.pointwise, sides)).sum(0).squeeze(1)
         return Encoded(user, item, context, factors, logits)
 
     def forward(self, batch: InteractionBatch | Batch) -> Tensor:

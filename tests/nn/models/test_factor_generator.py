@@ -122,7 +122,7 @@ def test_reset_parameters(kind):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'kind': 'cubic'}, "'mlp', 'linear', 'nonlinear' or 'split'.*'cubic'"),
+        ({'kind': 'cubic'}, "'split' or 'residual'.*'cubic'"),
         ({'combine': 'max'}, "'product' or 'sum'.*'max'"),
         ({'kind': 'linear', 'combine': 'max'}, "'product' or 'sum'.*'max'"),
     ],
