@@ -30,6 +30,7 @@ from iedr_geo.training import IEDRModule, fit
 # ranking within a minute or so, best for the best ranking of Frappe.
 PAPER = {
     'epochs': 200,
+    'decay_epochs': None,
     'batch_size': 1024,
     'negatives': 2,
     'resample': False,
@@ -40,7 +41,8 @@ PAPER = {
 DEFAULTS = {
     ('frappe', 'paper'): PAPER,
     ('frappe', 'best'): {
-        'epochs': 10,
+        'epochs': 12,
+        'decay_epochs': 12,
         'batch_size': 2048,
         'negatives': 5,
         'resample': True,
@@ -81,6 +83,9 @@ parser.add_argument(
     help='new negatives in each epoch',
 )
 parser.add_argument('--learning_rate', type=float)
+parser.add_argument(
+    '--decay_epochs', type=int, help='until the learning rate is zero (a cosine)'
+)
 parser.add_argument('--weight_decay', type=float)
 parser.add_argument(
     '--group_negatives',
@@ -127,6 +132,7 @@ module = IEDRModule(
     batch_size=args.batch_size,
     group_negatives=args.group_negatives,
     learning_rate=args.learning_rate,
+    decay_epochs=args.decay_epochs,
     weight_decay=args.weight_decay,
     estimator_first=args.variant != 'released',
     estimator_steps=5 if args.variant == 'released' else 1,

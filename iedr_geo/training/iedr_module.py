@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, cast
@@ -44,6 +45,8 @@ class IEDRModule(LightningModule):
         batch_size: The number of rows of a batch, negatives included.
         group_negatives: As in :class:`InteractionLoader`.
         learning_rate: The learning rate of both optimizers.
+        decay_epochs: The number of epochs in which the learning rate falls to zero along
+            half a cosine, epoch by epoch (default: it stays what it is).
         weight_decay: The weight decay of both optimizers.
         estimator_steps: The number of estimator steps a batch.
         estimator_first: Whether they come before the main step, as in Algorithm 1, or
@@ -65,6 +68,7 @@ class IEDRModule(LightningModule):
         batch_size: int = 1024,
         group_negatives: bool = False,
         learning_rate: float = 1e-3,
+        decay_epochs: int | None = None,
         weight_decay: float = 1e-5,
         estimator_steps: int = 1,
         estimator_first: bool = True,
@@ -78,6 +82,8 @@ class IEDRModule(LightningModule):
                 f'`estimator_steps` must be at least 1 (got {estimator_steps}); a model '
                 f'with disentangling_weight=0 has no estimator'
             )
+        if decay_epochs is not None and decay_epochs < 1:
+            raise ValueError(f'`decay_epochs` must be at least 1 (got {decay_epochs})')
         if negatives is None and train.y is None:
             negatives = UniformNegativeSampler(2)
         self.automatic_optimization = False
@@ -88,6 +94,7 @@ class IEDRModule(LightningModule):
         self.batch_size = batch_size
         self.group_negatives = group_negatives
         self.learning_rate = learning_rate
+        self.decay_epochs = decay_epochs
         self.weight_decay = weight_decay
         self.estimator_steps = estimator_steps
         self.estimator_first = estimator_first
@@ -111,12 +118,19 @@ class IEDRModule(LightningModule):
             'batch_size': self.batch_size,
             'group_negatives': self.group_negatives,
             'learning_rate': self.learning_rate,
+            'decay_epochs': self.decay_epochs,
             'weight_decay': self.weight_decay,
             'estimator_steps': self.estimator_steps,
             'estimator_first': self.estimator_first,
             'seed': self.seed,
             'rows': len(self.train_rows),
         }
+
+    def _learning_rate(self, epoch: int) -> float:
+        if self.decay_epochs is None:
+            return self.learning_rate
+        share = min(epoch / self.decay_epochs, 1)
+        return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Returns the optimizers of the main step and, if there is one, the estimator."""
@@ -148,9 +162,12 @@ class IEDRModule(LightningModule):
         return loader
 
     def on_train_epoch_start(self) -> None:
-        """Seeds the epoch."""
+        """Seeds the epoch and sets its learning rate."""
         place = (self.current_epoch, MODEL, self.global_rank)
         torch.manual_seed(derive_seed(self.seed, *place))
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = self._learning_rate(self.current_epoch)
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._started = time.perf_counter()

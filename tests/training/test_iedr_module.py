@@ -353,3 +353,26 @@ def test_learns(run, tmp_path):
 def test_needs_an_estimator_step(make_module):
     with pytest.raises(ValueError, match='`estimator_steps` must be at least 1'):
         make_module(estimator_steps=0)
+
+
+def test_learning_rate_falls_along_half_a_cosine(make_module, run, tmp_path):
+    module = make_module(learning_rate=0.01, decay_epochs=4)
+    rates = []
+
+    def before_step(optimizer, args, kwargs):
+        rates.append((module.current_epoch, optimizer.param_groups[0]['lr']))
+
+    hook = register_optimizer_step_pre_hook(before_step)
+    try:
+        run(module, tmp_path, max_epochs=6)
+    finally:
+        hook.remove()
+    expected = [0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.01 * (2 - 2**0.5) / 4, 0, 0]
+    assert len(rates) > 2 * 6  # Both optimizers, in every epoch.
+    for epoch, rate in rates:
+        assert rate == pytest.approx(expected[epoch], abs=1e-12)
+
+
+def test_decay_must_take_an_epoch(make_module):
+    with pytest.raises(ValueError, match=r'`decay_epochs`.*0'):
+        make_module(decay_epochs=0)
