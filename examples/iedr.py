@@ -61,7 +61,7 @@ DEFAULTS = {
 }
 MODELS = {
     ('frappe', 'paper'): {},
-    ('frappe', 'best'): {'channels': 64, 'generator': 'residual'},
+    ('frappe', 'best'): {'channels': 64, 'generator': 'residual', 'num_negatives': 10},
     ('planted', 'paper'): {'num_negatives': 8, 'contrastive_weight': 0.01},
 }
 

@@ -37,11 +37,12 @@ def linear(
     Has no gradient.
     """
     if x.is_cpu and _ONEDNN.get(x.dtype, False) and x.numel() > 0:
-        name = 'relu' if relu else 'none'
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], '')
-        return out
-    out = F.linear(x, weight, bias)
-    return out.relu_() if relu else out
+        # It takes any layout of the matrices, but reads the bias as if it had none.
+        bias = None if bias is None else bias.contiguous()
+        out = torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
+    else:
+        out = F.linear(x, weight, bias)
+    return out.relu_() if relu else out  # oneDNN's own ReLU would make zeros of NaNs.
 
 
 def transposed_product(narrow: Tensor, wide: Tensor) -> Tensor:
@@ -114,13 +115,14 @@ def two_layers(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Ten
         w2: Of shape :math:`(F', H)`.
         b2: Of shape :math:`(F')`.
     """
-    dtype = x.dtype
-    if torch.is_autocast_enabled(x.device.type) and dtype == torch.float32:
-        dtype = torch.get_autocast_dtype(x.device.type)
-    if x.is_cpu and x.dim() == 2 and _ONEDNN.get(dtype, False):
-        out: Tensor = _TwoLayers.apply(  # type: ignore[no-untyped-call]
-            *(t.to(dtype) for t in (x, w1, b1, w2, b2))
-        )
+    tensors = [x, w1, b1, w2, b2]
+    if torch.is_autocast_enabled(x.device.type):
+        low = torch.get_autocast_dtype(x.device.type)
+        tensors = [t.to(low) if t.dtype == torch.float32 else t for t in tensors]
+    dtype = tensors[0].dtype
+    agree = all(t.dtype == dtype for t in tensors)
+    if x.is_cpu and x.dim() == 2 and agree and _ONEDNN.get(dtype, False):
+        out: Tensor = _TwoLayers.apply(*tensors)  # type: ignore[no-untyped-call]
         return out
     return F.linear(F.linear(x, w1, b1).relu(), w2, b2)
 

@@ -136,10 +136,13 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
 
         Args:
             context: The contexts of the batch, of shape :math:`(B, F)`.
-            num_rows: The number :math:`A` of rows to draw for (default: all).
+            num_rows: The number :math:`A` of rows to draw for, at most those of the
+                batch (default: all).
         """
         size, device = context.size(0), context.device
         num_rows = size if num_rows is None else num_rows
+        if num_rows > size:
+            raise ValueError(f'A batch of {size} rows has no {num_rows} to draw for')
         shape = (num_rows, self.num_negatives)
         if self.contexts == 'both':
             permuted = torch.rand(num_rows, device=device) < 0.5

@@ -79,7 +79,7 @@ class _FusedContrastiveSum(torch.autograd.Function):
     ) -> Tensor:
         kind = entity.device.type
         exact = dtype = entity.dtype
-        if torch.is_autocast_enabled(kind):
+        if torch.is_autocast_enabled(kind) and exact == torch.float32:
             dtype = torch.get_autocast_dtype(kind)
         inputs = (entity, place, hidden_weight, hidden_bias, weight, bias)
         with torch.autocast(kind, enabled=False):
@@ -99,7 +99,7 @@ class _FusedContrastiveSum(torch.autograd.Function):
                 h = linear(x, w1, b1, relu=True)
                 out = linear(h, w2, b2).to(exact).view(*shape[:-1], size)
                 if combine == 'residual':
-                    out += chosen[..., size:]
+                    out += entity[:, size:].index_select(0, index).view(out.shape)
 
                 # Cosines of the first of each row of candidates with all of them.
                 norm = torch.linalg.vector_norm(out, dim=-1, keepdim=True)
@@ -185,6 +185,8 @@ def fused_contrastive_sum(
         block_size: The number of rows of a block.
     """
     *tensors, combine = layers
+    if torch.is_autocast_enabled(entity.device.type) and entity.element_size() == 2:
+        entity, place = entity.float(), place.float()
     num_rows = candidates.size(0)
     block_size = max(1, min(block_size, num_rows))
     if missing := -num_rows % block_size:

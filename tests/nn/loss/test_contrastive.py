@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -43,34 +44,39 @@ def contrastive(
     temperature: float,
     variant: str = 'infonce',
     entity_id: list[int] | None = None,
+    rows: list[int] | None = None,
+    row_weight: list[float] | None = None,
 ) -> Tensor:
     """Equation (2) and lines 4 to 17 of Algorithm 1.
 
-    Given ids, leaves out the negatives that are the row's own user or item.
+    Given ids, leaves out the negatives that are the row's own user or item. Given rows,
+    takes the mean over them alone, given their weights, the weighted mean.
     """
+    rows = list(range(len(entity))) if rows is None else rows
+    row_weight = [1.0] * len(rows) if row_weight is None else row_weight
 
     def intrinsic(u: Tensor, c: Tensor) -> Tensor:
         return generator(u, c).intrinsic
 
-    losses = []
-    for i in range(len(entity)):
-        if draws.permuted[i]:
-            other = context[draws.permutation[i]]
+    total = 0.0
+    for n, (i, weight) in enumerate(zip(rows, row_weight, strict=True)):
+        if draws.permuted[n]:
+            other = context[draws.permutation[n]]
         else:
-            other = context[i] * draws.mask[i]
+            other = context[i] * draws.mask[n]
         o_ii = intrinsic(entity[i], context[i])
         o_ij = intrinsic(entity[i], other)
         scores = [cosine(o_ii, o_ij) / temperature]
-        for first in draws.negative[i].tolist():
+        for first in draws.negative[n].tolist():
             if entity_id is None or entity_id[first] != entity_id[i]:
                 o_li = intrinsic(entity[first], context[i])
                 scores.append(cosine(o_ii, o_li) / temperature)
-        for second in draws.other_negative[i].tolist():
+        for second in draws.other_negative[n].tolist():
             if entity_id is None or entity_id[second] != entity_id[i]:
                 o_lj = intrinsic(entity[second], other)
                 scores.append(cosine(o_ij, o_lj) / temperature)
-        losses.append(-log_share_of_first(scores, variant))
-    return sum(losses) / len(losses)
+        total = total - weight * log_share_of_first(scores, variant)
+    return total / sum(row_weight)
 
 
 class Problem:
@@ -78,7 +84,7 @@ class Problem:
         self, device: torch.device, rows: int = ROWS, kind: str = 'mlp', **kwargs: Any
     ) -> None:
         self.generator = FactorGenerator(CHANNELS, 7, kind, **kwargs).double().to(device)
-        shape = (rows, CHANNELS)
+        shape = (rows, 2 * CHANNELS if kind == 'residual' else CHANNELS)
         self.entity = torch.randn(shape, dtype=torch.double).to(device).requires_grad_()
         self.context = torch.randn(shape, dtype=torch.double).to(device).requires_grad_()
         self.entity_id = torch.tensor([3, 1, 3, 2, 1, 3])[:rows].to(device)
@@ -123,6 +129,7 @@ def test_equals_loops(contexts, variant, masked, device, assert_same):
         ('linear', 'product'),
         ('nonlinear', 'product'),
         ('split', 'sum'),
+        ('residual', 'product'),
     ],
 )
 def test_any_generator_and_block_size(kind, combine, rows, device, assert_same):
@@ -137,13 +144,126 @@ def test_any_generator_and_block_size(kind, combine, rows, device, assert_same):
     torch.testing.assert_close(value, expected.detach())
 
 
-def test_of_constants():
-    problem = Problem(torch.device('cpu'), kind='split')
+@pytest.mark.parametrize('fused', [True, False])
+@pytest.mark.parametrize('masked', [False, True])
+@pytest.mark.parametrize('variant', ['infonce', 'released'])
+@pytest.mark.parametrize(
+    ('rows', 'row_weight'),
+    [
+        ([4], [3]),
+        ([2, 2, 0, 5, 2, 2], None),
+        ([5, 0, 1, 3, 2], [2.0, 0.5, 0.0, 1.0, 3.0]),  # Blocks have two rows.
+        ([1, 3, 1], [0, 0, 1]),
+    ],
+)
+def test_some_rows_with_weights(
+    rows, row_weight, variant, masked, fused, device, assert_same
+):
+    problem = Problem(device, combine='sum' if masked else 'product')
+    loss = ContextInvariantContrastiveLoss(
+        NEGATIVES,
+        0.7,
+        variant=variant,
+        mask_false_negatives=masked,
+        block_size=4 * NEGATIVES,
+        fused=fused,
+    )
+    draws = loss.draw(problem.context, len(rows))
+    expected = contrastive(
+        *problem.readouts,
+        draws,
+        0.7,
+        variant,
+        problem.entity_id.tolist() if masked else None,
+        rows,
+        row_weight,
+    )
+    actual = loss(
+        *problem.readouts,
+        problem.entity_id,
+        draws,
+        torch.tensor(rows, device=device),
+        None if row_weight is None else torch.tensor(row_weight, device=device),
+    )
+    assert_same(actual, expected, problem.tensors)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'combine'), [('mlp', 'product'), ('mlp', 'sum'), ('residual', 'product')]
+)
+@pytest.mark.parametrize(
+    ('variant', 'masked'), [('infonce', True), ('released', True), ('infonce', False)]
+)
+def test_fused_in_single_precision(variant, masked, kind, combine, device):
+    # The sizes of the paper, in several blocks, the last of which is not full.
+    size, num_rows, channels = 90, 70, 64 if kind == 'residual' else 32
+    generator = FactorGenerator(32, 128, kind, combine).double().to(device)
+    readouts = torch.randn(2, size, channels, dtype=torch.double, device=device)
+    entity_id = torch.randint(8, (size,), device=device)
+    rows = torch.randint(size, (num_rows,), device=device)
+    row_weight = torch.randint(4, (num_rows,), device=device)
+    loss = ContextInvariantContrastiveLoss(variant=variant, mask_false_negatives=masked)
+    draws = loss.draw(readouts[0], num_rows)
+    results = []
+    for dtype, fused in ((torch.double, False), (torch.float, True)):
+        generator, loss.fused = generator.to(dtype), fused
+        entity, context = (x.to(dtype).requires_grad_() for x in readouts)
+        out = loss(generator, entity, context, entity_id, draws, rows, row_weight)
+        tensors = [entity, context, *generator.parameters()]
+        results.append([out, *torch.autograd.grad(out, tensors)])
+    for exact, actual in zip(*results, strict=True):
+        assert actual.dtype == torch.float
+        assert (actual - exact).norm() < 1e-4 * exact.norm()
+
+
+@pytest.mark.parametrize(
+    ('kind', 'fused', 'wanted'),
+    [
+        ('mlp', True, 'fused_contrastive_sum'),
+        ('residual', True, 'fused_contrastive_sum'),
+        ('mlp', False, 'blockwise_sum'),
+        ('linear', True, 'blockwise_sum'),
+        ('nonlinear', True, 'blockwise_sum'),
+        ('split', True, 'blockwise_sum'),
+    ],
+)
+def test_which_generators_are_fused(kind, fused, wanted, monkeypatch):
+    called = []
+    module = sys.modules[ContextInvariantContrastiveLoss.__module__]
+
+    def spy_on(name: str) -> None:
+        function = getattr(module, name)
+
+        def spy(*args: Any) -> Tensor:
+            called.append(name)
+            return function(*args)
+
+        monkeypatch.setattr(module, name, spy)
+
+    spy_on('fused_contrastive_sum')
+    spy_on('blockwise_sum')
+    problem = Problem(torch.device('cpu'), kind=kind)
+    ContextInvariantContrastiveLoss(fused=fused)(*problem.readouts)
+    assert called == [wanted]
+
+
+def test_fused_has_no_second_derivative():
+    # It would be wrong without a word.
+    problem = Problem(torch.device('cpu'))
+    out = ContextInvariantContrastiveLoss()(*problem.readouts).square()
+    (grad,) = torch.autograd.grad(out, problem.entity, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize('kind', ['mlp', 'split'])
+def test_of_constants(kind):
+    problem = Problem(torch.device('cpu'), kind=kind)
     problem.generator.requires_grad_(False)
     loss = ContextInvariantContrastiveLoss(NEGATIVES)
     draws = loss.draw(problem.context)
     expected = contrastive(*problem.readouts, draws, temperature=0.5).detach()
-    # Nothing that has a gradient, then a context that the intrinsic factor ignores.
+    # Nothing that has a gradient, then a context that one of the kinds ignores.
     for context in (problem.context.detach(), problem.context):
         actual = loss(problem.generator, problem.entity.detach(), context, draws=draws)
         torch.testing.assert_close(actual.detach(), expected)
@@ -160,6 +280,12 @@ def test_draws_anew_each_time():
     torch.manual_seed(1)
     draws = loss.draw(problem.context)
     assert loss(*problem.readouts, draws=draws).item() == values[0]
+    rows = torch.tensor([4, 1])
+    torch.manual_seed(1)
+    draws = loss.draw(problem.context, 2)
+    torch.manual_seed(1)
+    value = loss(*problem.readouts, rows=rows).item()
+    assert loss(*problem.readouts, draws=draws, rows=rows).item() == value != values[0]
 
 
 @pytest.mark.parametrize('variant', ['infonce', 'released'])
@@ -251,20 +377,44 @@ def test_law_of_negatives(device):
     assert_share(draws.negative[0] == draws.negative[1], 1 / rows)
 
 
-def test_mixed_precision(device):
-    problem = Problem(device)
-    problem.generator.float()
-    problem.entity = problem.entity.detach().float().requires_grad_()
-    problem.context = problem.context.detach().float().requires_grad_()
-    loss = ContextInvariantContrastiveLoss(NEGATIVES)
-    draws = loss.draw(problem.context)
-    exact = loss(*problem.readouts, draws=draws)
-    wanted = torch.autograd.grad(exact, problem.tensors)
+def test_law_of_draws_for_some_rows(device):
+    # Whichever rows they are for, all of the batch are drawn from.
+    size, num_rows = 20_000, 10_000
+    context = torch.randn(size, 3, device=device)
+    draws = ContextInvariantContrastiveLoss(2, dropout=0.3).draw(context, num_rows)
+    assert [tuple(draw.shape) for draw in draws] == [
+        (num_rows,),
+        (num_rows,),
+        (num_rows, 3),
+        (num_rows, 2),
+        (num_rows, 2),
+    ]
+    assert draws.permutation.unique().numel() == num_rows
+    for index in (draws.permutation, draws.negative, draws.other_negative):
+        for quarter in range(4):
+            assert_share(index // (size // 4) == quarter, 1 / 4)
+    assert_share(draws.permuted, 0.5)
+    assert_share(draws.mask != 0, 0.7)
+
+
+@pytest.mark.parametrize('fused', [True, False])
+def test_mixed_precision(fused, device):
+    generator = FactorGenerator(32, 128).to(device)
+    entity, context = torch.randn(2, 200, 32, device=device)
+    tensors = [entity.requires_grad_(), context.requires_grad_(), *generator.parameters()]
+    loss = ContextInvariantContrastiveLoss(fused=fused)
+    draws = loss.draw(context)
+    exact = loss(generator, entity, context, draws=draws)
+    wanted = torch.autograd.grad(exact, tensors)
     with torch.autocast(device.type, torch.bfloat16):
-        out = loss(*problem.readouts, draws=draws)
-    grads = torch.autograd.grad(out, problem.tensors)
-    for actual, expected in [(out, exact), *zip(grads, wanted, strict=True)]:
-        assert (actual - expected).abs().max() < 0.05 * expected.abs().max()
+        out = loss(generator, entity, context, draws=draws)
+    grads = torch.autograd.grad(out, tensors)
+    # Products are rounded, and, in the fused way, similarities and sums are not.
+    assert out.dtype == torch.float32
+    assert out.item() == pytest.approx(exact.item(), rel=1e-4 if fused else 1e-2)
+    for grad, expected in zip(grads, wanted, strict=True):
+        assert grad.dtype == torch.float32
+        assert 1e-4 < (grad - expected).norm() / expected.norm() < 0.05
 
 
 @pytest.mark.parametrize(
@@ -352,3 +502,42 @@ def test_dropout_loss_drops_views_and_not_the_rows():
     kept_view, kept_negative = math.log(1 + 1 / e), math.log(1 + e)
     wanted = 0.36 * kept_both + 0.16 * kept_none + 0.24 * (kept_view + kept_negative)
     assert out == pytest.approx(wanted, abs=0.02)
+
+
+def test_nan_stays():
+    entity, context = torch.randn(2, 6, 8)
+    entity.fill_(torch.nan)
+    assert ContextInvariantContrastiveLoss()(FactorGenerator(8), entity, context).isnan()
+
+
+@pytest.mark.parametrize('fused', [True, False])
+@pytest.mark.parametrize('rows', [300, 4096])
+def test_sums_readouts_of_low_precision_in_single(rows, fused):
+    """Under autocast, some encoders make readouts in bfloat16."""
+    generator = FactorGenerator(32)
+    entity, context = torch.randn(2, rows, 32).bfloat16()
+    loss = ContextInvariantContrastiveLoss(fused=fused)
+    draws = loss.draw(context)
+    exact = loss(generator, entity.float(), context.float(), draws=draws)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = loss(generator, entity, context, draws=draws)
+    assert out.item() == pytest.approx(exact.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize('fused', [True, False])
+def test_autocast_leaves_doubles_alone(fused):
+    generator = FactorGenerator(8).double()
+    entity, context = torch.randn(2, 6, 8).double()
+    loss = ContextInvariantContrastiveLoss(fused=fused)
+    draws = loss.draw(context)
+    exact = loss(generator, entity, context, draws=draws)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = loss(generator, entity, context, draws=draws)
+    torch.testing.assert_close(out, exact)
+
+
+def test_no_more_rows_than_the_batch_has():
+    entity, context = torch.randn(2, 6, 8)
+    loss = ContextInvariantContrastiveLoss()
+    with pytest.raises(ValueError, match='6 rows has no 7'):
+        loss(FactorGenerator(8), entity, context, rows=torch.zeros(7, dtype=torch.long))

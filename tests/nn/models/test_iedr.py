@@ -22,7 +22,8 @@ from iedr_geo.data import (
     Numerical,
 )
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import IEDR, IEDR_VARIANTS
+from iedr_geo.nn import IEDR, IEDR_VARIANTS, ContrastiveDraws, dense
+from iedr_geo.nn.models.iedr import distinct_pairs
 
 FOLLOW = ['x_user', 'x_item', 'x_context']
 # The first row twice, users and contexts with several items, and all labels.
@@ -368,6 +369,97 @@ def test_masks_the_negatives_of_the_same_user(dataset):
     of_user = len(list(model.generators['user'].parameters()))
     assert all((grad == 0).all() for grad in grads[:of_user])
     assert any((grad != 0).any() for grad in grads[of_user:])
+
+
+@pytest.mark.parametrize(
+    ('one', 'two'),
+    [
+        ([], []),
+        ([3], [0]),
+        ([2, 2, 2], [7, 7, 7]),
+        ([4, 0, 3, 1], [0, 1, 2, 2]),
+        ([0, 1, 0, 2, 1, 0], [5, 0, 5, 5, 0, 0]),
+        ([i * i % 7 for i in range(200)], [i * i % 11 for i in range(200)]),
+        ([10**9, 0, 10**9], [10**9 - 1, 10**9, 10**9 - 1]),
+    ],
+)
+def test_distinct_pairs(one, two, device):
+    pairs = list(zip(one, two, strict=True))
+    rows, counts = distinct_pairs(
+        torch.tensor(one, dtype=torch.long, device=device),
+        torch.tensor(two, dtype=torch.long, device=device),
+    )
+    assert rows.dtype == counts.dtype == torch.long
+    # The first row that has it, so that results depend on the seed alone.
+    assert dict(zip(rows.tolist(), counts.tolist(), strict=True)) == {
+        pairs.index(pair): pairs.count(pair) for pair in pairs
+    }
+    assert len(rows) == len(set(pairs))
+
+
+@pytest.mark.parametrize('variant', ['infonce', 'released'])
+def test_rows_with_the_same_pair_count_as_often(variant, dataset, monkeypatch):
+    # Given the same draws for equal rows, it is no matter whether the loss is taken for
+    # all rows, for distinct ones, or if each row comes twice.
+    model = make(dataset, contrastive_variant=variant, mask_false_negatives=True)
+    loss = model.contrastive
+    twice = [row for row in ROWS for _ in range(2)]
+    draws: list[ContrastiveDraws] = []  # One for each side.
+    expected = 0.0
+    batch = as_batch(dataset, ROWS)
+    encoded = model.encode(batch)
+    for side in ('user', 'item'):
+        entity_id = getattr(batch, f'{side}_id')
+        pairs = torch.stack([entity_id, batch.context_id])
+        distinct, inverse = pairs.unique(dim=1, return_inverse=True)
+        assert distinct.size(1) < len(ROWS)
+        draws.append(loss.draw(encoded.context, distinct.size(1)))
+        expected = expected + loss(
+            model.generators[side],
+            getattr(encoded, side),
+            encoded.context,
+            entity_id,
+            ContrastiveDraws(*(draw[inverse] for draw in draws[-1])),
+        )
+    for rows in (ROWS, twice):
+        each = len(rows) // len(ROWS)
+        left = iter(draws)
+
+        def draw(context: Tensor, num_rows: int, left=left, each=each) -> Any:
+            drawn = next(left)
+            assert num_rows == len(drawn.permuted)
+            return drawn._replace(
+                permutation=each * drawn.permutation,
+                negative=each * drawn.negative,
+                other_negative=each * drawn.other_negative + (each - 1),  # Or the second.
+            )
+
+        monkeypatch.setattr(loss, 'draw', draw)
+        actual = model.losses(as_batch(dataset, rows)).contrastive
+        torch.testing.assert_close(actual, expected)
+        assert_same_gradients(
+            gradients(model, actual), gradients(model, expected), tol=1e-10
+        )
+
+
+@pytest.mark.parametrize('dtype', [torch.double, torch.float], ids=str)
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        {},
+        {'combine': 'sum', 'mask_false_negatives': True},
+        {'generator': 'residual'},
+        IEDR_VARIANTS['released'],
+    ],
+    ids=['IEDR', 'sum', 'residual', 'released'],
+)
+def test_fast_ways_equal_plain_ones(kwargs, dtype, dataset, device, monkeypatch):
+    model = make(dataset, contrastive_weight=1.0, **kwargs).to(dtype).to(device)
+    batch = as_batch(dataset.to(device), ROWS)
+    fast = run(model, batch)
+    model.contrastive.fused = False
+    monkeypatch.setattr(dense, '_ONEDNN', {})
+    assert_same_run(run(model, batch), fast, 1e-10 if dtype == torch.double else 1e-4)
 
 
 def test_ablations_have_nothing_of_what_they_leave_out(dataset):
