@@ -5,90 +5,129 @@ python docs/results.py
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import pandas as pd
+
+from iedr_geo.evaluation import Evaluation
 
 HERE = Path(__file__).parent
 METRICS = ('ndcg@5', 'ndcg@10', 'recall@5', 'recall@10', 'auc')
-PAPER = {  # Frappe, the same candidate lists: Table 3, Section 7.3.1.
+PAPER = {  # Frappe, the same candidate lists: Tables 3, 5 and 7, Section 7.3.1.
     'IEDR': (0.7240, 0.7411, 0.8594, 0.9125, 0.9634),
     'SIGN': (0.6938, 0.7149, 0.8391, 0.9037, 0.9592),
+    'AutoInt': (0.6945, 0.7141, 0.8404, 0.9010, 0.9583),
     'noCIED': (None, 0.7005, None, None, None),
     'noCL': (None, 0.7021, None, None, None),
+    'NegGen1': (None, 0.7301, None, None, None),
+    'NegGen2': (None, 0.7150, None, None, None),
+    'IEDR_sp': (None, 0.7068, None, None, None),
 }
 LABELS = {
-    'dropout': 'IEDR + message dropout and pointwise terms',
-    'released': "IEDR as in the authors' scripts",
+    'dropout': 'IEDR + message dropout, pointwise terms',
+    'released': "IEDR, the authors' scripts",
 }
 QUIET = ('training', 'quiet', 'resume', 'overwrite')  # Without effect on a result.
-
-INTRODUCTION = """# Results
-
-This page is written by `python docs/results.py` from the JSON files in `docs/results`,
-each of which a run of the command beside it has left there with its settings, commit,
-machine and history. Metrics are in percent.
-
-**Protocol.** The validation lists alone choose the epoch (NDCG@10, patience 10, at most
-200 epochs); the test lists are ranked once, with the model of that epoch. Ties count as
-the expectation over tied orders, AUC is over all rows. Frappe: users with more than 5
-records, their last row for test and the one before for validation, and the candidate
-lists of the paper's authors (1 + 99 items), so that the paper's figures stand on the
-same data. With 695 lists, NDCG has a standard error of about 1.5 points. Planted: each
-user's last row against 99 uniform negatives; *oracle* ranks by the scores that the data
-were drawn by.
-
-**Reading.** One seed each so far: on Frappe, differences of less than about three points
-are no evidence. Without CIED (*noCIED*) and without its contrastive half (*noCL*) the
-model is where the paper has these ablations. IEDR itself falls short of the paper: with
-the losses as the paper states them, the contrastive term does not raise the ranking
-here. Message dropout and pointwise terms, which the authors' scripts have and the paper
-does not mention, go together with a higher ranking, and the scripts' own losses with
-them to the highest. A run with fewer than 10 epochs after its best one was ended by
-`--epochs`, not by early stopping.
-"""
+SECTIONS = {  # By dataset, preset and grouped rows: what every variant is compared with.
+    ('frappe', 'paper', False): 'noCIED',
+    ('frappe', 'paper', True): 'noCIED',
+    ('frappe', 'best', True): 'noCIED',
+    ('planted', 'paper', False): 'noCIED',
+}
 
 
-def row(name, values, *rest):
-    numbers = ['' if value is None else f'{100 * value:.2f}' for value in values]
-    return '| ' + ' | '.join([name, *numbers, *rest]) + ' |'
+def read_runs():
+    """Returns the runs of each section by variant and seed."""
+    sections = {key: {} for key in SECTIONS}
+    for path in sorted(HERE.glob('results/*.json')):
+        run = json.loads(path.read_text())
+        settings = run['settings']
+        grouped = settings.get('group_negatives') or False
+        key = settings['dataset'], settings.get('preset', 'paper'), grouped
+        sections[key].setdefault(settings['variant'], {})[settings['seed']] = run
+    return sections
 
 
-def command(settings):
+def row(cells):
+    return '| ' + ' | '.join(cells) + ' |'
+
+
+def percent(values):
+    if values[0] is None:
+        return ''
+    spread = f' ± {100 * stdev(values):.2f}' if len(values) > 1 else ''
+    return f'{100 * mean(values):.2f}{spread}'
+
+
+def lists(runs, seeds):
+    """Returns NDCG@10 of each list, averaged over seeds."""
+    values = np.mean([runs[seed]['test_lists']['ndcg@10'] for seed in seeds], axis=0)
+    frame = pd.DataFrame({'user': range(len(values)), 'context': 0, 'ndcg@10': values})
+    return Evaluation({}, frame)
+
+
+def difference(runs, reference):
+    """Returns the paired difference in NDCG@10, in points, over the seeds of both."""
+    seeds = [s for s in runs if s in reference]
+    seeds = [s for s in seeds if 'test_lists' in runs[s] and 'test_lists' in reference[s]]
+    if not seeds or runs is reference:
+        return ''
+    found = 100 * lists(runs, seeds).difference(lists(reference, seeds)).loc['ndcg@10']
+    return f'{found["mean"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]'
+
+
+def command(run):
     parts = ['python examples/iedr.py']
-    for name, value in settings.items():
-        if name not in QUIET and value is not None and value is not False:
-            parts.append(f'--{name}' if value is True else f'--{name} {value}')
-    return f'`{" ".join(parts)}`'
+    for name, value in run['settings'].items():
+        if name in QUIET or value is None or value is False:
+            continue
+        parts.append(f'--{name}' if value is True else f'--{name} {value}')
+    return f'`{" ".join(parts)}` at {run["commit"]}'
+
+
+def section(key, variants):
+    dataset, preset, grouped = key
+    against = SECTIONS[key]
+    rows = 'grouped' if grouped else 'shuffled'
+    lines = [f'## {dataset.capitalize()}, preset {preset}, {rows} rows\n']
+    head = [
+        'model',
+        'seeds',
+        *METRICS,
+        f'NDCG@10 less that of {against}',
+        'best epoch',
+        's / epoch',
+    ]
+    lines += [row(head), '|---' * len(head) + '|']
+    if dataset == 'frappe':
+        for name, values in PAPER.items():
+            cells = [percent([value]) for value in values]
+            lines.append(row([f'{name}, paper', '', *cells, '', '', '']))
+    first = next(iter(next(iter(variants.values())).values()))
+    for name, metrics in first['baselines'].items():
+        cells = [percent([metrics[metric]]) for metric in METRICS]
+        lines.append(row([name, '', *cells, '', '', '']))
+    reference = variants.get(against, {})
+    for name, runs in variants.items():
+        each = list(runs.values())
+        cells = [percent([run['test'][metric] for run in each]) for metric in METRICS]
+        epochs = ', '.join(f'{r["best_epoch"] + 1} of {len(r["history"])}' for r in each)
+        seconds = f'{mean(run["seconds_per_epoch"] for run in each):.0f}'
+        label, seeds = LABELS.get(name, name), ', '.join(map(str, runs))
+        lines.append(
+            row([label, seeds, *cells, difference(runs, reference), epochs, seconds])
+        )
+    lines += ['', 'The runs:', '']
+    lines += [f'- {command(run)}' for runs in variants.values() for run in runs.values()]
+    return [*lines, '']
 
 
 def page():
-    runs = [json.loads(path.read_text()) for path in sorted(HERE.glob('results/*.json'))]
-    lines = [INTRODUCTION]
-    for dataset in ('frappe', 'planted'):
-        chosen = [run for run in runs if run['settings']['dataset'] == dataset]
-        if not chosen:
-            continue
-        lines += [
-            f'## {dataset.capitalize()}\n',
-            f'| model | {" | ".join(METRICS)} | best epoch | s / epoch | run |',
-            '|---' * (len(METRICS) + 4) + '|',
-        ]
-        if dataset == 'frappe':
-            for name, values in PAPER.items():
-                lines.append(row(f'{name}, paper', values, '', '', ''))
-        for name, metrics in chosen[0]['baselines'].items():
-            lines.append(row(name, [metrics[m] for m in METRICS], '', '', ''))
-        for run in chosen:
-            settings = run['settings']
-            variant = settings['variant']
-            lines.append(
-                row(
-                    f'{LABELS.get(variant, variant)}, seed {settings["seed"]}',
-                    [run['test'][metric] for metric in METRICS],
-                    f'{run["best_epoch"] + 1} of {len(run["history"])}',
-                    f'{run["seconds_per_epoch"]:.0f}',
-                    f'{command(settings)} at {run["commit"]}',
-                )
-            )
-        lines.append('')
+    lines = [(HERE / 'results_introduction.md').read_text()]
+    for key, variants in read_runs().items():
+        if variants:
+            lines += section(key, variants)
     return '\n'.join(lines)
 
 

@@ -166,22 +166,26 @@ def follow_up(step, make_batch):
 
 
 def adam(parameters):
-    return torch.optim.Adam(parameters, lr=1e-3, weight_decay=1e-5)
+    return torch.optim.Adam(
+        parameters, lr=1e-3, weight_decay=1e-5, capturable=device.type == 'cuda'
+    )
 
 
-def trainer(precision=None):
+def trainer(precision=None, **kwargs):
     """Returns a model and what takes both steps of Algorithm 1 on a batch."""
     torch.manual_seed(0)
-    model = IEDR(dataset.schema.num_embeddings).to(device)
-    main, estimator = adam(model.main_parameters()), adam(model.estimator_parameters())
+    model = IEDR(dataset.schema.num_embeddings, **kwargs).to(device)
+    main = adam(model.main_parameters())
+    estimator = adam(model.estimator_parameters()) if model.disentangling else None
 
     def step(batch):
         with torch.autocast(device.type, precision, enabled=precision is not None):
             encoded = model.encode(batch)
-            loss = model.estimator_loss(encoded.factors)
-            estimator.zero_grad()
-            loss.backward()
-            estimator.step()
+            if estimator is not None:
+                loss = model.estimator_loss(encoded.factors)
+                estimator.zero_grad()
+                loss.backward()
+                estimator.step()
             loss = model.losses(batch, encoded).total
         main.zero_grad()
         loss.backward()
@@ -233,6 +237,37 @@ for mode, suffix in ((False, ''), (True, '_grouped')):
         _, step = trainer(torch.bfloat16)
         steps[f'step{suffix}_bf16'] = partial(follow_up, step, partial(next, batches))
     report(f'step{suffix}', partial(follow_up, step_plain, collate), **steps)
+
+_, step = trainer()
+_, step_sign = trainer(contrastive_weight=0.0, disentangling_weight=0.0)
+measured = side_by_side({'IEDR': partial(step, batch), 'SIGN': partial(step_sign, batch)})
+milliseconds['step_without_cied'] = measured['SIGN']
+print(
+    f'\nIEDR takes {measured["IEDR"] / measured["SIGN"]:.1f} times as long as the same '
+    f'model without its losses (grouped, without building the batch)'
+)
+
+if device.type == 'cuda':
+    # A captured graph needs shapes that never change: a graph for each row.
+    _, compiled = trainer()
+    _, static = trainer()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            static(whole)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        static(whole)
+    modes = {
+        'eager': partial(step, batch),
+        'compiled': partial(torch.compile(compiled), batch),
+        'captured': graph.replay,
+    }
+    for name, value in side_by_side(modes, 100).items():
+        milliseconds[f'step_{name}'] = value
+        print(f'{name:14}{value:10.2f} ms')
 
 print('\nSIGN forward and backward, 1,024 graphs of features out of 500')
 for nodes in (4, 8, 16, 32, 64):

@@ -15,14 +15,14 @@ from iedr_geo.nn.loss.similarity import cosine_to_each, cross_entropy_of_first
 
 
 class IntrinsicGenerator(Protocol):
-    """What the loss asks of a generator: intrinsic factors, and parameters."""
+    """What the loss asks of a generator: intrinsic factors, and parameters.
+
+    One that has a method :obj:`intrinsic_layers`, as :class:`FactorGenerator`, and
+    returns its :class:`Layers` there, is evaluated faster.
+    """
 
     def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
         """Returns the intrinsic factors of entities in contexts."""
-        ...
-
-    def intrinsic_layers(self) -> Layers | None:
-        """Returns the two layers that :meth:`intrinsic` consists of, if it does."""
         ...
 
     def parameters(self) -> Iterable[Tensor]:
@@ -198,7 +198,8 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
 
         block_size = self.block_size or (2560 if entity.is_cpu else 1_000_000)
         block_size = max(1, block_size // (2 * self.num_negatives))  # In rows.
-        layers = generator.intrinsic_layers() if self.fused else None
+        two_layers = getattr(generator, 'intrinsic_layers', None)
+        layers: Layers | None = two_layers() if self.fused and two_layers else None
         if layers is not None:
             total = fused_contrastive_sum(
                 entity,

@@ -93,3 +93,31 @@ def test_message_of_a_pair_counts_once_an_edge():
         ]
         message[:, 0] = torch.tensor(chosen)
         assert pairs.mean(message).item() == share
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_complete_graphs_are_those_with_all_edges(seed, device):
+    graphs = [
+        (nodes, [(i, j) for j in range(len(nodes)) for i in range(len(nodes))])
+        for nodes, _ in draw_graphs(seed)
+    ]
+    node_id, edge_index, ptr = (t.to(device) for t in collate(graphs))
+    expected = FeaturePairs.of_edges(node_id, edge_index, ptr)
+    actual = FeaturePairs.of_complete_graphs(node_id, ptr)
+
+    def ends(pairs: FeaturePairs) -> list[list[int]]:
+        return (
+            torch.stack([node_id[pairs.left], node_id[pairs.right]]).sort(0)[0].tolist()
+        )
+
+    assert ends(actual) == ends(expected)  # Both are in the order of the pairs.
+    assert actual.pair.numel() < expected.pair.numel()
+    size = actual.left.numel()
+    message = torch.randn(size, 3, dtype=torch.double, device=device, requires_grad=True)
+    values, grads = [], []
+    weight = torch.randn(len(graphs), 3, dtype=torch.double, device=device)
+    for pairs in (expected, actual):
+        values.append(pairs.mean(message))
+        grads += torch.autograd.grad((values[-1] * weight).sum(), message)
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*grads)

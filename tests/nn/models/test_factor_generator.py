@@ -11,7 +11,7 @@ from torch import Tensor
 from iedr_geo.nn import FactorGenerator
 
 CHANNELS, HIDDEN = 3, 6
-KINDS = ['mlp', 'linear', 'nonlinear', 'split']
+KINDS = ['mlp', 'linear', 'nonlinear', 'split', 'residual']
 COMBINE = ['product', 'sum']
 
 every_generator = pytest.mark.parametrize(
@@ -24,6 +24,10 @@ def make(kind: str, combine: str, device: torch.device) -> FactorGenerator:
     return generator.double().to(device)
 
 
+def width(kind: str) -> int:
+    return 2 * CHANNELS if kind == 'residual' else CHANNELS
+
+
 def draw(*shape: int, device: torch.device) -> Tensor:
     return torch.randn(shape, dtype=torch.double).to(device).requires_grad_()
 
@@ -33,6 +37,10 @@ def formula(perceptron):
     """Table 10, for one row."""
 
     def formula(generator: FactorGenerator, u: Tensor, c: Tensor) -> list[Tensor]:
+        if generator.kind == 'residual':
+            (u, own), (c, of_context) = u.chunk(2), c.chunk(2)
+            out = perceptron(generator.mlp, torch.cat([u * c, own, of_context]))
+            return [own + out[:CHANNELS], of_context + out[CHANNELS:]]
         combined = u * c if generator.combine == 'product' else u + c
         if generator.kind == 'split':
             return [
@@ -54,7 +62,7 @@ def formula(perceptron):
 @every_generator
 def test_equals_formula(kind, combine, device, formula, assert_same):
     generator = make(kind, combine, device)
-    u, c = draw(5, CHANNELS, device=device), draw(5, CHANNELS, device=device)
+    u, c = (draw(5, width(kind), device=device) for _ in range(2))
     rows = [formula(generator, *row) for row in zip(u, c, strict=True)]
     expected = [torch.stack(factor) for factor in zip(*rows, strict=True)]
     actual = generator(u, c)
@@ -68,8 +76,8 @@ def test_equals_formula(kind, combine, device, formula, assert_same):
 @pytest.mark.parametrize('shapes', [((5, 4), (5, 1)), ((5, 1), (5, 4)), ((4,), (5, 4))])
 def test_broadcasts(kind, combine, shapes, device, formula, assert_same):
     generator = make(kind, combine, device)
-    u, c = (draw(*shape, CHANNELS, device=device) for shape in shapes)
-    each = zip(*(t.expand(5, 4, CHANNELS).flatten(0, 1) for t in (u, c)), strict=True)
+    u, c = (draw(*shape, width(kind), device=device) for shape in shapes)
+    each = zip(*(t.expand(5, 4, width(kind)).flatten(0, 1) for t in (u, c)), strict=True)
     rows = [formula(generator, *row) for row in each]
     expected = [
         torch.stack(factor).view(5, 4, CHANNELS) for factor in zip(*rows, strict=True)
@@ -84,7 +92,7 @@ def test_broadcasts(kind, combine, shapes, device, formula, assert_same):
 def test_a_single_row_has_no_dimension_of_rows(device):
     for kind in KINDS:
         generator = make(kind, 'product', device)
-        u, c = draw(2, CHANNELS, device=device), draw(2, CHANNELS, device=device)
+        u, c = (draw(2, width(kind), device=device) for _ in range(2))
         single, batch = generator(u[1], c[1]), generator(u, c)
         torch.testing.assert_close(single.intrinsic, batch.intrinsic[1])
         torch.testing.assert_close(single.extrinsic, batch.extrinsic[1])
