@@ -32,8 +32,9 @@ def test_readme_snippets(tmp_path, monkeypatch):
     assert ran >= 4
 
 
-def test_results_page_is_generated():
-    spec = importlib.util.spec_from_file_location('results', ROOT / 'docs' / 'results.py')
-    results = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(results)
-    assert (ROOT / 'docs' / 'results.md').read_text() == results.page()
+@pytest.mark.parametrize('name', ['results', 'speed'])
+def test_page_is_generated(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'docs' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / 'docs' / f'{name}.md').read_text() == module.page()

@@ -37,9 +37,11 @@ class Encoded(NamedTuple):
     """One pass over a batch: readouts, factors and logits of its rows.
 
     Args:
-        user: Readouts of the users, of shape :math:`(B, F)`.
-        item: Readouts of the items, of shape :math:`(B, F)`.
-        context: Readouts of the contexts, of shape :math:`(B, F)`.
+        user: Readouts of the users, of shape :math:`(B, F)`; with
+            :obj:`generator="residual"` and the sums of the second embeddings,
+            :math:`(B, 2F)`.
+        item: Readouts of the items, likewise.
+        context: Readouts of the contexts, likewise.
         factors: The factors of users and items.
         logits: The logits, of shape :math:`(B)`.
     """

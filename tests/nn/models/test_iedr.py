@@ -185,6 +185,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
         {'encoder': 'mean', 'generator': 'linear'},
         {'encoder': 'mlp', 'generator': 'nonlinear', 'pointwise': True},
         {'encoder': 'bi', 'generator': 'split'},
+        {'generator': 'residual', 'pointwise': True},
     ],
     ids=str,
 )
@@ -193,15 +194,17 @@ def test_logits_equal_formula(
 ):
     model = make(dataset, **kwargs).to(device)
 
-    def embeddings(side: str, entity: int) -> tuple[list[Tensor], Tensor]:
+    def embeddings(side: str, entity: int) -> tuple[list[Tensor], Tensor, Tensor]:
         graphs = getattr(dataset, f'{side}s')
-        nodes, pointwise = [], 0.0
+        nodes, pointwise, direct = [], 0.0, 0.0
         for n in range(int(graphs.ptr[entity]), int(graphs.ptr[entity + 1])):
             value = 1.0 if graphs.value is None else graphs.value[n].item()
             nodes.append(value * model.embedding.weight[graphs.x[n]])
             if model.pointwise is not None:
                 pointwise = pointwise + value * model.pointwise.weight[graphs.x[n], 0]
-        return nodes, pointwise
+            if model.direct is not None:
+                direct = direct + value * model.direct.weight[graphs.x[n]]
+        return nodes, pointwise, direct
 
     def readout(side: str, nodes: list[Tensor]) -> Tensor:
         encoder, kind = model.encoders[side], model.config['encoder']
@@ -216,6 +219,10 @@ def test_logits_equal_formula(
     def factor(side: str, u: Tensor, c: Tensor) -> Tensor:
         """The sum of the intrinsic and the extrinsic factor."""
         generator, kind = model.generators[side], model.config['generator']
+        if kind == 'residual':
+            (u, direct), (c, of_context) = u.chunk(2), c.chunk(2)
+            out = perceptron(generator.mlp, torch.cat([u * c, direct, of_context]))
+            return out[: len(u)] + out[len(u) :] + direct + of_context
         combined = u * c if model.config['combine'] == 'product' else u + c
         if kind == 'split':
             return perceptron(generator.intrinsic_mlp, u) + perceptron(
@@ -232,8 +239,10 @@ def test_logits_equal_formula(
     for row in ROWS:
         readouts, pointwise = {}, 0.0
         for side in ('user', 'item', 'context'):
-            nodes, terms = embeddings(side, int(getattr(dataset, side)[row]))
+            nodes, terms, direct = embeddings(side, int(getattr(dataset, side)[row]))
             readouts[side] = readout(side, nodes)
+            if model.direct is not None:
+                readouts[side] = torch.cat([readouts[side], direct])
             pointwise = pointwise + terms
         u, v, c = readouts.values()
         logits.append(dot(factor('user', u, c), factor('item', v, c)) + pointwise)

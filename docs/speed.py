@@ -1,0 +1,94 @@
+"""Writes docs/speed.md from the JSON files of the benchmarks in docs/benchmarks.
+
+python docs/speed.py
+"""
+
+import json
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TARGETS = {
+    'build': 'tables of encoded features until the loader is ready',
+    'sign': 'SIGN, forward and backward, shuffled rows',
+    'sign_grouped': 'the same, grouped rows',
+    'step': 'training step, shuffled rows',
+    'step_grouped': 'the same, grouped rows',
+    'step_bf16': 'training step in bfloat16, shuffled rows',
+    'step_grouped_bf16': 'the same, grouped rows',
+}
+PLAIN = {'step_bf16': 'step', 'step_grouped_bf16': 'step_grouped'}
+
+INTRODUCTION = """# Speed
+
+This page is written by `python docs/speed.py` from what the benchmarks left in
+`docs/benchmarks`. Repeat them with
+
+```bash
+python examples/benchmarks/feature_graphs.py --threads 1 --json docs/benchmarks/feature_graphs.json
+python examples/benchmarks/large.py --threads 1 --json docs/benchmarks/large.json
+```
+
+## Against the plain form
+
+Both forms are measured in turns in one run; times are medians. The plain form is the
+library's own without what makes it fast: a `Data` object a sample, collated by
+`Batch.from_data_list`, `SIGNConv` edge by edge, the contrastive loss by autograd over all
+rows at once. Frappe, 1,024 rows a batch, both steps of Algorithm 1, batches included
+(SIGN: without batches).
+"""
+
+READING = """
+What makes the difference:
+
+- A batch holds every distinct user, item and context once, and SIGN evaluates every
+  distinct pair of features once. On complete graphs a pair counts for both directions.
+- The gradient of the contrastive loss is written out, so that each block of rows is done
+  while it is in the cache. Rows with the same user and the same context are contrasted
+  once and weigh as many: with grouped rows a positive and its negatives are such rows.
+- Matrix products with a side of 32 go through oneDNN, which takes half the time of MKL on
+  AVX-512. Blocks have one size, because oneDNN compiles a kernel for every size.
+
+Each of these is tested against the plain form, values and gradients. In bfloat16, the
+matrix products are; similarities, softmax and sums stay in float32.
+
+## SIGN on larger graphs
+
+1,024 complete graphs of features out of 500. The time follows the distinct pairs, which
+cannot exceed 125,250, as long as sorting the edges does not prevail.
+"""
+
+LARGE = """
+## Ten million interactions
+
+Planted data of a million users, 100 thousand items and ten million interactions: reading
+the tables, building the dataset, 300 training steps and the lists of 1,000 users.
+"""
+
+
+def page():
+    lines = [INTRODUCTION]
+    report = json.loads((HERE / 'benchmarks/feature_graphs.json').read_text())
+    times, ratios = report['milliseconds'], report['ratios']
+    lines.append(
+        f'Machine: {report["machine"]}, {report["threads"]} thread(s), torch '
+        f'{report["torch"]}.\n'
+    )
+    lines += ['| | plain, ms | ms | ratio |', '|---|---|---|---|']
+    for name, label in TARGETS.items():
+        if name in ratios:
+            plain = times[f'{PLAIN.get(name, name)}_plain']
+            lines.append(
+                f'| {label} | {plain:,.1f} | {times[name]:.1f} | {ratios[name]:.1f} |'
+            )
+    lines += [READING, '| nodes a graph | ms |', '|---|---|']
+    lines += [f'| {n} | {times[f"sign_{n}_nodes"]:.1f} |' for n in (4, 8, 16, 32, 64)]
+    large = json.loads((HERE / 'benchmarks/large.json').read_text())
+    lines += [LARGE, '| phase | s | peak resident memory so far, GiB |', '|---|---|---|']
+    for name, phase in large.items():
+        if name != 'sizes':
+            lines.append(f'| {name} | {phase["seconds"]:.0f} | {phase["peak_gib"]:.2f} |')
+    return '\n'.join([*lines, ''])
+
+
+if __name__ == '__main__':
+    (HERE / 'speed.md').write_text(page())
