@@ -61,7 +61,12 @@ DEFAULTS = {
 }
 MODELS = {
     ('frappe', 'paper'): {},
-    ('frappe', 'best'): {'channels': 64, 'generator': 'residual', 'num_negatives': 10},
+    ('frappe', 'best'): {
+        'channels': 64,
+        'generator': 'residual',
+        'num_negatives': 5,
+        'contrastive_weight': 0.01,
+    },
     ('planted', 'paper'): {'num_negatives': 8, 'contrastive_weight': 0.01},
 }
 
