@@ -29,6 +29,34 @@ LABELS = {
     'released': "IEDR, the authors' scripts",
 }
 QUIET = ('training', 'quiet', 'resume', 'overwrite')  # Without effect on a result.
+INTRODUCTION = """# Results
+
+This page is written by `python docs/results.py` from the JSON files in `docs/results`,
+each of which a run has left there with its settings, commit, machine and history; the
+commands are below each table (add `--root FOLDER` for raw files of your own). Metrics are
+in percent.
+
+**Protocol.** The validation lists alone choose the epoch (NDCG@10) and chose the presets;
+the test lists are ranked once, with the model of that epoch. Ties count as the
+expectation over tied orders, AUC is over all rows. Frappe: users with more than 5
+records, their last row for test and the one before for validation, and the candidate
+lists of the paper's authors (1 + 99 items), so that the paper's figures stand on the same
+data. Planted: each user's last row against 99 uniform negatives; *oracle* ranks by the
+scores that the data were drawn by. With several seeds, mean ± standard deviation.
+
+**Differences** are in points of NDCG@10, paired: both models rank the same lists, and the
+interval (95 %, bootstrap over the lists) is that of the mean difference of a list. With
+695 lists one model's NDCG@10 has a standard error of about 1.5 points; where the interval
+of the difference holds zero, the lists do not tell the two apart. It says nothing about
+other seeds.
+
+**Presets.** *paper* is the paper's model with its sizes and 2 negatives a positive, drawn
+once. *best* is what ranked best on the validation lists: five negatives drawn anew in
+each epoch, batches of 2,048 grouped rows, no weight decay, a learning rate of 0.003 that
+falls along half a cosine, 64 channels, and the residual generator (`IEDR(...,
+generator='residual')`), which adds sums of second embeddings to the factors.
+"""
+
 SECTIONS = {  # By dataset, preset and grouped rows: what every variant is compared with.
     ('frappe', 'paper', False): 'noCIED',
     ('frappe', 'paper', True): 'noCIED',
@@ -124,7 +152,7 @@ def section(key, variants):
 
 
 def page():
-    lines = [(HERE / 'results_introduction.md').read_text()]
+    lines = [INTRODUCTION]
     for key, variants in read_runs().items():
         if variants:
             lines += section(key, variants)

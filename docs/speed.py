@@ -24,8 +24,9 @@ This page is written by `python docs/speed.py` from what the benchmarks left in
 `docs/benchmarks`. Repeat them with
 
 ```bash
-python examples/benchmarks/feature_graphs.py --threads 1 --json docs/benchmarks/feature_graphs.json
-python examples/benchmarks/large.py --threads 1 --json docs/benchmarks/large.json
+cd docs/benchmarks
+python ../../examples/benchmarks/feature_graphs.py --threads 1 --json feature_graphs.json
+python ../../examples/benchmarks/large.py --threads 1 --json large.json
 ```
 
 ## Against the plain form

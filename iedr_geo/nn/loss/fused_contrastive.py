@@ -37,19 +37,20 @@ class Layers(NamedTuple):
     combine: str
 
 
-def _combined(entity: Tensor, context: Tensor, combine: str) -> Tensor:
+def combined(entity: Tensor, context: Tensor, combine: str) -> Tensor:
+    """Returns what the first layer is given; shapes broadcast."""
     if combine == 'product':
         return entity * context
     if combine == 'sum':
         return entity + context
     (u, direct), (c, of_context) = entity.chunk(2, dim=-1), context.chunk(2, dim=-1)
-    return torch.cat([u * c, direct, of_context], dim=-1)
+    return torch.cat(torch.broadcast_tensors(u * c, direct, of_context), dim=-1)
 
 
 def _separated(
     grad: Tensor, entity: Tensor, context: Tensor, combine: str
 ) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of what :func:`_combined` is given."""
+    """Returns the gradients of what :func:`combined` is given."""
     if combine == 'product':
         return grad * context, grad * entity
     if combine == 'sum':
@@ -57,6 +58,45 @@ def _separated(
     product, direct, of_context = grad.chunk(3, dim=-1)
     (u, _), (c, _) = entity.chunk(2, dim=-1), context.chunk(2, dim=-1)
     return torch.cat([product * c, direct], -1), torch.cat([product * u, of_context], -1)
+
+
+def _contrast(
+    factor: Tensor,
+    left_out: Tensor | None,
+    row_weight: Tensor | None,
+    temperature: float,
+    variant: str,
+) -> tuple[Tensor, Tensor]:
+    """Returns the loss of factors of shape :math:`(A, 2, 1 + L, F)`, and its gradient.
+
+    In each of the two contexts, the first factor is the row's own.
+    """
+    norm = torch.linalg.vector_norm(factor, dim=-1, keepdim=True).clamp_min_(1e-8)
+    unit = factor / norm
+    own = unit[:, :, 0]
+    cosine = (unit @ own.unsqueeze(-1)).squeeze(-1)
+    # The place of each own factor's cosine with itself takes that of the positive pair.
+    logits = cosine / temperature
+    logits[:, 0, 0] = (own[:, 0] * own[:, 1]).sum(-1) / temperature
+    logits[:, 1, 0] = -torch.inf
+    if left_out is not None:
+        logits[:, :, 1:].masked_fill_(left_out, -torch.inf)
+    losses, d_logits = cross_entropy_and_gradient(logits.flatten(1), variant)
+    if row_weight is not None:
+        losses *= row_weight
+        d_logits *= row_weight.unsqueeze(1)
+
+    d_cosine = d_logits.div_(temperature).view_as(cosine)
+    d_positive = d_cosine[:, :1, 0].clone()
+    d_cosine[:, :, 0] = 0
+    d_own = (d_cosine.unsqueeze(2) @ unit).squeeze(2)
+    d_own.addcmul_(d_positive.unsqueeze(-1), own.flip(1))
+    d_unit = d_cosine.unsqueeze(-1) * own.unsqueeze(2)
+    d_unit[:, :, 0] = d_own
+    # What is along a vector does not change its direction.
+    along = d_cosine * cosine
+    along[:, :, 0] = (d_own * own).sum(-1)
+    return losses.sum(), d_unit.addcmul_(along.unsqueeze(-1), unit, value=-1).div_(norm)
 
 
 class _FusedContrastiveSum(torch.autograd.Function):
@@ -95,45 +135,23 @@ class _FusedContrastiveSum(torch.autograd.Function):
                 index = index.flatten()
                 chosen = u.index_select(0, index).view(shape)
                 at = c[rows].unsqueeze(2).expand(shape)
-                x = _combined(chosen, at, combine).flatten(0, 2)
+                x = combined(chosen, at, combine).flatten(0, 2)
                 h = linear(x, w1, b1, relu=True)
                 out = linear(h, w2, b2).to(exact).view(*shape[:-1], size)
                 if combine == 'residual':
                     out += entity[:, size:].index_select(0, index).view(out.shape)
 
-                # Cosines of the first of each row of candidates with all of them.
-                norm = torch.linalg.vector_norm(out, dim=-1, keepdim=True)
-                unit = out.div_(norm.clamp_min_(1e-8))
-                first = unit[:, :, 0]
-                cosine = (unit @ first.unsqueeze(-1)).squeeze(-1)
-                logits = cosine / temperature
-                torch.sum(
-                    first[:, 0] * first[:, 1] / temperature, -1, out=logits[:, 0, 0]
+                loss, d_factor = _contrast(
+                    out,
+                    None if left_out is None else left_out[rows],
+                    None if row_weight is None else row_weight[rows],
+                    temperature,
+                    variant,
                 )
-                logits[:, 1, 0] = -torch.inf
-                if left_out is not None:
-                    logits[:, :, 1:].masked_fill_(left_out[rows], -torch.inf)
-                losses, d_logits = cross_entropy_and_gradient(logits.flatten(1), variant)
-                if row_weight is not None:
-                    losses *= row_weight[rows]
-                    d_logits *= row_weight[rows].unsqueeze(1)
-                total += losses.sum()
-
-                d_cosine = d_logits.div_(temperature).view(shape[:-1])
-                d_positive = d_cosine[:, :1, 0].clone()
-                d_cosine[:, :, 0] = 0
-                d_first = (d_cosine.unsqueeze(2) @ unit).squeeze(2)
-                d_first.addcmul_(d_positive.unsqueeze(-1), first.flip(1))
-                d_out = d_cosine.unsqueeze(-1) * first.unsqueeze(2)
-                d_out[:, :, 0] = d_first
-                along = d_cosine * cosine
-                along[:, :, 0] = (d_first * first).sum(-1)
-                d_out.addcmul_(along.unsqueeze(-1), unit, value=-1).div_(norm)
-
-                d_out = d_out.flatten(0, 2)
-                d_factor = d_out
-                d_bias += d_out.sum(0)
-                d_out = d_out.to(dtype)
+                total += loss
+                d_factor = d_factor.flatten(0, 2)
+                d_bias += d_factor.sum(0)
+                d_out = d_factor.to(dtype)
                 d_weight += transposed_product(d_out, h)
                 d_hidden = linear(d_out, w2.t())
                 torch.ops.aten.threshold_backward.grad_input(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.nn import MLP
 
 from iedr_geo.nn.dense import parameters_of, two_layers
-from iedr_geo.nn.loss.fused_contrastive import Layers
+from iedr_geo.nn.loss.fused_contrastive import Layers, combined
 
 
 class Factors(NamedTuple):
@@ -83,11 +83,9 @@ class FactorGenerator(torch.nn.Module):
             module.reset_parameters()  # type: ignore[operator]
 
     def _combined(self, entity: Tensor, context: Tensor) -> Tensor:
-        if self.kind == 'residual':
-            (u, direct), (c, of_context) = entity.chunk(2, -1), context.chunk(2, -1)
-            parts = torch.broadcast_tensors(u * c, direct, of_context)
-            return torch.cat(parts, dim=-1)
-        return entity * context if self.combine == 'product' else entity + context
+        return combined(
+            entity, context, 'residual' if self.kind == 'residual' else self.combine
+        )
 
     def forward(self, entity: Tensor, context: Tensor) -> Factors:
         """Returns the factors of users or items in their contexts."""
