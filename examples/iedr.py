@@ -78,6 +78,8 @@ parser.add_argument('--dataset', choices=['planted', 'frappe'], default='planted
 parser.add_argument('--root', help='folder with the raw files (default: download)')
 parser.add_argument('--preset', choices=['paper', 'best'], default='paper')
 parser.add_argument('--variant', choices=IEDR_VARIANTS, default='IEDR')
+for name in ('contrastive_weight', 'disentangling_weight'):
+    parser.add_argument(f'--{name}', type=float, help="if not the preset's or variant's")
 parser.add_argument('--epochs', type=int, help='at most (early stopping)')
 parser.add_argument('--patience', type=int, default=10)
 parser.add_argument('--batch_size', type=int)
@@ -127,6 +129,9 @@ print(f'{dataset}: {len(train)} training rows, split by order of {order}')
 
 torch.manual_seed(args.seed)
 arguments = MODELS[choice] | IEDR_VARIANTS[args.variant]
+for name in ('contrastive_weight', 'disentangling_weight'):
+    if getattr(args, name) is not None:
+        arguments[name] = getattr(args, name)
 model = IEDR(dataset.schema.num_embeddings, **arguments)
 module = IEDRModule(
     model,
