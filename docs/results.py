@@ -78,23 +78,25 @@ generator='residual')`), which adds sums of second embeddings to the factors.
 - A run with fewer than 10 epochs after its best one was ended by `--epochs`.
 """
 
-SECTIONS = {  # By dataset, preset and grouped rows: what every variant is compared with.
-    ('frappe', 'paper', False): 'noCIED',
-    ('frappe', 'paper', True): 'noCIED',
-    ('frappe', 'best', True): 'noCIED',
-    ('planted', 'paper', False): 'noCIED',
-}
+REFERENCE = 'noCIED'  # What every variant is compared with.
 
 
 def read_runs():
     """Returns the runs of each section by variant and seed."""
-    sections = {key: {} for key in SECTIONS}
+    sections = {}
     for path in sorted(HERE.glob('results/*.json')):
         run = json.loads(path.read_text())
         settings = run['settings']
         grouped = settings.get('group_negatives') or False
         key = settings['dataset'], settings.get('preset', 'paper'), grouped
-        sections[key].setdefault(settings['variant'], {})[settings['seed']] = run
+        variant = settings['variant']
+        for name in ('contrastive_weight', 'disentangling_weight'):
+            if settings.get(name) is not None:
+                variant += f', {name} {settings[name]}'
+        runs = sections.setdefault(key, {}).setdefault(variant, {})
+        if settings['seed'] in runs:
+            raise ValueError(f'{path} is a second run of {key}, {variant}')
+        runs[settings['seed']] = run
     return sections
 
 
@@ -135,10 +137,9 @@ def command(run):
 
 def section(key, variants):
     dataset, preset, grouped = key
-    against = SECTIONS[key]
     rows = 'grouped' if grouped else 'shuffled'
     lines = [f'## {dataset.capitalize()}, preset {preset}, {rows} rows\n']
-    head = ['model', 'seeds', *METRICS, f'NDCG@10 less that of {against}']
+    head = ['model', 'seeds', *METRICS, f'NDCG@10 less that of {REFERENCE}']
     head += ['paper, NDCG@10'] if dataset == 'frappe' else []
     head += ['best epoch', 's / epoch']
     blank = [''] * (len(head) - len(METRICS) - 2)
@@ -151,7 +152,7 @@ def section(key, variants):
     for name, metrics in first['baselines'].items():
         cells = [percent([metrics[metric]]) for metric in METRICS]
         lines.append(row([name, '', *cells, *blank]))
-    reference = variants.get(against, {})
+    reference = variants.get(REFERENCE, {})
     for name, runs in variants.items():
         each = list(runs.values())
         cells = [LABELS.get(name, name), ', '.join(map(str, runs))]
@@ -171,9 +172,8 @@ def section(key, variants):
 
 def page():
     lines = [INTRODUCTION]
-    for key, variants in read_runs().items():
-        if variants:
-            lines += section(key, variants)
+    for key, variants in sorted(read_runs().items()):
+        lines += section(key, variants)
     return '\n'.join(lines)
 
 
