@@ -75,6 +75,8 @@ generator='residual')`), which adds sums of second embeddings to the factors.
   when the run ended.
 - *IEDR_sp in the preset paper diverged.* The bound on the mutual information has no lower
   limit, and factors that the contexts do not tie down can grow without end.
+- In the preset *best*, Linear and IEDR_sp put their generator in the place of the
+  residual one, and lack its second embeddings.
 - A run with fewer than 10 epochs after its best one was ended by `--epochs`.
 """
 
