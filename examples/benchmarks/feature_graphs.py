@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch_geometric.data import Batch
+from two_steps import two_steps
 
 from iedr_geo.data import (
     Categorical,
@@ -179,17 +180,7 @@ def trainer(precision=None, **kwargs):
     estimator = adam(model.estimator_parameters()) if model.disentangling else None
 
     def step(batch):
-        with torch.autocast(device.type, precision, enabled=precision is not None):
-            encoded = model.encode(batch)
-            if estimator is not None:
-                loss = model.estimator_loss(encoded.factors)
-                estimator.zero_grad()
-                loss.backward()
-                estimator.step()
-            loss = model.losses(batch, encoded).total
-        main.zero_grad()
-        loss.backward()
-        main.step()
+        two_steps(model, batch, main, estimator, precision)
 
     return model, step
 

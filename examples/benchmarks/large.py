@@ -17,18 +17,16 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from two_steps import two_steps
 
 from iedr_geo.data import (
-    Bucketized,
     CandidateLists,
-    Categorical,
-    FeatureSchema,
     InteractionDataset,
-    MultiCategorical,
     UniformNegativeSampler,
     leave_last_out,
 )
 from iedr_geo.datasets import plant
+from iedr_geo.datasets.planted_factors import planted_schema
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionLoader
 from iedr_geo.nn import IEDR
@@ -73,16 +71,7 @@ with tempfile.TemporaryDirectory() as folder:
     users, items, log = (pd.read_pickle(Path(folder) / name) for name in TABLES)
 done('reading')
 
-schema = FeatureSchema(
-    user=[Categorical(n) for n in ('user', 'age_group', 'occupation', 'household')],
-    item=[
-        Categorical('item'),
-        Categorical('category'),
-        MultiCategorical('tags'),
-        Bucketized('price', num_buckets=8),
-    ],
-    context=[Categorical(n) for n in ('daytime', 'weekday', 'place', 'company')],
-)
+schema = planted_schema()
 dataset = InteractionDataset.from_pandas(log, users, items, schema, time='time')
 train, valid, _, _ = leave_last_out(dataset)
 lists = CandidateLists.sample(valid[:1000], seed=0)
@@ -98,15 +87,7 @@ loader = InteractionLoader(train, 1024, UniformNegativeSampler(2), shuffle=True)
 for step, batch in enumerate(loader):
     if step == args.steps:
         break
-    encoded = model.encode(batch)
-    loss = model.estimator_loss(encoded.factors)
-    estimator.zero_grad()
-    loss.backward()
-    estimator.step()
-    loss = model.losses(batch, encoded).total
-    main.zero_grad()
-    loss.backward()
-    main.step()
+    two_steps(model, batch, main, estimator)
 done('training')
 
 print(evaluate_candidates(model, valid, lists, progress=True))

@@ -28,6 +28,22 @@ class TrueScores(NamedTuple):
     popularity: Tensor
 
 
+def planted_schema() -> FeatureSchema:
+    """Returns the fields of the tables of :func:`plant`, not fitted yet."""
+    return FeatureSchema(
+        user=[
+            Categorical(name) for name in ('user', 'age_group', 'occupation', 'household')
+        ],
+        item=[
+            Categorical('item'),
+            Categorical('category'),
+            MultiCategorical('tags'),
+            Bucketized('price', num_buckets=8),
+        ],
+        context=[Categorical(name) for name in CONTEXTS],
+    )
+
+
 class PlantedFactors(InteractionDataset):
     r"""Interactions drawn from known intrinsic and extrinsic factors.
 
@@ -57,19 +73,7 @@ class PlantedFactors(InteractionDataset):
             self.planted.interactions,
             self.planted.users,
             self.planted.items,
-            FeatureSchema(
-                user=[
-                    Categorical(name)
-                    for name in ('user', 'age_group', 'occupation', 'household')
-                ],
-                item=[
-                    Categorical('item'),
-                    Categorical('category'),
-                    MultiCategorical('tags'),
-                    Bucketized('price', num_buckets=8),
-                ],
-                context=[Categorical(name) for name in CONTEXTS],
-            ),
+            planted_schema(),
             time='time',
             exclude_seen=False,
         )

@@ -11,13 +11,14 @@ into the cache, and the last of them is rounded up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn import MLP
+
+from iedr_geo.nn.blocks import blocks
 
 _ONEDNN = {torch.float32: False, torch.bfloat16: False}
 if torch.backends.mkldnn.is_available() and hasattr(
@@ -55,10 +56,6 @@ def transposed_product(narrow: Tensor, wide: Tensor) -> Tensor:
 BLOCK, PART = 2048, 256  # Rows.
 
 
-def _blocks(num_rows: int) -> Iterator[slice]:
-    return (slice(i, min(i + BLOCK, num_rows)) for i in range(0, num_rows, BLOCK))
-
-
 def _rounded_up(x: Tensor) -> Tensor:
     missing = -x.size(0) % PART
     return F.pad(x, (0, 0, 0, missing)) if missing else x.contiguous()
@@ -71,7 +68,7 @@ class _TwoLayers(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, w1, b1, w2)
         out = x.new_empty(x.size(0), w2.size(0))
-        for rows in _blocks(x.size(0)):
+        for rows in blocks(x.size(0), BLOCK):
             hidden = linear(_rounded_up(x[rows]), w1, b1, relu=True)
             out[rows] = linear(hidden, w2, b2)[: rows.stop - rows.start]
         return out
@@ -84,7 +81,7 @@ class _TwoLayers(torch.autograd.Function):
         d_x = torch.empty_like(x) if need_x else None
         d_w1, d_w2 = (torch.zeros_like(w, dtype=torch.float32) for w in (w1, w2))
         d_b1, d_b2 = (w.new_zeros(w.size(0), dtype=torch.float32) for w in (w1, w2))
-        for rows in _blocks(x.size(0)):
+        for rows in blocks(x.size(0), BLOCK):
             # The hidden layer again: less work than to write it and to read it back.
             part, d_out = _rounded_up(x[rows]), _rounded_up(grad[rows])
             hidden = linear(part, w1, b1, relu=True)

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 import torch
 import torch.nn.functional as F
+from pairs import distinct_rows_and_counts
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -65,16 +66,13 @@ def reference(schema, split, lists, *, order, steps=1, **loader_arguments):
             contrastive = disentangling = 0
             for side in ('user', 'item'):
                 entity_id = getattr(batch, f'{side}_id')
-                pairs = list(
-                    zip(entity_id.tolist(), batch.context_id.tolist(), strict=True)
-                )
-                distinct = sorted(set(pairs))
+                rows, counts = distinct_rows_and_counts(entity_id, batch.context_id)
                 contrastive = contrastive + model.contrastive(
                     model.generators[side],
                     getattr(encoded, side),
                     encoded.context,
-                    rows=torch.tensor([pairs.index(pair) for pair in distinct]),
-                    row_weight=torch.tensor([pairs.count(pair) for pair in distinct]),
+                    rows=rows,
+                    row_weight=counts,
                 )
                 factors = getattr(encoded.factors, side)
                 disentangling = disentangling + estimators[side](*factors)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from iedr_geo.nn.blocks import blocks
+
 BLOCK = 4096  # Messages that fit into the cache, on a CPU.
 
 
@@ -22,9 +24,17 @@ def draw_kept(num_messages: int, channels: int, p: float, device: torch.device) 
     return (draws.view(torch.int16)[:size] >= round(p * 2**16) - 2**15).view(shape)
 
 
-def _blocks(index: Tensor) -> list[slice]:
-    size = BLOCK if index.is_cpu else max(1, index.numel())
-    return [slice(i, i + size) for i in range(0, index.numel(), size)]
+def _masked_sum(
+    x: Tensor, source: Tensor, target: Tensor, weight: Tensor, kept: Tensor, size: int
+) -> Tensor:
+    """Adds what is kept of rows `source` of `x` to rows `target` of the result."""
+    out = x.new_zeros(size, x.size(1))
+    block_size = BLOCK if x.is_cpu else max(1, source.numel())
+    for places in blocks(source.numel(), block_size):
+        part = x.index_select(0, source[places])
+        part.mul_(kept[places]).mul_(weight[places])
+        out.index_add_(0, target[places], part)
+    return out
 
 
 class _DropoutSum(torch.autograd.Function):
@@ -39,23 +49,14 @@ class _DropoutSum(torch.autograd.Function):
         num_rows: int,
     ) -> Tensor:
         ctx.save_for_backward(index, weight, kept, row)
-        ctx.size = message.size()
-        out = message.new_zeros(num_rows, message.size(1))
-        for messages in _blocks(index):
-            part = message.index_select(0, index[messages])
-            part.mul_(kept[messages]).mul_(weight[messages])
-            out.index_add_(0, row[messages], part)
-        return out
+        ctx.num_messages = message.size(0)
+        return _masked_sum(message, index, row, weight, kept, num_rows)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         index, weight, kept, row = ctx.saved_tensors
-        d_message = grad.new_zeros(ctx.size)
-        for messages in _blocks(index):
-            part = grad.index_select(0, row[messages])
-            part.mul_(kept[messages]).mul_(weight[messages])
-            d_message.index_add_(0, index[messages], part)
+        d_message = _masked_sum(grad, row, index, weight, kept, ctx.num_messages)
         return d_message, None, None, None, None, None
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from iedr_geo.nn.blocks import blocks
+
 
 class _BlockwiseSum(torch.autograd.Function):
     """Evaluates each block's gradient with its value, while its tensors are at hand."""
@@ -29,8 +31,7 @@ class _BlockwiseSum(torch.autograd.Function):
         wanted = [i for i, leaf in enumerate(leaves) if leaf.requires_grad]
         total: Tensor | float = 0.0
         grads: list[Tensor | None] = [None] * len(leaves)
-        for start in range(0, num_rows, block_size):
-            rows = slice(start, min(start + block_size, num_rows))
+        for rows in blocks(num_rows, block_size):
             with torch.enable_grad():
                 value = function(rows, *inputs)
             total = total + value.detach()
@@ -75,10 +76,7 @@ def blockwise_sum(
         block_size: The number of rows of a block.
     """
     if not torch.is_grad_enabled():
-        blocks = range(0, num_rows, block_size)
-        parts = [
-            function(slice(i, min(i + block_size, num_rows)), *inputs) for i in blocks
-        ]
+        parts = [function(rows, *inputs) for rows in blocks(num_rows, block_size)]
         return torch.stack(parts).sum()
     out: Tensor = _BlockwiseSum.apply(  # type: ignore[no-untyped-call]
         function, num_rows, block_size, len(inputs), *inputs, *parameters

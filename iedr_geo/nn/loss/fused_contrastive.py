@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from iedr_geo.nn.blocks import blocks
 from iedr_geo.nn.dense import linear, transposed_product
 from iedr_geo.nn.loss.similarity import cross_entropy_and_gradient
 
@@ -128,8 +129,7 @@ class _FusedContrastiveSum(torch.autograd.Function):
             d_entity, d_place, d_hidden_weight, d_hidden_bias, d_weight, d_bias = grads
             u, c, w1, b1, w2, b2 = (t.to(dtype) for t in inputs)
             size = w2.size(0)
-            for start in range(0, place.size(0), block_size):
-                rows = slice(start, start + block_size)
+            for rows in blocks(place.size(0), block_size):
                 index = candidates[rows]
                 shape = (*index.shape, entity.size(1))
                 index = index.flatten()

@@ -82,10 +82,12 @@ class FactorGenerator(torch.nn.Module):
         for module in self.children():
             module.reset_parameters()  # type: ignore[operator]
 
+    @property
+    def _operation(self) -> str:
+        return 'residual' if self.kind == 'residual' else self.combine
+
     def _combined(self, entity: Tensor, context: Tensor) -> Tensor:
-        return combined(
-            entity, context, 'residual' if self.kind == 'residual' else self.combine
-        )
+        return combined(entity, context, self._operation)
 
     def forward(self, entity: Tensor, context: Tensor) -> Factors:
         """Returns the factors of users or items in their contexts."""
@@ -108,15 +110,12 @@ class FactorGenerator(torch.nn.Module):
         if self.kind == 'split':
             shape = torch.broadcast_shapes(entity.shape, context.shape)
             return self.intrinsic_mlp(entity).expand(shape)
-        if self.kind in ('mlp', 'residual'):
-            hidden, last = self.mlp.lins
-            x = hidden(self._combined(entity, context)).relu()
-        else:
-            last = self.linear
-            x = torch.cat(torch.broadcast_tensors(entity, context), -1)
-        out = F.linear(x, last.weight[: self.channels], last.bias[: self.channels])
-        if self.kind == 'residual':
-            out = out + entity[..., self.channels :]
+        if layers := self.intrinsic_layers():
+            out = two_layers(self._combined(entity, context), *layers[:4])
+            return out + entity[..., self.channels :] if self.kind == 'residual' else out
+        x = torch.cat(torch.broadcast_tensors(entity, context), -1)
+        weight, bias = self.linear.weight, self.linear.bias
+        out = F.linear(x, weight[: self.channels], bias[: self.channels])
         return out.relu() if self.kind == 'nonlinear' else out
 
     def intrinsic_layers(self) -> Layers | None:
@@ -129,7 +128,7 @@ class FactorGenerator(torch.nn.Module):
             hidden.bias,
             last.weight[: self.channels],
             last.bias[: self.channels],
-            'residual' if self.kind == 'residual' else self.combine,
+            self._operation,
         )
 
     def __repr__(self) -> str:

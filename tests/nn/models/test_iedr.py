@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from pairs import distinct_rows_and_counts
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -331,17 +332,14 @@ def test_terms_of_the_loss(kwargs, dataset):
             contrastive = contrastive + model.contrastive(intrinsic)
         elif kwargs['contrastive_weight']:
             entity_id = getattr(dataset, side)[ROWS]
-            pairs = list(
-                zip(entity_id.tolist(), dataset.context[ROWS].tolist(), strict=True)
-            )
-            distinct = sorted(set(pairs))
+            rows, counts = distinct_rows_and_counts(entity_id, dataset.context[ROWS])
             contrastive = contrastive + model.contrastive(
                 model.generators[side],
                 getattr(encoded, side),
                 encoded.context,
                 entity_id,
-                rows=torch.tensor([pairs.index(pair) for pair in distinct]),
-                row_weight=torch.tensor([pairs.count(pair) for pair in distinct]),
+                rows=rows,
+                row_weight=counts,
             )
         if kwargs['disentangling_weight']:
             bound = model.disentangling[side](intrinsic, extrinsic)
