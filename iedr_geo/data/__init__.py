@@ -1,14 +1,21 @@
-"""Tables, feature graphs and datasets of interactions."""
+"""Tables, feature graphs, the graph of users and items, and datasets of interactions."""
 
+from iedr_geo.data.bipartite import BipartiteGraph
 from iedr_geo.data.candidates import CandidateLists
 from iedr_geo.data.columns import Bucketized, Categorical, MultiCategorical, Numerical
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.interaction import InteractionData, InteractionDataset
-from iedr_geo.data.negative_sampling import UniformNegativeSampler
+from iedr_geo.data.intervened_split import InterventionSplit, intervened_split
+from iedr_geo.data.negative_sampling import (
+    PopularityMarginSampler,
+    PopularityNegativeSampler,
+    UniformNegativeSampler,
+)
 from iedr_geo.data.schema import FeatureSchema
 from iedr_geo.data.split import Split, leave_last_out, random_split, time_split
 
 __all__ = [
+    'BipartiteGraph',
     'Bucketized',
     'CandidateLists',
     'Categorical',
@@ -16,10 +23,14 @@ __all__ = [
     'FeatureSchema',
     'InteractionData',
     'InteractionDataset',
+    'InterventionSplit',
     'MultiCategorical',
     'Numerical',
+    'PopularityMarginSampler',
+    'PopularityNegativeSampler',
     'Split',
     'UniformNegativeSampler',
+    'intervened_split',
     'leave_last_out',
     'random_split',
     'time_split',

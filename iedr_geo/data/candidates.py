@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from iedr_geo.data.bipartite import BipartiteGraph
 from iedr_geo.data.interaction import InteractionDataset
 from iedr_geo.data.negative_sampling import UniformNegativeSampler
 
@@ -62,9 +63,9 @@ class CandidateLists:
         sampler = UniformNegativeSampler(
             num_negatives, 'positive' if seen is None else 'seen'
         )
-        negative = sampler.sample(
-            dataset, torch.Generator().manual_seed(seed), seen or ()
-        )
+        graph = BipartiteGraph.from_dataset(dataset, *(seen or ()))
+        generator = torch.Generator().manual_seed(seed)
+        negative = sampler.sample(graph, dataset.user, dataset.item, generator)
         item = torch.cat([dataset.item.unsqueeze(1), negative], dim=1)
         target = torch.zeros_like(item)
         target[:, 0] = 1

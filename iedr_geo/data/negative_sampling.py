@@ -1,97 +1,223 @@
-"""Negatives that keep user and context and replace the item."""
+"""Negatives that replace the item of a positive."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from iedr_geo.data.interaction import InteractionDataset
+from iedr_geo.data.bipartite import BipartiteGraph
 
 
+def _draw(size: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draws integers from 0 to less than each size."""
+    share = torch.rand(
+        size.shape, generator=generator, dtype=torch.double, device=size.device
+    )
+    return torch.minimum((share * size).long(), size - 1)
+
+
+def _check_left(graph: BipartiteGraph, num_items: int, reason: str) -> None:
+    user, left = graph.fewest_unseen
+    if left < num_items:
+        has = 'all' if left == 0 else f'all but {left} of the'
+        raise ValueError(
+            f"User '{graph.user_ids[user]}' has {has} {graph.num_items} items: {reason}"
+        )
+
+
+def _check_number(num_negatives: int) -> None:
+    if num_negatives < 1:
+        raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
+
+
+@dataclass(frozen=True)
 class UniformNegativeSampler:
     r"""Draws negatives uniformly from the catalogue.
 
-    A negative keeps the user and the context of its positive row and replaces the
-    item. Draws that are not allowed are drawn again, until none is left.
-
     Args:
-        num_negatives: How many to draw for each positive row.
-        exclude: What a row's negatives may not be: :obj:`'positive'`, the item of the
-            row itself, or :obj:`'seen'`, any item that the user has in the dataset.
+        num_negatives: How many to draw for each positive.
+        exclude: What a positive's negatives may not be: :obj:`'positive'`, its own item,
+            or :obj:`'seen'`, any item that the user has in the graph.
         resample: Whether every epoch has negatives of its own. Otherwise those of the
             first epoch serve the whole run, as in the IEDR paper.
-
-    Raises:
-        ValueError: If a user has no item left to draw.
     """
 
-    def __init__(
-        self, num_negatives: int = 2, exclude: str = 'positive', resample: bool = False
-    ) -> None:
-        if num_negatives < 1:
-            raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
-        if exclude not in ('positive', 'seen'):
-            raise ValueError(f"`exclude` is 'positive' or 'seen' (got '{exclude}')")
-        self.num_negatives = num_negatives
-        self.exclude = exclude
-        self.resample = resample
+    num_negatives: int = 2
+    exclude: str = 'positive'
+    resample: bool = False
+
+    def __post_init__(self) -> None:
+        _check_number(self.num_negatives)
+        if self.exclude not in ('positive', 'seen'):
+            raise ValueError(f"`exclude` is 'positive' or 'seen' (got '{self.exclude}')")
 
     def sample(
         self,
-        dataset: InteractionDataset,
-        generator: torch.Generator,
-        seen: Sequence[InteractionDataset] = (),
+        graph: BipartiteGraph,
+        user: Tensor,
+        item: Tensor,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draws negatives for every row, on the device of the dataset's rows.
+        """Draws negatives, on the device of the graph.
 
         Args:
-            dataset: The positive rows.
+            graph: What the users have.
+            user: The user of each positive, of shape :math:`(B)`.
+            item: The item of each positive, of shape :math:`(B)`.
             generator: The source of randomness, on the same device.
-            seen: Further datasets whose items count as seen.
 
         Returns:
-            Items, of shape :math:`(R, K)`.
+            Items, of shape :math:`(B, K)`.
+
+        Raises:
+            ValueError: If a user has no item left to draw.
         """
-        user, item, num_items = dataset.user, dataset.item, dataset.num_items
-        if num_items < 2:
+        if graph.num_items < 2:
             raise ValueError('Negatives need a catalogue of at least two items')
-        known = self._known([dataset, *seen]) if self.exclude == 'seen' else None
-        shape = (item.numel(), self.num_negatives)
-        negative = torch.randint(
-            num_items, shape, generator=generator, device=item.device
-        )
+        user = user.unsqueeze(1).expand(-1, self.num_negatives)
+        if self.exclude == 'positive':
+            others = torch.full_like(user, graph.num_items - 1)
+            drawn = _draw(others, generator)
+            return drawn + (drawn >= item.unsqueeze(1))
+        _check_left(graph, 1, "no negative is left with exclude='seen'")
+        return graph.unseen.at(user, _draw(graph.unseen.total[user], generator))
 
-        def wrong(row: Tensor, drawn: Tensor) -> Tensor:
-            if known is None:
-                return drawn == item[row]
-            pair = user[row] * num_items + drawn
-            place = torch.searchsorted(known, pair).clamp(max=known.numel() - 1)
-            return known[place] == pair
 
-        rows = torch.arange(item.numel(), device=item.device).unsqueeze(1)
-        row, column = wrong(rows, negative).nonzero(as_tuple=True)
-        while row.numel():
-            drawn = torch.randint(
-                num_items, row.shape, generator=generator, device=item.device
-            )
-            negative[row, column] = drawn
-            again = wrong(row, drawn)
-            row, column = row[again], column[again]
-        return negative
+@dataclass(frozen=True)
+class PopularityNegativeSampler:
+    r"""Draws items that the user does not have in proportion to their popularity.
 
-    def _known(self, datasets: Sequence[InteractionDataset]) -> Tensor:
-        """Returns the sorted pairs of user and item that are no negatives."""
-        num_items, device = datasets[0].num_items, datasets[0].user.device
-        pairs = [(d.user * num_items + d.item).to(device) for d in datasets]
-        known = torch.unique(torch.cat(pairs))
-        user, count = torch.unique(known // num_items, return_counts=True)
-        full = torch.isin(user, datasets[0].user) & (count == num_items)
-        if full.any():
-            name = datasets[0].user_ids[int(user[full][0])]
+    Where those that are left are of no popularity, they are drawn uniformly.
+
+    Args:
+        num_negatives: How many to draw for each positive.
+    """
+
+    num_negatives: int = 4
+
+    def __post_init__(self) -> None:
+        _check_number(self.num_negatives)
+
+    def sample(
+        self,
+        graph: BipartiteGraph,
+        user: Tensor,
+        item: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draws negatives, as :meth:`UniformNegativeSampler.sample` does."""
+        _check_left(graph, 1, 'no negative is left')
+        user = user.unsqueeze(1).expand(-1, self.num_negatives)
+        size = graph.unseen_by_popularity.total[user]
+        some = size > 0
+        uniform = graph.unseen.total[user]
+        position = _draw(torch.where(some, size, uniform), generator)
+        by_popularity = graph.unseen_by_popularity.at(user, position * some)
+        return torch.where(some, by_popularity, graph.unseen.at(user, position * ~some))
+
+
+@dataclass(frozen=True)
+class PopularityMarginSampler:
+    r"""Draws items that are clearly more or clearly less popular than the positive
+    (*PNSM*, Section 3.3 of `Zheng et al. <https://doi.org/10.1145/3442381.3449788>`_).
+
+    With :math:`p` the popularity of the positive, there are two pools of items that the
+    user does not have: those above :math:`p + \text{margin}` and those below
+    :math:`p / 2`. A fair coin decides between them for each negative. If the first has
+    fewer than :obj:`min_pool` items, all come from the second; else if the second has,
+    all come from the first. If the second is then too small, they come from all that the
+    user does not have. No item recurs in a row.
+
+    Args:
+        num_negatives: How many to draw for each positive.
+        margin: The margin.
+        min_pool: The number of items that a pool must have.
+        lower: What the second pool is below: :obj:`'half'`, :math:`p / 2`, as in the
+            authors' code, or :obj:`'margin'`, :math:`p - \text{margin}`, as in the paper.
+        exclude: Which items of a user are no negatives: :obj:`'seen'`, all in the graph,
+            or :obj:`'part'`, as in the authors' code, those of the normal or those of the
+            intervened part, to whichever the positive belongs (as
+            :class:`~iedr_geo.loader.BipartiteLoader` draws).
+    """
+
+    num_negatives: int = 4
+    margin: float = 40.0
+    min_pool: int = 40
+    lower: str = 'half'
+    exclude: str = 'seen'
+
+    def __post_init__(self) -> None:
+        _check_number(self.num_negatives)
+        if self.margin < 0:
+            raise ValueError(f'`margin` must not be negative (got {self.margin})')
+        if self.min_pool < self.num_negatives:
             raise ValueError(
-                f"User '{name}' has all {num_items} items: no negative is left with "
-                f"exclude='seen'"
+                f'A pool of {self.min_pool} items does not hold {self.num_negatives} '
+                f'negatives'
             )
-        return known
+        if self.lower not in ('half', 'margin'):
+            raise ValueError(f"`lower` is 'half' or 'margin' (got '{self.lower}')")
+        if self.exclude not in ('seen', 'part'):
+            raise ValueError(f"`exclude` is 'seen' or 'part' (got '{self.exclude}')")
+
+    def sample(
+        self,
+        graph: BipartiteGraph,
+        user: Tensor,
+        item: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draws negatives, as :meth:`UniformNegativeSampler.sample` does.
+
+        Raises:
+            ValueError: If a user has too few items left for a row without repetition.
+        """
+        number = self.num_negatives
+        _check_left(graph, number, f'too few are left for {number} different negatives')
+        begin, size = self._pools(graph, user, item, generator)
+        # What is in a pool already is skipped, in the order of the pool.
+        drawn = torch.empty_like(begin)
+        for column in range(self.num_negatives):
+            here = begin[:, column, None]
+            same = begin[:, :column] == here
+            taken = torch.where(same, drawn[:, :column], graph.num_items).sort().values
+            left = size[:, column] - same.sum(dim=1)
+            position = begin[:, column] + _draw(left, generator)
+            for other in taken.unbind(dim=1):
+                position = position + (position >= other)
+            drawn[:, column] = position
+        return graph.unseen.at(user.unsqueeze(1).expand_as(drawn), drawn)
+
+    def _pools(
+        self,
+        graph: BipartiteGraph,
+        user: Tensor,
+        item: Tensor,
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Returns where in what the user does not have each pool begins, and its size."""
+        popularity = graph.popularity[graph.by_popularity].double()
+        p = graph.popularity[item].double()
+        below = p / 2 if self.lower == 'half' else p - self.margin
+        above = torch.searchsorted(popularity, p + self.margin, right=True)
+        below = torch.searchsorted(popularity, below)
+        unseen = graph.unseen
+        total = unseen.total[user]
+        first = unseen.before(user, above)
+        num_above, num_below = total - first, unseen.before(user, below)
+        coin = torch.rand(
+            (user.numel(), self.num_negatives), generator=generator, device=user.device
+        )
+        enough_above = num_above >= self.min_pool
+        enough_below = num_below >= self.min_pool
+        share = torch.where(enough_above, torch.where(enough_below, 0.5, 1.0), 0.0)
+        use_above = coin < share.unsqueeze(1)
+        # Neither pool serves: begin at the first item and end at the last.
+        num_below = torch.where(
+            ~enough_above & (num_below < self.num_negatives), total, num_below
+        )
+        begin = torch.where(use_above, first.unsqueeze(1), 0)
+        size = torch.where(use_above, num_above.unsqueeze(1), num_below.unsqueeze(1))
+        return begin, size

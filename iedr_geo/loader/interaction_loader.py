@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from iedr_geo.data import InteractionDataset, UniformNegativeSampler
+from iedr_geo.data import BipartiteGraph, InteractionDataset, UniformNegativeSampler
 from iedr_geo.data.randomness import derive_seed
 from iedr_geo.loader.interaction_batch import InteractionBatch
 
@@ -50,6 +50,8 @@ class EpochSampler(Sampler[Ids]):
                 f'{self.num_replicas})'
             )
         self._drawn: tuple[int, Tensor] | None = None
+        if negatives is not None:
+            self.graph = BipartiteGraph.from_dataset(dataset)
         self.slots = 1 if negatives is None else 1 + negatives.num_negatives
         # A unit of shuffling is a row, or a positive together with its negatives.
         self.slots_per_unit = self.slots if group_negatives else 1
@@ -93,7 +95,8 @@ class EpochSampler(Sampler[Ids]):
         epoch = self.epoch if self.negatives.resample else 0
         if self._drawn is None or self._drawn[0] != epoch:
             generator = self._generator(NEGATIVES, epoch)
-            self._drawn = (epoch, self.negatives.sample(self.dataset, generator))
+            user, item = self.dataset.user, self.dataset.item
+            self._drawn = epoch, self.negatives.sample(self.graph, user, item, generator)
         return self._drawn[1]
 
     def __iter__(self) -> Iterator[Ids]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iedr_geo.data import (
+    BipartiteGraph,
     Categorical,
     FeatureSchema,
     InteractionDataset,
@@ -33,7 +34,9 @@ def draw(
     dataset: InteractionDataset, seed: int = 0, **arguments: object
 ) -> list[list[int]]:
     generator = torch.Generator(dataset.item.device).manual_seed(seed)
-    negatives = UniformNegativeSampler(**arguments).sample(dataset, generator)
+    negatives = UniformNegativeSampler(**arguments).sample(
+        BipartiteGraph.from_dataset(dataset), dataset.user, dataset.item, generator
+    )
     assert negatives.dtype == torch.long
     assert negatives.device == dataset.item.device
     return negatives.tolist()

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from iedr_geo.data import (
+    BipartiteGraph,
     Categorical,
     FeatureSchema,
     InteractionDataset,
@@ -116,10 +117,14 @@ class NextItems(UniformNegativeSampler):
     """Takes the items after the positive, to tell every draw from the others."""
 
     def sample(
-        self, dataset: InteractionDataset, generator: torch.Generator
+        self,
+        graph: BipartiteGraph,
+        user: torch.Tensor,
+        item: torch.Tensor,
+        generator: torch.Generator | None = None,
     ) -> torch.Tensor:
         step = torch.arange(1, self.num_negatives + 1)
-        return (dataset.item.unsqueeze(1) + step) % dataset.num_items
+        return (item.unsqueeze(1) + step) % graph.num_items
 
 
 @pytest.mark.parametrize('group', [False, True])
