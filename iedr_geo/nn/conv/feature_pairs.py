@@ -2,57 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor
 from torch_geometric.utils import cumsum
 
 from iedr_geo.nn.conv.message_dropout import draw_kept, dropout_sum
-
-# Compressed rows are what makes the sum fast, and all that is used of them is stable.
-# PyTorch says once in a process that they are in beta: here, where no one listens.
-with warnings.catch_warnings():
-    warnings.simplefilter('ignore')
-    torch.sparse_csr_tensor([0, 0], [], [], (1, 1), device='cpu', check_invariants=False)
-
-
-class Compressed(NamedTuple):
-    """A sparse matrix in compressed rows. A column may recur in a row."""
-
-    ptr: Tensor
-    column: Tensor
-    value: Tensor
-
-    def matmul(self, x: Tensor) -> Tensor:
-        """Multiplies the matrix with a dense one, in single precision at least."""
-        x = x.float() if x.dtype in (torch.bfloat16, torch.half) else x
-        matrix = torch.sparse_csr_tensor(
-            self.ptr,
-            self.column,
-            self.value.to(x.dtype),
-            (self.ptr.numel() - 1, x.size(0)),
-            check_invariants=False,
-        )
-        with torch.autocast(x.device.type, enabled=False):
-            return matrix @ x
-
-
-class _SparseSum(torch.autograd.Function):
-    """A product with a constant sparse matrix whose transpose is at hand."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, matrix: Compressed, transposed: Compressed
-    ) -> Tensor:
-        ctx.transposed = transposed
-        return matrix.matmul(x)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transposed.matmul(grad.contiguous()), None, None
+from iedr_geo.nn.sparse import Compressed, sparse_product
 
 
 def _graphs_of_nodes(node_id: Tensor, ptr: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,14 +123,13 @@ class FeaturePairs:
         Returns:
             The readout of each graph, of shape :math:`(G, F)`.
         """
-        out: Tensor = _SparseSum.apply(  # type: ignore[no-untyped-call]
+        return sparse_product(
             message,
             Compressed(self.edge_ptr, self.pair, self.weight),
             Compressed(
                 self._pair_ptr, self._graph[self._by_pair], self.weight[self._by_pair]
             ),
         )
-        return out
 
     def dropout_mean(self, message: Tensor, rows: Tensor, p: float) -> Tensor:
         """Takes the mean of messages that each row drops out on its own.

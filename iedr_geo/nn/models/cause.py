@@ -1,0 +1,87 @@
+"""CausE."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+from iedr_geo.nn.models.mf import MF
+
+if TYPE_CHECKING:
+    from iedr_geo.loader import BipartiteBatch
+
+
+class CausELosses(NamedTuple):
+    """The terms of CausE's loss and their weighted sum."""
+
+    prediction: Tensor
+    discrepancy: Tensor
+    total: Tensor
+
+
+class CausE(BipartiteModel):
+    r"""The model from the `"Causal Embeddings for Recommendation"
+    <https://arxiv.org/abs/1706.07639>`_ paper, as the experiments on DICE have it.
+
+    Normal edges train a *control*, intervened ones a *treatment* table of items, with one
+    table of users, by the binary cross-entropy of each pair. The mean squared difference
+    between both tables pulls them together. The control table predicts.
+
+    Args:
+        backbone (MF): The model of the control, *e.g.*, :class:`MF` or :class:`LightGCN`.
+        weight (float, optional): The weight of the difference. (default: :obj:`0.01`)
+    """
+
+    def __init__(self, backbone: MF, weight: float = 0.01) -> None:
+        super().__init__()
+        self.num_users, self.num_items = backbone.num_users, backbone.num_items
+        self.channels = backbone.channels
+        self.discrepancy_weight = weight
+        self.control = backbone
+        self.treatment = copy.deepcopy(backbone)
+        self.treatment.user = backbone.user
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Resets all learnable parameters."""
+        self.control.reset_parameters()
+        self.treatment.reset_parameters()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, of the backbone its config."""
+        return {'backbone': self.control.config, 'weight': self.discrepancy_weight}
+
+    def forward(self, user: Tensor, item: Tensor) -> Vectors:
+        """Returns the vectors of users and of items in the control."""
+        users, items = self.control(user, item)
+        return users, items
+
+    def losses(self, batch: BipartiteBatch) -> NamedTuple:
+        """Returns the cross-entropy and the difference of the batch's items.
+
+        Raises:
+            ValueError: If the batch does not say which edges are intervened.
+        """
+        if batch.intervened is None:
+            raise ValueError('CausE needs to know which edges are intervened')
+        items = torch.cat([batch.item.unsqueeze(1), batch.negative], dim=1)
+        user, control = self.control(batch.user, items)
+        treated_user, treatment = self.treatment(batch.user, items)
+        mask = batch.intervened[:, None]
+        score = torch.where(
+            mask,
+            torch.einsum('bf,bkf->bk', treated_user, treatment),
+            torch.einsum('bf,bkf->bk', user, control),
+        )
+        target = torch.zeros_like(score)
+        target[:, 0] = 1
+        prediction = F.binary_cross_entropy_with_logits(score, target)
+        discrepancy = F.mse_loss(control, treatment)
+        total = prediction + self.discrepancy_weight * discrepancy
+        return CausELosses(prediction, discrepancy, total)

@@ -1,0 +1,116 @@
+"""LightGCN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.utils.sparse import index2ptr
+
+from iedr_geo.nn.models.bipartite import Vectors
+from iedr_geo.nn.models.mf import MF
+from iedr_geo.nn.sparse import Compressed, layer_sum, sparse_product
+
+
+class LightGCN(MF):
+    r"""The LightGCN model from the `"LightGCN: Simplifying and Powering Graph Convolution
+    Network for Recommendation" <https://arxiv.org/abs/2002.02126>`_ paper.
+
+    .. math::
+        \mathbf{x}_i = \frac{1}{L + 1} \sum_{l=0}^{L} \mathbf{x}^{(l)}_i, \qquad
+        \mathbf{x}^{(l+1)}_i = \sum_{j \in \mathcal{N}(i)}
+        \frac{1}{\sqrt{\deg(i) \deg(j)}} \mathbf{x}^{(l)}_j.
+
+    It computes what :class:`torch_geometric.nn.LightGCN` computes. The adjacency is
+    normalised once, and as it is symmetric, its product with the gradient is that of the
+    forward pass. Without layers, the model is :class:`MF`.
+
+    Args:
+        num_users (int): The number of users.
+        num_items (int): The number of items.
+        edge_index (torch.Tensor): The edges in both directions, sorted by row, with items
+            numbered after users, as :meth:`BipartiteGraph.adjacency` gives them.
+        edge_weight (torch.Tensor): Their normalised weights.
+        channels (int, optional): Size of the vectors. (default: :obj:`128`)
+        num_layers (int, optional): The number of layers :math:`L`. (default: :obj:`2`)
+        dropout (float, optional): Probability of zeroing an entry after each layer, as
+            the authors of DICE do. (default: :obj:`0`)
+        **kwargs (optional): Further arguments of :class:`MF`.
+
+    Raises:
+        ValueError: If the edges are not sorted by row or not symmetric.
+    """
+
+    ptr: Tensor
+    column: Tensor
+    weight: Tensor
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        edge_index: Tensor,
+        edge_weight: Tensor,
+        channels: int = 128,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_users, num_items, channels, **kwargs)
+        size = num_users + num_items
+        row, column = edge_index.as_subclass(Tensor)
+        _check_symmetric(row, column, edge_weight, size)
+        self.num_layers, self.dropout = num_layers, dropout
+        self.register_buffer('ptr', index2ptr(row, size))
+        self.register_buffer('column', column.contiguous())
+        self.register_buffer('weight', edge_weight)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments but for the edges."""
+        layers = {'num_layers': self.num_layers, 'dropout': self.dropout}
+        return super().config | layers
+
+    def propagate(self) -> Tensor:
+        """Returns the sums over layers of all users, then items, :math:`(U + I, F)`."""
+        adjacency = Compressed(self.ptr, self.column, self.weight)
+        x = torch.cat([self.user.weight, self.item.weight])
+        if self.dropout == 0 or not self.training:
+            return layer_sum(x, adjacency, self.num_layers)
+        out = x
+        for _ in range(self.num_layers):
+            x = sparse_product(x, adjacency, adjacency)
+            x = F.dropout(x, self.dropout)
+            out = out + x
+        return out
+
+    def forward(self, user: Tensor, item: Tensor) -> Vectors:
+        """Returns the vectors of users and items."""
+        out = self.propagate()
+        # The mean of the rows that are looked up costs less than that of all.
+        rows = (F.embedding(ids, out) for ids in (user, item + self.num_users))
+        users, items = (row / (self.num_layers + 1) for row in rows)
+        return users, items
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
+            f'channels={self.channels}, num_layers={self.num_layers})'
+        )
+
+
+def _check_symmetric(row: Tensor, column: Tensor, weight: Tensor, size: int) -> None:
+    if row.numel() != weight.numel():
+        raise ValueError(f'{row.numel()} edges have {weight.numel()} weights')
+    if row.numel() and not 0 <= int(column.min()) <= int(column.max()) < size:
+        raise ValueError(f'Edges must be between nodes 0 to {size - 1}')
+    edge, order = (column * size + row).sort()
+    if not torch.equal(edge, row * size + column):
+        raise ValueError(
+            'The edges must be sorted by row, then column, and each one be there in both '
+            'directions: see BipartiteGraph.adjacency'
+        )
+    if not torch.equal(weight, weight[order]):
+        raise ValueError('An edge must weigh the same in both directions')

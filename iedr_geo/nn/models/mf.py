@@ -1,0 +1,104 @@
+"""Matrix factorisation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import Embedding
+
+from iedr_geo.nn.loss import bpr_loss
+from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+
+if TYPE_CHECKING:
+    from iedr_geo.loader import BipartiteBatch
+
+
+class RegularizedLosses(NamedTuple):
+    """The ranking loss, the weighted squared norms, and their sum."""
+
+    ranking: Tensor
+    regularization: Tensor
+    total: Tensor
+
+
+class MF(BipartiteModel):
+    r"""Matrix factorisation trained by pairwise ranking, from the `"BPR: Bayesian
+    Personalized Ranking from Implicit Feedback" <https://arxiv.org/abs/1205.2618>`_
+    paper.
+
+    Args:
+        num_users (int): The number of users.
+        num_items (int): The number of items.
+        channels (int, optional): Size of the vectors. (default: :obj:`128`)
+        bound (float, optional): Vectors are drawn from
+            :math:`\mathcal{U}(-\text{bound}, \text{bound})` at first. If :obj:`None`,
+            :math:`1 / \sqrt{\text{channels}}`. (default: :obj:`None`)
+        std (float, optional): If given, they are drawn from
+            :math:`\mathcal{N}(0, \text{std}^2)`. (default: :obj:`None`)
+        l2 (float, optional): Weight of half the squared norms of the embeddings of each
+            edge and its negatives, averaged over the batch. (default: :obj:`0`)
+    """
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        channels: int = 128,
+        bound: float | None = None,
+        std: float | None = None,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_users, self.num_items, self.channels = num_users, num_items, channels
+        self.bound, self.std, self.l2 = bound, std, l2
+        self.user = Embedding(num_users, channels)
+        self.item = Embedding(num_items, channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Resets all learnable parameters."""
+        for table in (self.user, self.item):
+            if self.std is not None:
+                torch.nn.init.normal_(table.weight, std=self.std)
+            else:
+                bound = self.bound or 1 / math.sqrt(self.channels)
+                torch.nn.init.uniform_(table.weight, -bound, bound)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            'num_users': self.num_users,
+            'num_items': self.num_items,
+            'channels': self.channels,
+            'bound': self.bound,
+            'std': self.std,
+            'l2': self.l2,
+        }
+
+    def forward(self, user: Tensor, item: Tensor) -> Vectors:
+        """Returns the vectors of users and items."""
+        return self.user(user), self.item(item)
+
+    def losses(self, batch: BipartiteBatch) -> NamedTuple:
+        """Returns the ranking loss and the regularisation."""
+        ranking = bpr_loss(*self.scores(batch))
+        if self.l2 == 0:
+            return RegularizedLosses(ranking, ranking.new_zeros(()), ranking)
+        rows = (
+            self.user(batch.user),
+            self.item(batch.item),
+            self.item(batch.negative),
+        )
+        squares = torch.stack([row.square().sum() for row in rows]).sum()
+        regularization = self.l2 / 2 * squares / batch.user.numel()
+        return RegularizedLosses(ranking, regularization, ranking + regularization)
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({self.num_users}, {self.num_items}, '
+            f'channels={self.channels})'
+        )

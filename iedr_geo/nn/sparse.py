@@ -1,0 +1,97 @@
+"""Products of a constant sparse matrix with a dense one."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+# Compressed rows are what makes the sum fast, and all that is used of them is stable.
+# PyTorch says once in a process that they are in beta: here, where no one listens.
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    torch.sparse_csr_tensor([0, 0], [], [], (1, 1), device='cpu', check_invariants=False)
+
+
+class Compressed(NamedTuple):
+    """A sparse matrix in compressed rows. A column may recur in a row."""
+
+    ptr: Tensor
+    column: Tensor
+    value: Tensor
+
+    def matmul(self, x: Tensor) -> Tensor:
+        """Multiplies the matrix with a dense one, in single precision at least."""
+        x = x.float() if x.dtype in (torch.bfloat16, torch.half) else x
+        matrix = torch.sparse_csr_tensor(
+            self.ptr,
+            self.column,
+            self.value.to(x.dtype),
+            (self.ptr.numel() - 1, x.size(0)),
+            check_invariants=False,
+        )
+        if not x.is_cuda:  # Faster than the product of MKL, but there is none for CUDA.
+            return torch.sparse.mm(matrix, x, 'sum')
+        with torch.autocast(x.device.type, enabled=False):
+            return matrix @ x
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, matrix: Compressed, transposed: Compressed
+    ) -> Tensor:
+        ctx.transposed = transposed
+        return matrix.matmul(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.transposed.matmul(grad.contiguous()), None, None
+
+
+def sparse_product(x: Tensor, matrix: Compressed, transposed: Compressed) -> Tensor:
+    """Multiplies a constant sparse matrix, whose transpose is at hand, with a dense one.
+
+    Left to autograd, every backward pass would transpose the matrix again.
+
+    Args:
+        x: The dense matrix.
+        matrix: The sparse matrix.
+        transposed: Its transpose, for the gradient.
+    """
+    out: Tensor = _SparseProduct.apply(x, matrix, transposed)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _LayerSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: Compressed, num_layers: int) -> Tensor:
+        ctx.matrix, ctx.num_layers = matrix, num_layers
+        out = x
+        for _ in range(num_layers):  # Horner's rule.
+            out = matrix.matmul(out).add_(x)
+        return out.clone() if num_layers == 0 else out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        with torch.no_grad():
+            out = _LayerSum.forward(ctx, grad.contiguous(), ctx.matrix, ctx.num_layers)
+        return out, None, None
+
+
+def layer_sum(x: Tensor, matrix: Compressed, num_layers: int) -> Tensor:
+    r"""Returns :math:`\sum_{l=0}^L \mathbf{A}^l \mathbf{x}` of a symmetric matrix.
+
+    It is symmetric too, so the gradient is the same sum, and no layer is kept for it.
+
+    Args:
+        x: The dense matrix.
+        matrix: The symmetric matrix :math:`\mathbf{A}`.
+        num_layers: The number of products :math:`L`.
+    """
+    out: Tensor = _LayerSum.apply(x, matrix, num_layers)  # type: ignore[no-untyped-call]
+    return out
