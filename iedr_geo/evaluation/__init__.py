@@ -1,10 +1,25 @@
 """How well a model ranks."""
 
+from iedr_geo.evaluation.bipartite import (
+    BIPARTITE_METRICS,
+    ScoredUsers,
+    evaluate_bipartite,
+    mark_items,
+)
 from iedr_geo.evaluation.evaluate import (
     DEFAULT_METRICS,
-    Evaluation,
     evaluate_candidates,
     evaluate_catalogue,
 )
+from iedr_geo.evaluation.evaluation import Evaluation
 
-__all__ = ['DEFAULT_METRICS', 'Evaluation', 'evaluate_candidates', 'evaluate_catalogue']
+__all__ = [
+    'BIPARTITE_METRICS',
+    'DEFAULT_METRICS',
+    'Evaluation',
+    'ScoredUsers',
+    'evaluate_bipartite',
+    'evaluate_candidates',
+    'evaluate_catalogue',
+    'mark_items',
+]

@@ -51,6 +51,7 @@ class RankedLists:
         target: Tensor,
         list_index: Tensor,
         num_lists: int | None = None,
+        num_positives: Tensor | None = None,
     ) -> RankedLists:
         r"""Builds ragged lists from rows in any order.
 
@@ -60,6 +61,8 @@ class RankedLists:
             list_index: List of each row :math:`[R]`, integers in :math:`[0, L)`.
             num_lists: Number of lists :math:`L`, by default one more than the
                 largest index. Lists without rows are allowed.
+            num_positives: Positives of each list :math:`[L]`, where the rows are only the
+                top of each list; by default those among the rows.
 
         Raises:
             ValueError: If a shape, a score, a target or an index is invalid.
@@ -88,13 +91,15 @@ class RankedLists:
         positives_above = is_positive.cumsum(0) - is_positive.long()
         is_first = positives_above[tie_start] == positives_above[list_start]
         first = _first_positive(row - tie_start + 1, tie_size, tie_positives)
+        if num_positives is None:
+            num_positives = list_index[is_positive].bincount(minlength=num_lists)
 
         return cls(
             list_index=list_index,
             rank=row - list_start + 1,
             positive=tie_positives.double() / tie_size.double(),
             first_positive=first * is_first,
-            num_positives=list_index[is_positive].bincount(minlength=num_lists),
+            num_positives=num_positives,
         )
 
     @classmethod

@@ -1,0 +1,117 @@
+"""The ranking quality of a model, with its uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+
+def _bootstrap(
+    values: pd.DataFrame, level: float, num_samples: int, seed: int
+) -> pd.DataFrame:
+    values = values.dropna(how='all')
+    draws = np.random.default_rng(seed)
+    means = np.empty((num_samples, values.shape[1]))
+    for i in range(num_samples):
+        rows = draws.integers(len(values), size=len(values))
+        means[i] = np.nanmean(values.to_numpy()[rows], axis=0)
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, (tail, 1 - tail), axis=0)
+    return pd.DataFrame(
+        {'mean': values.mean(), 'low': low, 'high': high}, index=values.columns
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The ranking quality of a model.
+
+    Args:
+        metrics: The value of each metric: the mean over lists, and the AUC over all rows.
+        per_list: A row for each list, with its user, its context if it has one, and its
+            metrics, which are missing where there is nothing to be found.
+    """
+
+    metrics: dict[str, float]
+    per_list: pd.DataFrame
+
+    @property
+    def _keys(self) -> list[str]:
+        return [name for name in ('user', 'context') if name in self.per_list]
+
+    @property
+    def _values(self) -> pd.DataFrame:
+        return self.per_list.drop(columns=self._keys)
+
+    @property
+    def over_all_lists(self) -> dict[str, float]:
+        """The mean of each metric where lists with nothing to be found count as zero."""
+        means = self._values.fillna(0).mean()
+        return {str(name): float(value) for name, value in means.items()}
+
+    def confidence_intervals(
+        self, level: float = 0.95, num_samples: int = 2000, seed: int = 0
+    ) -> pd.DataFrame:
+        """Returns the mean of each metric of a list with its bootstrap interval.
+
+        Lists without a positive count in neither.
+
+        Args:
+            level: The probability that the interval is to cover.
+            num_samples: How many times the lists are drawn again.
+            seed: The seed of the draws.
+        """
+        return _bootstrap(self._values, level, num_samples, seed)
+
+    def difference(
+        self,
+        other: Evaluation,
+        level: float = 0.95,
+        num_samples: int = 2000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Returns by how much each metric of a list is higher than another model's, with
+        its paired bootstrap interval: both models are seen on the same lists.
+
+        A model is better beyond chance where the interval does not hold zero.
+
+        Args:
+            other: The other model's evaluation on the same lists.
+            level: The probability that the interval is to cover.
+            num_samples: How many times the lists are drawn again.
+            seed: The seed of the draws.
+
+        Raises:
+            ValueError: If the two are not on the same lists.
+        """
+        if not self.per_list[self._keys].equals(other.per_list[other._keys]):
+            raise ValueError(
+                f'The evaluations must be of the same lists, in the same order (got '
+                f'{len(self.per_list)} and {len(other.per_list)} lists)'
+            )
+        ours, theirs = self._values, other._values
+        common = [name for name in ours if name in theirs]
+        return _bootstrap(ours[common] - theirs[common], level, num_samples, seed)
+
+    def __str__(self) -> str:
+        return '  '.join(f'{name} {value:.4f}' for name, value in self.metrics.items())
+
+
+@contextmanager
+def evaluating(model: object) -> Iterator[None]:
+    """Switches all modules to evaluation, without gradients, and back."""
+    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
