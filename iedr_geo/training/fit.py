@@ -16,8 +16,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from iedr_geo.nn import IEDR
-from iedr_geo.training.iedr_module import IEDRModule
+from iedr_geo.training.training_module import TrainingModule
 
 LAST, BEST = 'last.ckpt', 'best.ckpt'
 
@@ -33,7 +32,7 @@ class TrainingResult:
         seconds_per_epoch: The median time of an epoch, validation included.
     """
 
-    model: IEDR
+    model: Any
     history: list[dict[str, float]]
     best_epoch: int
     seconds_per_epoch: float
@@ -48,13 +47,17 @@ class _RunFolder(Checkpoint):
     """
 
     def __init__(
-        self, folder: Path, module: IEDRModule, monitor: str, patience: int
+        self, folder: Path, module: TrainingModule, monitor: str | None, patience: int
     ) -> None:
         self.folder, self.module = folder, module
         self.monitor, self.patience = monitor, patience
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.module.history and self._update(trainer) > 0:
+        history = self.module.history
+        if not history:
+            return
+        self._update(trainer)
+        if self.module.best_epoch(self.monitor) < len(history) - 1:
             _check_checkpoint(self.folder / BEST, self.module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -64,12 +67,11 @@ class _RunFolder(Checkpoint):
             os.replace(partial, self.folder / LAST)
         self._update(trainer)
 
-    def _update(self, trainer: Trainer) -> int:
-        """Returns how many epochs ago the best one was."""
+    def _update(self, trainer: Trainer) -> None:
         history = self.module.history
-        since = len(history) - 1 - best_epoch(history, self.monitor)
+        since = self.module.epochs_without_gain(self.monitor)
         if trainer.is_global_zero:
-            if since == 0:
+            if self.module.best_epoch(self.monitor) == len(history) - 1:
                 partial = self.folder / f'{BEST}.partial'
                 shutil.copyfile(self.folder / LAST, partial)
                 os.replace(partial, self.folder / BEST)
@@ -77,21 +79,15 @@ class _RunFolder(Checkpoint):
         # The last digits can differ between processes: the first one decides for all.
         since = int(trainer.strategy.broadcast(since))
         trainer.should_stop |= since >= self.patience
-        return since
-
-
-def best_epoch(history: list[dict[str, float]], monitor: str) -> int:
-    """Returns the first of the epochs with the largest value."""
-    return max(range(len(history)), key=lambda epoch: history[epoch][monitor])
 
 
 def fit(
-    module: IEDRModule,
+    module: TrainingModule,
     folder: str | os.PathLike[str],
     *,
     max_epochs: int = 200,
     patience: int = 10,
-    monitor: str = 'ndcg@10',
+    monitor: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -109,7 +105,8 @@ def fit(
             machines must share it.
         max_epochs: The largest number of epochs.
         patience: The number of epochs without improvement after which to stop.
-        monitor: The validation metric that decides.
+        monitor: The validation metric that decides (default: the module's own). Without
+            validation data, the last epoch is the best.
         resume: Whether to go on from :obj:`folder/last.ckpt` if there is one.
         overwrite: Whether a run that is in the folder may be lost.
         progress: Whether to show a progress bar.
@@ -125,7 +122,8 @@ def fit(
             damaged or of a run with other settings. Names the file and the settings.
         OSError: If the folder cannot be written to.
     """
-    if monitor not in module.monitors:
+    monitor = monitor or module.monitor
+    if monitor is not None and monitor not in module.monitors:
         raise ValueError(
             f"`monitor` is '{monitor}', which is none of {', '.join(module.monitors)}"
         )
@@ -175,7 +173,7 @@ def fit(
     return TrainingResult(
         model=module.model.eval(),
         history=module.history,
-        best_epoch=best_epoch(module.history, monitor),
+        best_epoch=module.best_epoch(monitor),
         seconds_per_epoch=statistics.median(e['seconds'] for e in module.history),
     )
 
@@ -189,13 +187,13 @@ def _check_writable(folder: Path) -> None:
         raise OSError(f'Cannot write the run to {folder}: {error}') from error
 
 
-def _check_checkpoint(path: Path, module: IEDRModule) -> None:
+def _check_checkpoint(path: Path, module: TrainingModule) -> None:
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
         settings = dict(checkpoint['settings'])
     except Exception as error:
         raise ValueError(
-            f'{path} is damaged or no checkpoint of an IEDR run: {error}'
+            f'{path} is damaged or no checkpoint of a run: {error}'
         ) from error
     different = [
         f'{name}: {settings.get(name)!r} there, {value!r} here'

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
@@ -18,12 +17,13 @@ from iedr_geo.evaluation import DEFAULT_METRICS, evaluate_candidates
 from iedr_geo.loader import InteractionBatch, InteractionLoader
 from iedr_geo.metrics import AUC, RankingMetric
 from iedr_geo.nn import IEDR, IEDRFactors
+from iedr_geo.training.training_module import TrainingModule
 
 MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
 TERMS = ('loss', 'prediction', 'contrastive', 'disentangling', 'estimator')
 
 
-class IEDRModule(LightningModule):
+class IEDRModule(TrainingModule):
     r"""Trains IEDR in two steps a batch (Section 5.3.2 and Algorithm 1 of `Su et al.
     <https://doi.org/10.1145/3722553>`_).
 
@@ -57,6 +57,9 @@ class IEDRModule(LightningModule):
             training device.
     """
 
+    model: IEDR
+    monitor = 'ndcg@10'
+
     def __init__(
         self,
         model: IEDR,
@@ -76,7 +79,7 @@ class IEDRModule(LightningModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if estimator_steps < 1:
             raise ValueError(
                 f'`estimator_steps` must be at least 1 (got {estimator_steps}); a model '
@@ -87,7 +90,6 @@ class IEDRModule(LightningModule):
         if negatives is None and train.y is None:
             negatives = UniformNegativeSampler(2)
         self.automatic_optimization = False
-        self.model = model
         self.train_rows, self.valid_rows = train, valid
         self.valid_lists = valid_lists
         self.negatives = negatives
@@ -101,7 +103,6 @@ class IEDRModule(LightningModule):
         self.metrics = metrics
         self.seed = seed
         self.num_workers = num_workers
-        self.history: list[dict[str, float]] = []
 
     @property
     def monitors(self) -> list[str]:
@@ -227,12 +228,3 @@ class IEDRModule(LightningModule):
         shown = {'loss', 'ndcg@10', 'auc'}
         for name, value in (losses | valid.metrics).items():
             self.log(name, value, prog_bar=name in shown, rank_zero_only=False)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the history and the settings."""
-        checkpoint['history'] = self.history
-        checkpoint['settings'] = self.settings
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the history up."""
-        self.history = cast(list[dict[str, float]], checkpoint['history'])
