@@ -11,12 +11,11 @@ import argparse
 import json
 import logging
 import os.path as osp
-import platform
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from provenance import provenance
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import Frappe, PlantedFactors
@@ -193,26 +192,9 @@ print(
 )
 
 if args.json is not None:
-    commit = subprocess.run(
-        ['git', 'describe', '--always', '--dirty'],
-        cwd=osp.dirname(osp.realpath(__file__)),
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    settings = {
-        name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()
-    }
-    for name in ('root', 'run', 'json'):  # Places on this machine, not settings.
-        del settings[name]
-    content = {
-        'settings': settings | {'training': module.settings},
-        'commit': commit or None,
-        'machine': {
-            'device': str(module.device),
-            'processor': platform.processor() or platform.machine(),
-            'threads': torch.get_num_threads(),
-            'torch': torch.__version__,
-        },
+    content = provenance(args, module.device)
+    content['settings']['training'] = module.settings
+    content |= {
         'history': result.history,
         'seconds_per_epoch': result.seconds_per_epoch,
         'best_epoch': result.best_epoch,

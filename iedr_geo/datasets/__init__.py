@@ -1,7 +1,21 @@
 """Datasets, public and planted."""
 
+from iedr_geo.datasets.coo import read_coo_split
 from iedr_geo.datasets.frappe import Frappe
+from iedr_geo.datasets.gowalla import Gowalla
+from iedr_geo.datasets.movielens import MovieLens1M
 from iedr_geo.datasets.planted import plant
+from iedr_geo.datasets.planted_clicks import ClickScores, PlantedClicks
 from iedr_geo.datasets.planted_factors import PlantedFactors, TrueScores
 
-__all__ = ['Frappe', 'PlantedFactors', 'TrueScores', 'plant']
+__all__ = [
+    'ClickScores',
+    'Frappe',
+    'Gowalla',
+    'MovieLens1M',
+    'PlantedClicks',
+    'PlantedFactors',
+    'TrueScores',
+    'plant',
+    'read_coo_split',
+]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import os
 import os.path as osp
@@ -16,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch_geometric.data import Dataset, download_url
-from torch_geometric.home import get_home_dir
 
 from iedr_geo.data import (
     CandidateLists,
@@ -26,6 +24,7 @@ from iedr_geo.data import (
     Split,
     leave_last_out,
 )
+from iedr_geo.datasets.raw_folder import RawFolder, check_sha256
 
 ITEM = ('item', 'category', 'downloads', 'developer', 'language', 'rating')
 """The columns of an app."""
@@ -43,7 +42,7 @@ CONTEXT = (
 """The context columns, in the order of the log."""
 
 
-class Frappe(InteractionDataset):
+class Frappe(RawFolder, InteractionDataset):
     r"""The Frappe log of mobile app usage in context, from the `"Frappe: Understanding
     the Usage and Perception of Mobile App Recommendations In-The-Wild"
     <https://arxiv.org/abs/1505.03014>`_ paper, with the candidate lists of the authors of
@@ -81,6 +80,7 @@ class Frappe(InteractionDataset):
           - 8,274
     """
 
+    folder: ClassVar[str] = 'frappe'
     urls: ClassVar[dict[str, str]] = {
         'Mobile_Frappe.zip': (
             'https://github.com/irecsys/CARSKit/raw/HEAD/'
@@ -112,73 +112,20 @@ class Frappe(InteractionDataset):
         transform: Any = None,
         force_reload: bool = False,
     ) -> None:
-        self._downloads = root is None
-        home = osp.join(get_home_dir(), 'iedr_geo', 'frappe')
-        if root is None:
-            data = os.environ.get('IEDR_GEO_DATA')
-            root = home if data is None else osp.join(data, 'frappe')
-        self._processed_dir = osp.join(home, 'processed')
-        Dataset.__init__(self, os.fspath(root), transform, force_reload=force_reload)
+        Dataset.__init__(self, self._find(root), transform, force_reload=force_reload)
         loaded = InteractionDataset.load(self.processed_paths[0])
         self.__dict__.update(loaded.__dict__ | self.__dict__)
-
-    @property
-    def raw_dir(self) -> str:
-        """The folder of the raw files: :obj:`raw` in the root, or the root itself."""
-        nested = osp.join(self.root, 'raw')
-        return nested if osp.isdir(nested) else self.root
-
-    @property
-    def processed_dir(self) -> str:
-        """A folder in PyG's home, wherever the raw files are."""
-        return self._processed_dir
-
-    @property
-    def raw_file_names(self) -> list[str]:
-        """The log, and the authors' candidate lists."""
-        return list(self.urls)
 
     @property
     def processed_file_names(self) -> str:
         """The encoded log."""
         return 'dataset.pt'
 
-    def _download(self) -> None:
-        missing = [path for path in self.raw_paths if not osp.exists(path)]
-        if missing and not self._downloads:
-            raise FileNotFoundError(
-                f'{self.raw_dir} lacks {", ".join(map(osp.basename, missing))}'
-            )
-        if missing:
-            self._make(self.raw_dir)
-        super()._download()
-
-    def _process(self) -> None:
-        self._make(self.processed_dir)
-        super()._process()
-
-    @staticmethod
-    def _make(folder: str) -> None:
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise OSError(f'Cannot write to {folder}: {error}') from error
-
-    def download(self) -> None:
-        """Downloads what is missing, and keeps it only if its checksum agrees."""
-        for name, path in zip(self.urls, self.raw_paths, strict=True):
-            if osp.exists(path):
-                continue
-            partial = Path(f'{path}.partial')
-            partial.unlink(missing_ok=True)  # PyG would take it for the download.
-            try:
-                download_url(self.urls[name], self.raw_dir, filename=partial.name)
-                if name.endswith('.gz'):
-                    partial.write_bytes(gzip.compress(partial.read_bytes()))
-                self._check(str(partial), name)
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+    def _fetch(self, name: str, path: Path) -> None:
+        download_url(self.urls[name], str(path.parent), filename=path.name)
+        if name.endswith('.gz'):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+        self._check(str(path), name)
 
     def _check(self, path: str, name: str) -> bytes:
         """Returns the content of a raw file if its checksum agrees."""
@@ -187,11 +134,7 @@ class Frappe(InteractionDataset):
                 content: bytes = file.read()
         except (EOFError, gzip.BadGzipFile, zlib.error):
             content = b''
-        if hashlib.sha256(content).hexdigest() != self.checksums[name]:
-            raise ValueError(
-                f'{path} is damaged or another version: its SHA-256 is not '
-                f'{self.checksums[name]}'
-            )
+        check_sha256(content, self.checksums[name], path)
         return content
 
     def _table(self, name: str) -> pd.DataFrame:

@@ -1,0 +1,271 @@
+"""Trains recommenders on the graph of users and items: interest and conformity apart.
+
+requires: pip install "iedr_geo[train]"
+
+python examples/dice.py                                  # DICE over MF, planted clicks
+python examples/dice.py --model base                     # MF alone
+python examples/dice.py --dataset coo --root FOLDER      # a split in DICE's file layout
+python examples/dice.py --dataset ml-1m --backbone lightgcn
+"""
+
+import argparse
+import json
+import logging
+import os.path as osp
+import sys
+from pathlib import Path
+
+import torch
+from provenance import provenance
+
+from iedr_geo.analysis import popularity_overlap
+from iedr_geo.data import (
+    InterventionSplit,
+    PopularityMarginSampler,
+    PopularityNegativeSampler,
+    UniformNegativeSampler,
+    intervened_split,
+)
+from iedr_geo.datasets import Gowalla, MovieLens1M, PlantedClicks, read_coo_split
+from iedr_geo.evaluation import evaluate_bipartite
+from iedr_geo.nn import DICE, IPS, MF, Biased, CausE, LightGCN
+from iedr_geo.training import BipartiteModule, fit
+
+DATASETS = ('planted', 'ml-1m', 'gowalla', 'coo')
+MODELS = (
+    *('base', 'dice', 'ips', 'ips-c', 'ips-cn', 'ips-cnsr', 'cause', 'pnsm'),
+    *('bias-u', 'bias-i', 'bias-ui'),
+)
+# What a flag is if it is not given: as in the papers, with DICE's learning rate for the
+# larger batch; Gowalla as the authors of LightGCN train on it.
+DEFAULTS = {
+    'epochs': 500,
+    'patience': 4,
+    'batch_size': 1024,
+    'learning_rate': 0.01,
+    'channels': 128,
+    'layers': 2,
+    'num_negatives': 4,
+    'decay': 0.9,
+}
+GOWALLA = DEFAULTS | {
+    'epochs': 1000,
+    'batch_size': 2048,
+    'learning_rate': 1e-3,
+    'channels': 64,
+    'layers': 3,
+    'num_negatives': 1,
+}
+OFFICIAL = {'batch_size': 128}
+
+
+class Popularity:
+    """Ranks by popularity, as if every user had the vector (1)."""
+
+    def __init__(self, graph):
+        self.graph, self.factors = graph, {}
+
+    def embeddings(self):
+        popularity = self.graph.popularity.float().unsqueeze(1)
+        return torch.ones(self.graph.num_users, 1, device=popularity.device), popularity
+
+
+def parse_arguments(**defaults):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--dataset', choices=DATASETS, default='planted')
+    parser.add_argument('--root', help='folder with the raw files (default: download)')
+    parser.add_argument('--backbone', choices=['mf', 'lightgcn'], default='mf')
+    parser.add_argument('--model', choices=MODELS, default='dice')
+    parser.add_argument('--official', action='store_true', help="as the authors' code")
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--epochs', type=int, help='at most (early stopping)')
+    parser.add_argument('--patience', type=int)
+    parser.add_argument('--batch_size', type=int)
+    parser.add_argument('--learning_rate', type=float)
+    parser.add_argument('--channels', type=int, help='of all factors together')
+    parser.add_argument('--layers', type=int, help='of LightGCN')
+    parser.add_argument('--num_negatives', type=int, help='for each positive')
+    parser.add_argument(
+        '--negatives',
+        choices=['uniform', 'popularity', 'margin'],
+        help='default: margin for dice and pnsm, uniform for the others',
+    )
+    parser.add_argument('--margin', type=float, default=40.0)
+    parser.add_argument('--alpha', type=float, default=0.1)
+    parser.add_argument('--beta', type=float, default=0.01)
+    parser.add_argument('--discrepancy', choices=['dcor', 'l1', 'l2'], default='dcor')
+    parser.add_argument('--decay', type=float, help='of the curriculum')
+    parser.add_argument('--decay_every', choices=['epoch', 'step'], default='epoch')
+    parser.add_argument('--cap', type=float, default=0.9, help='of the intervened split')
+    parser.add_argument(
+        '--valid_share', type=float, help='of the training edges of gowalla (default: 0)'
+    )
+    parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
+    parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
+    parser.add_argument('--run', help='folder of checkpoints and logs')
+    parser.add_argument('--resume', action='store_true', help='go on from the last epoch')
+    parser.add_argument('--overwrite', action='store_true', help='begin the run again')
+    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    parser.add_argument('--json', type=Path, help='write settings, history and results')
+    parser.set_defaults(**defaults)
+    args = parser.parse_args()
+    if args.valid_share is not None and args.dataset != 'gowalla':
+        parser.error(f'--valid_share is for gowalla: {args.dataset} has a part')
+    if args.dataset == 'coo' and args.root is None:
+        parser.error('--dataset coo needs --root')
+    chosen = GOWALLA if args.dataset == 'gowalla' else DEFAULTS
+    if args.official:
+        chosen = chosen | OFFICIAL
+        chosen['learning_rate'] = 1e-3 if args.model == 'dice' else 1e-2
+    for name, value in chosen.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.negatives is None:
+        args.negatives = 'margin' if args.model in ('dice', 'pnsm') else 'uniform'
+    return args
+
+
+def load(args):
+    mode = 'percentile' if args.official else 'probability'
+    if args.dataset == 'coo':
+        return read_coo_split(args.root)
+    if args.dataset == 'planted':
+        return PlantedClicks().split(cap=args.cap, cap_mode=mode)
+    if args.dataset == 'ml-1m':
+        graph = MovieLens1M(args.root).graph(min_rating=5, min_records=11)
+        return intervened_split(graph, cap=args.cap, cap_mode=mode, seed=args.seed)
+    data = Gowalla(args.root)
+    if not args.valid_share:
+        return data.train, None, data.test
+    generator = torch.Generator().manual_seed(0)
+    held_out = torch.rand(data.train.num_edges, generator=generator) < args.valid_share
+    train, valid = (data.train.subgraph(part) for part in (~held_out, held_out))
+    return train, valid, data.test
+
+
+def make_model(args, train):
+    arguments = {'channels': args.channels}
+    if args.dataset == 'gowalla':
+        arguments |= {'std': 0.1, 'l2': 1e-4}
+    elif args.model == 'dice':
+        arguments['bound'] = (args.channels / 2) ** -0.5  # Each half is a table.
+    if args.model == 'cause':
+        arguments['channels'] = args.channels // 2  # There are two tables of items.
+    size = train.num_users, train.num_items
+    if args.backbone == 'lightgcn':
+        adjacency = train.adjacency(self_loops=args.official)
+        arguments |= {'num_layers': args.layers, 'dropout': 0.2 * args.official}
+        backbone = LightGCN(*size, *adjacency, **arguments)
+    else:
+        backbone = MF(*size, **arguments)
+    kind, _, suffix = args.model.partition('-')
+    if kind == 'dice':
+        return DICE(backbone, train.popularity, args.alpha, args.beta, args.discrepancy)
+    if kind == 'ips':
+        return IPS(backbone, train.item_degree, suffix or 'plain')
+    if kind == 'cause':
+        return CausE(backbone)
+    if kind == 'bias':
+        return Biased(backbone, user='u' in suffix, item='i' in suffix)
+    return backbone
+
+
+def make_sampler(args):
+    if args.negatives == 'uniform':
+        return UniformNegativeSampler(args.num_negatives, exclude='seen', resample=True)
+    if args.negatives == 'popularity':
+        return PopularityNegativeSampler(args.num_negatives)
+    exclude = 'part' if args.official else 'seen'
+    return PopularityMarginSampler(args.num_negatives, args.margin, exclude=exclude)
+
+
+def main(**defaults):
+    args = parse_arguments(**defaults)
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    train, valid, test = load(args)
+    print(f'{args.dataset}: {train}')
+    if valid is not None:
+        print(InterventionSplit(train, valid, test).report().round(2).to_string())
+
+    torch.manual_seed(args.seed)
+    model = make_model(args, train)
+    adam = {'betas': (0.9, 0.999), 'amsgrad': False, 'weight_decay': 0.0}
+    module = BipartiteModule(
+        model,
+        train,
+        valid,
+        negatives=make_sampler(args),
+        batch_size=args.batch_size,
+        decay=args.decay,
+        decay_every=args.decay_every,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        **(adam if args.dataset == 'gowalla' else {}),
+    )
+    name = f'{args.dataset}-{args.backbone}-{args.model}-{args.seed}'
+    runs = osp.join(osp.dirname(osp.realpath(__file__)), '..', 'runs')
+    result = fit(
+        module,
+        args.run or osp.join(runs, name),
+        max_epochs=args.epochs,
+        patience=args.patience,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+        accelerator={'cuda': 'gpu'}.get(args.device, args.device),
+    )
+    if module.global_rank > 0:  # Of several processes, the first one evaluates.
+        sys.exit()
+
+    evaluations = {
+        'popularity': evaluate_bipartite(Popularity(train), test, train),
+        args.model: evaluate_bipartite(result.model, test, train),
+    }
+    for factor in result.model.factors:
+        evaluations[factor] = evaluate_bipartite(result.model, test, train, factor=factor)
+    overlap = {
+        name: popularity_overlap(result.model, train, 50, factor)
+        for name, factor in (('model', None), *((f, f) for f in result.model.factors))
+    }
+    metrics = list(evaluations[args.model].metrics)
+    print(f'\n{"test":12}' + ''.join(f'{metric:>14}' for metric in metrics))
+    for name, evaluation in evaluations.items():
+        values = ''.join(f'{evaluation.metrics[metric]:14.4f}' for metric in metrics)
+        print(f'{name:12}{values}')
+    print('\nOverlap of the top 50 with the 50 most popular items')
+    print('  '.join(f'{name} {value:.3f}' for name, value in overlap.items()))
+    print(
+        f'\nBest epoch {result.best_epoch + 1} of {len(result.history)}, '
+        f'{result.seconds_per_epoch:.1f} s an epoch.'
+    )
+    if args.json is None:
+        return
+    chosen = evaluations[args.model]
+    content = provenance(args, module.device)
+    content['settings']['training'] = module.settings
+    content |= {
+        'history': result.history,
+        'seconds_per_epoch': result.seconds_per_epoch,
+        'best_epoch': result.best_epoch,
+        'test': chosen.metrics,
+        'test_all_users': chosen.over_all_lists,
+        'test_users': {  # In the order of the users, for paired comparisons.
+            'recall@20': chosen.per_list['recall@20'].dropna().round(5).tolist()
+        },
+        'test_factors': {
+            factor: evaluations[factor].over_all_lists for factor in result.model.factors
+        },
+        'iou@50': {
+            name: overlap.get(name) for name in ('model', 'interest', 'conformity')
+        },
+        'baselines': {'popularity': evaluations['popularity'].over_all_lists},
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(content, indent=1) + '\n')
+    print(f'Results: {args.json}')
+
+
+if __name__ == '__main__':
+    main()

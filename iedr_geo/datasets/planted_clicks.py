@@ -1,0 +1,154 @@
+"""Clicks with known interest and conformity, drawn by a known rule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from iedr_geo.data import BipartiteGraph, InterventionSplit, intervened_split
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.integer[Any]]
+
+MIN_CLICKS = 8
+
+# How far from an anchor an item still appeals; the plane is the unit square.
+_REACH = 0.15
+# Bound on the entries of a temporary matrix: 8 MB in double precision.
+_CELLS = 1_000_000
+
+
+class ClickScores(NamedTuple):
+    """The scores by whose sum items were clicked, of the shape of users and items."""
+
+    interest: Tensor
+    conformity: Tensor
+
+
+class PlantedClicks:
+    r"""Clicks drawn from known interest and conformity.
+
+    Interest is a matter of distance in a plane: the nearer an item to the nearer of the
+    user's two anchors, the more it interests,
+
+    .. math::
+        s_{ui} = w_\text{interest} \exp \left( -\frac{\min_k \lVert a_{uk} - p_i \rVert^2}
+        {2 r^2} \right) + w_\text{conformity} \, h_u q_i,
+
+    and conformity the product of how much the user heeds others, :math:`h_u \geq 0`, and
+    the item's appeal to all, :math:`q_i`, exponentially distributed with its tail cut: a
+    few items are very popular. The clicks of a user are drawn one after the other,
+    without replacement, by the softmax of :math:`s_{ui}` over the items that are left.
+    Nothing here multiplies embeddings, so a model that recovers the factors has not been
+    handed its own form.
+
+    :obj:`graph` holds the clicks; :obj:`anchors` (of shape :math:`(2, U, 2)`),
+    :obj:`position`, :obj:`sensitivity` and :obj:`appeal` hold what they were drawn from.
+
+    Args:
+        num_users: The number of users.
+        num_items: The number of items.
+        num_clicks: The number of clicks: at least 8 for each user, and no user clicks
+            more than half of the items. Few users are very active.
+        seed: The seed of the data.
+        interest_weight: The interest in an item that lies on an anchor; 0 removes it.
+        conformity_weight: The scale of conformity; 0 removes it. By default, a tenth of
+            the items have about half of the clicks.
+    """
+
+    def __init__(
+        self,
+        num_users: int = 1000,
+        num_items: int = 500,
+        num_clicks: int = 40_000,
+        seed: int = 0,
+        *,
+        interest_weight: float = 6.0,
+        conformity_weight: float = 2.2,
+    ) -> None:
+        most = num_items // 2
+        for name, value, least, greatest in (
+            ('num_users', num_users, 1, math.inf),
+            ('num_items', num_items, 2 * MIN_CLICKS, math.inf),
+            ('num_clicks', num_clicks, MIN_CLICKS * num_users, most * num_users),
+            ('seed', seed, 0, math.inf),
+            ('interest_weight', interest_weight, 0, math.inf),
+            ('conformity_weight', conformity_weight, 0, math.inf),
+        ):
+            if not least <= value <= greatest or value == math.inf:
+                raise ValueError(
+                    f'`{name}` must be from {least} to {greatest} (got {value})'
+                )
+        rng = np.random.default_rng(seed)
+        self.seed = seed
+        self.interest_weight, self.conformity_weight = interest_weight, conformity_weight
+        self.anchors: Floats = rng.random((2, num_users, 2))
+        self.position: Floats = rng.random((num_items, 2))
+        self.sensitivity: Floats = rng.gamma(4.0, 0.25, num_users)
+        self.appeal: Floats = -np.log(rng.uniform(0.01, 1, num_items))
+        count = _draw_counts(rng, num_users, num_clicks, most)
+        user, item = self._draw(rng, count)
+        self.graph = BipartiteGraph(
+            torch.from_numpy(user), torch.from_numpy(item), num_users, num_items
+        )
+
+    def _scores(self, user: Ints, item: Ints) -> tuple[Floats, Floats]:
+        """Returns interest and conformity, broadcast over users and items."""
+        away = ((self.anchors[:, user] - self.position[item]) ** 2).sum(axis=-1)
+        interest = np.exp(away.min(axis=0) / (-2 * _REACH**2))
+        conformity = self.sensitivity[user] * self.appeal[item]
+        return self.interest_weight * interest, self.conformity_weight * conformity
+
+    def _draw(self, rng: np.random.Generator, count: Ints) -> tuple[Ints, Ints]:
+        """Returns users and items of as many clicks as each user has.
+
+        The items with the highest sums of score and Gumbel noise are a draw without
+        replacement. Works on blocks of users, which bounds the memory.
+        """
+        items = np.arange(len(self.appeal))
+        clicks = []
+        step = max(1, _CELLS // len(items))
+        for first in range(0, len(count), step):
+            users = np.arange(first, min(first + step, len(count)))
+            interest, conformity = self._scores(users[:, None], items)
+            keys = interest + conformity + rng.gumbel(size=interest.shape)
+            least = np.sort(keys, axis=1)[np.arange(len(users)), -count[users]]
+            user, item = np.nonzero(keys >= least[:, None])
+            clicks.append((users[user], item))
+        user, item = map(np.concatenate, zip(*clicks, strict=True))
+        return user, item
+
+    def true_scores(self, user: Tensor, item: Tensor) -> ClickScores:
+        """Returns the true scores of users for items, in double precision, on the CPU.
+
+        Args:
+            user: Users, of any shape.
+            item: Items, of a shape that broadcasts with it.
+        """
+        scores = self._scores(user.cpu().numpy(), item.cpu().numpy())
+        return ClickScores(*map(torch.as_tensor, scores))
+
+    def split(self, **kwargs: Any) -> InterventionSplit:
+        """Splits the clicks by :func:`~iedr_geo.data.intervened_split`.
+
+        Args:
+            **kwargs: Its arguments (default: the seed of the data).
+        """
+        return intervened_split(self.graph, **{'seed': self.seed, **kwargs})
+
+
+def _draw_counts(
+    rng: np.random.Generator, num_users: int, num_clicks: int, most: int
+) -> Ints:
+    """Returns the number of clicks of each user: few users are very active."""
+    activity = rng.lognormal(sigma=0.8, size=num_users)
+    count = np.full(num_users, MIN_CLICKS)
+    while left := num_clicks - count.sum():
+        weight = activity * (count < most)
+        count = np.minimum(count + rng.multinomial(left, weight / weight.sum()), most)
+    return count

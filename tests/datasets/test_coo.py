@@ -1,0 +1,188 @@
+"""Splits read from sparse matrices: DICE's own layout, and what is wrong with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import coo_array, coo_matrix, csr_matrix, load_npz, save_npz
+
+from iedr_geo.datasets import read_coo_split
+
+NAMES = ('train', 'train_skew', 'val', 'test')
+PAIRS = {
+    'train': [(0, 1), (2, 1), (2, 0), (1, 3)],
+    'train_skew': [(1, 0), (0, 2)],
+    'val': [(0, 3)],
+    'test': [(2, 2), (2, 3)],
+}
+
+
+def save(folder: Path, name: str, pairs: list, shape=(3, 5), data=None, kind=coo_matrix):
+    """Writes a part and returns its file."""
+    row, col = np.array(pairs, dtype=np.int32).reshape(-1, 2).T
+    data = np.ones(len(pairs)) if data is None else data
+    path = folder / f'{name}_coo_record.npz'
+    save_npz(path, kind(coo_matrix((data, (row, col)), shape)))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, pairs in PAIRS.items():
+        save(tmp_path, name, pairs)
+    return tmp_path
+
+
+def pairs(graph, edges=slice(None)) -> list[tuple[int, int]]:
+    return list(zip(graph.user[edges].tolist(), graph.item[edges].tolist(), strict=True))
+
+
+def test_split_of_movielens(data_root):
+    folder = data_root / 'ml-1m-dice'
+    split = read_coo_split(folder)
+    popularity = torch.from_numpy(np.load(folder / 'popularity.npy'))
+    for graph in split:
+        assert (graph.num_users, graph.num_items) == (4627, 1865)
+        assert torch.equal(graph.popularity, popularity)
+    marked = split.train.intervened
+    assert [graph.num_edges for graph in split] == [127_650 + 21_149, 21_149, 42_299]
+    for name, graph, edges in (
+        ('train', split.train, ~marked),
+        ('train_skew', split.train, marked),
+        ('val', split.valid, split.valid.intervened),
+        ('test', split.test, split.test.intervened),
+    ):
+        raw = load_npz(folder / f'{name}_coo_record.npz')
+        assert pairs(graph, edges) == sorted(
+            zip(raw.row.tolist(), raw.col.tolist(), strict=True)
+        )
+
+
+def test_small(folder):
+    train, valid, test = read_coo_split(str(folder))
+    assert pairs(train) == sorted(PAIRS['train'] + PAIRS['train_skew'])
+    assert pairs(train, train.intervened) == sorted(PAIRS['train_skew'])
+    assert pairs(valid) == PAIRS['val'] and pairs(test) == PAIRS['test']
+    for graph in (train, valid, test):
+        assert (graph.num_users, graph.num_items) == (3, 5)
+        assert graph.popularity.tolist() == [1, 2, 0, 1, 0]
+    assert valid.intervened.all() and test.intervened.all()
+
+
+def test_popularity_file(folder):
+    np.save(folder / 'popularity.npy', np.array([9, 0, 3, 1, 7]))
+    for graph in read_coo_split(folder):
+        assert graph.popularity.tolist() == [9, 0, 3, 1, 7]
+
+
+@pytest.mark.parametrize('kind', [coo_array, csr_matrix])
+def test_other_formats(folder, kind):
+    for name, own in PAIRS.items():
+        save(folder, name, own, kind=kind)
+    train, _, test = read_coo_split(folder)
+    assert train.num_edges == 6 and pairs(test) == PAIRS['test']
+
+
+def test_zeros_are_no_edges(folder):
+    """And what a file holds twice is one edge."""
+    save(folder, 'val', [(0, 3), (0, 1), (1, 1)], data=np.array([2.0, 0.0, -1.0]))
+    save(folder, 'test', [(2, 2), (2, 2)])
+    _, valid, test = read_coo_split(folder)
+    assert pairs(valid) == [(0, 3), (1, 1)]
+    assert pairs(test) == [(2, 2)]
+
+
+def test_empty_part(folder):
+    save(folder, 'train_skew', [])
+    split = read_coo_split(folder)
+    assert split.train.num_edges == 4 and not split.train.intervened.any()
+
+
+def test_edge_in_both_training_parts(folder):
+    """One edge, intervened, that counts in the popularity."""
+    save(folder, 'train_skew', [(2, 0), (0, 2)])
+    train = read_coo_split(folder).train
+    assert train.num_edges == 5
+    assert pairs(train, train.intervened) == [(0, 2), (2, 0)]
+    assert train.popularity.tolist() == [1, 2, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ('part', 'edge', 'other'),
+    [
+        ('val', (2, 1), 'train'),
+        ('val', (1, 0), 'train_skew'),
+        ('test', (1, 3), 'train'),
+        ('test', (0, 2), 'train_skew'),
+        ('test', (0, 3), 'val'),
+    ],
+)
+def test_shared_edge(folder, part, edge, other):
+    path = save(folder, part, [(1, 4), edge])
+    message = (
+        f'{folder}/{other}_coo_record.npz and {path} share 1 edges, among them user '
+        f'{edge[0]} with item {edge[1]}'
+    )
+    with pytest.raises(ValueError, match=message):
+        read_coo_split(folder)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_other_shape(folder, name):
+    save(folder, name, [], shape=(3, 6))
+    with pytest.raises(ValueError) as error:
+        read_coo_split(folder)
+    assert f'The shapes of the matrices in {folder} differ: ' in str(error.value)
+    for other in NAMES:
+        shape = (3, 6) if other == name else (3, 5)
+        assert f'{other}_coo_record.npz: {shape}' in str(error.value)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_missing(folder, name):
+    path = folder / f'{name}_coo_record.npz'
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=str(path)):
+        read_coo_split(folder)
+
+
+@pytest.mark.parametrize('keep', [0, 100, -30])
+def test_damaged(folder, keep):
+    path = folder / 'val_coo_record.npz'
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=f'{path} is damaged'):
+        read_coo_split(folder)
+
+
+def test_no_matrix(folder):
+    path = folder / 'test_coo_record.npz'
+    np.savez(path, row=[0], col=[1])
+    with pytest.raises(ValueError, match=f'{path} is damaged or of another format'):
+        read_coo_split(folder)
+
+
+@pytest.mark.parametrize(
+    ('content', 'shape'), [([1, 2, 3], r'\(3,\)'), ([[1] * 5], r'\(1, 5\)')]
+)
+def test_popularity_of_another_shape(folder, content, shape):
+    np.save(folder / 'popularity.npy', np.array(content))
+    message = f'{folder}/popularity.npy must hold 5 numbers, .* shape {shape}'
+    with pytest.raises(ValueError, match=message):
+        read_coo_split(folder)
+
+
+def test_bad_popularity(folder):
+    path = folder / 'popularity.npy'
+    np.save(path, np.array([1, 2, -1, 0, 0]))
+    with pytest.raises(ValueError, match=f'{path} must hold .* none negative'):
+        read_coo_split(folder)
+    for content in (np.array([None] * 5), np.array(['a'] * 5)):
+        np.save(path, content, allow_pickle=True)
+        with pytest.raises(ValueError, match=f'{path} is damaged or of another format'):
+            read_coo_split(folder)
+    path.write_bytes(b'')
+    with pytest.raises(ValueError, match=f'{path} is damaged or of another format'):
+        read_coo_split(folder)

@@ -1,0 +1,223 @@
+"""Planted clicks: their law, and what their known factors are good for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from iedr_geo.data import BipartiteGraph, intervened_split
+from iedr_geo.datasets import ClickScores, PlantedClicks, planted_clicks
+
+
+@pytest.fixture(scope='module')
+def data() -> PlantedClicks:
+    return PlantedClicks()
+
+
+def all_scores(data: PlantedClicks) -> ClickScores:
+    graph = data.graph
+    users = torch.arange(graph.num_users).unsqueeze(1)
+    return data.true_scores(users, torch.arange(graph.num_items))
+
+
+def same(one: BipartiteGraph, two: BipartiteGraph) -> bool:
+    return torch.equal(one.user, two.user) and torch.equal(one.item, two.item)
+
+
+def test_sizes(data):
+    """Every pair is drawn once: no click is lost as a duplicate."""
+    graph = data.graph
+    assert (graph.num_users, graph.num_items) == (1000, 500)
+    assert graph.num_edges == 40_000
+    assert graph.user_degree.min() >= 8 and graph.user_degree.max() <= 250
+    assert graph.user_degree.double().quantile(0.95) > 2.5 * graph.user_degree.median()
+
+
+@pytest.mark.parametrize(
+    ('users', 'items', 'clicks'), [(1, 16, 8), (5, 16, 40), (7, 30, 105), (30, 20, 290)]
+)
+def test_bounds_are_reached(users, items, clicks):
+    """As many as there can be, and as few."""
+    graph = PlantedClicks(users, items, clicks).graph
+    assert graph.num_edges == clicks
+    assert 8 <= graph.user_degree.min() <= graph.user_degree.max() <= items // 2
+
+
+def test_seed(data):
+    assert same(PlantedClicks().graph, data.graph)
+    other = PlantedClicks(seed=1)
+    assert not same(other.graph, data.graph)
+    assert not np.array_equal(other.anchors, data.anchors)
+    assert torch.equal(all_scores(PlantedClicks())[0], all_scores(data)[0])
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    whole = PlantedClicks(50, 40, 600)
+    for cells in (1, 130):
+        monkeypatch.setattr(planted_clicks, '_CELLS', cells)
+        assert same(PlantedClicks(50, 40, 600).graph, whole.graph)
+
+
+def test_scores_follow_from_the_factors():
+    data = PlantedClicks(6, 16, 48, interest_weight=3.0, conformity_weight=0.7)
+    interest, conformity = all_scores(data)
+    for user in range(6):
+        for item in range(16):
+            nearest = min(
+                math.dist(data.anchors[k, user], data.position[item]) for k in range(2)
+            )
+            expected = 3.0 * math.exp(-(nearest**2) / (2 * 0.15**2))
+            assert interest[user, item].item() == pytest.approx(expected)
+            expected = 0.7 * data.sensitivity[user] * data.appeal[item]
+            assert conformity[user, item].item() == pytest.approx(expected)
+    assert (conformity >= 0).all() and data.sensitivity.min() > 0
+
+
+def test_true_scores_broadcast(data):
+    whole = all_scores(data)
+    user, item = torch.tensor([3, 999, 3]), torch.tensor([7, 0, 499])
+    for part, rows, cells in zip(
+        whole,
+        data.true_scores(user.unsqueeze(1), item),
+        data.true_scores(user, item),
+        strict=True,
+    ):
+        assert part.dtype == torch.double and part.device.type == 'cpu'
+        assert torch.equal(rows, part[user][:, item])
+        assert torch.equal(cells, part[user, item])
+    single = data.true_scores(torch.tensor(3), torch.tensor(7))
+    assert [score.shape for score in single] == [(), ()]
+    assert single.conformity == whole.conformity[3, 7]
+
+
+def draw_one_by_one(scores: np.ndarray, number: int, rng: np.random.Generator):
+    """Draws items without replacement as the rule has it: a softmax over what is left."""
+    drawn = np.zeros(scores.shape, dtype=bool)
+    for _ in range(number):
+        chance = np.exp(scores) * ~drawn
+        steps = chance.cumsum(axis=1)
+        level = rng.random(len(scores)) * steps[:, -1]
+        drawn[np.arange(len(scores)), (steps <= level[:, None]).sum(axis=1)] = True
+    return drawn
+
+
+def test_law():
+    """Clicks of each item by users of each sensitivity, and what they have in sum, are
+    those of an independent draw, item by item.
+    """
+    data = PlantedClicks(20_000, 16, 160_000, interest_weight=2.0, conformity_weight=0.5)
+    interest, conformity = (part.numpy() for part in all_scores(data))
+    rng = np.random.default_rng(7)
+    expected = draw_one_by_one(interest + conformity, 8, rng)
+    drawn = np.zeros_like(expected)
+    drawn[data.graph.user.numpy(), data.graph.item.numpy()] = True
+    assert (drawn.sum(axis=1) == 8).all() and (expected.sum(axis=1) == 8).all()
+    group = np.digitize(
+        data.sensitivity, np.quantile(data.sensitivity, [0.25, 0.5, 0.75])
+    )
+    for number in range(4):
+        size = (group == number).sum()
+        counts = [part[group == number].sum(axis=0) for part in (drawn, expected)]
+        # 4.5 standard deviations of a difference, at most.
+        assert abs(counts[0] - counts[1]).max() < 4.5 * math.sqrt(size / 2)
+    for part in (interest, conformity):
+        gap = (part * drawn).sum(axis=1) - (part * expected).sum(axis=1)
+        assert abs(gap.mean()) < 4.5 * gap.std() / math.sqrt(len(gap))
+        # A draw that ignored this part would be far apart.
+        gap = (part * (drawn - 0.5)).sum(axis=1)
+        assert gap.mean() > 20 * gap.std() / math.sqrt(len(gap))
+
+
+def test_first_choice():
+    """With one click a user, frequencies are the softmax itself."""
+    data = PlantedClicks(2, 16, 16, interest_weight=2.0, conformity_weight=0.5)
+    scores = sum(all_scores(data))[1]
+    number = 40_000
+    same_user = [1] * number
+    data.anchors = data.anchors[:, same_user]
+    data.sensitivity = data.sensitivity[same_user]
+    _, item = data._draw(np.random.default_rng(3), np.ones(number, dtype=int))
+    expected = scores.softmax(0).numpy()
+    found = np.bincount(item, minlength=16) / number
+    bound = 4.5 * np.sqrt(expected * (1 - expected) / number)
+    assert (abs(found - expected) < bound).all()
+    assert expected.max() > 3 * expected.min()
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_few_items_have_most_clicks(seed):
+    degree = PlantedClicks(seed=seed).graph.item_degree.sort(descending=True).values
+    assert 0.4 < degree[:50].sum() / 40_000 < 0.6
+
+
+def recall(scores: Tensor, seen: BipartiteGraph, wanted: BipartiteGraph) -> float:
+    """Mean over users of the share of their items among the first twenty not seen."""
+    scores = scores.expand(wanted.num_users, -1).clone()
+    scores[seen.user, seen.item] = -math.inf
+    found = torch.zeros_like(scores)
+    found.scatter_(1, scores.topk(20).indices, 1.0)
+    hits = torch.zeros(wanted.num_users, dtype=torch.double)
+    hits.index_add_(0, wanted.user, found[wanted.user, wanted.item])
+    some = wanted.user_degree > 0
+    return float((hits[some] / wanted.user_degree[some]).mean())
+
+
+def test_what_the_factors_are_good_for(data):
+    """On normal clicks both together; on the intervened test part, interest."""
+    interest, conformity = all_scores(data)
+    train, _, test = data.split()
+    popularity = train.popularity.double()
+    held_out = ~train.intervened & (torch.rand(train.num_edges) < 0.1)
+    rest, normal = train.subgraph(~held_out), train.subgraph(held_out)
+    both, one, other = (
+        recall(scores, rest, normal)
+        for scores in (interest + conformity, interest, conformity)
+    )
+    assert both > 1.2 * max(one, other)
+    assert recall(interest, train, test) > 1.8 * recall(popularity, train, test)
+    assert recall(interest, train, test) > 1.8 * recall(conformity, train, test)
+    # It is not that interest tells more in general.
+    assert one < 0.5 * recall(popularity, rest, normal)
+
+
+@pytest.mark.parametrize('name', ['interest', 'conformity'])
+def test_weight_of_zero_removes_a_factor(name):
+    data = PlantedClicks(30, 20, 300, **{f'{name}_weight': 0.0})
+    scores = all_scores(data)._asdict()
+    assert not scores.pop(name).any()
+    assert all(score.any() for score in scores.values())
+
+
+def test_split(data):
+    for kwargs, expected in (
+        ({}, {'seed': 0}),
+        ({'seed': 5, 'share': 0.2}, {'seed': 5, 'share': 0.2}),
+    ):
+        parts = data.split(**kwargs), intervened_split(data.graph, **expected)
+        assert all(same(*pair) for pair in zip(*parts, strict=True))
+    small = PlantedClicks(30, 20, 300, seed=4)
+    expected = intervened_split(small.graph, seed=4)
+    assert same(small.split().test, expected.test)
+    assert not same(intervened_split(small.graph, seed=0).test, expected.test)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'num_users': 0}, '`num_users` must be from 1 to inf .got 0'),
+        ({'num_items': 15}, '`num_items` must be from 16'),
+        ({'num_clicks': 7999}, '`num_clicks` must be from 8000 to 250000 .got 7999'),
+        ({'num_clicks': 250_001}, '`num_clicks` must be from 8000 to 250000'),
+        ({'seed': -1}, '`seed` must be from 0'),
+        ({'interest_weight': -0.5}, '`interest_weight` must be from 0'),
+        ({'interest_weight': math.nan}, '`interest_weight` must be from 0'),
+        ({'conformity_weight': math.inf}, '`conformity_weight` must be from 0'),
+    ],
+)
+def test_arguments_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PlantedClicks(**arguments)
