@@ -191,7 +191,12 @@ def main(**defaults):
 
     torch.manual_seed(args.seed)
     model = make_model(args, train)
-    adam = {'betas': (0.9, 0.999), 'amsgrad': False, 'weight_decay': 0.0}
+    plain_adam = {
+        'betas': (0.9, 0.999),
+        'amsgrad': False,
+        'weight_decay': 0.0,
+        'rate_patience': None,
+    }
     module = BipartiteModule(
         model,
         train,
@@ -202,7 +207,7 @@ def main(**defaults):
         decay_every=args.decay_every,
         learning_rate=args.learning_rate,
         seed=args.seed,
-        **(adam if args.dataset == 'gowalla' else {}),
+        **(plain_adam if args.dataset == 'gowalla' else {}),
     )
     name = f'{args.dataset}-{args.backbone}-{args.model}-{args.seed}'
     runs = osp.join(osp.dirname(osp.realpath(__file__)), '..', 'runs')

@@ -67,7 +67,7 @@ class RawFolder(Dataset):
     def raw_dir(self) -> str:
         """The folder of the raw files: :obj:`raw` in the root, or the root itself."""
         nested = osp.join(self.root, 'raw')
-        return self.root
+        return nested if osp.isdir(nested) else self.root
 
     @property
     def processed_dir(self) -> str:
@@ -157,5 +157,4 @@ class RawGraph(RawFolder, InMemoryDataset):
 
     def _write(self, data: HeteroData) -> None:
         partial = f'{self.processed_paths[0]}.partial'
-        self.save([data], partial)
-        os.replace(partial, self.processed_paths[0])
+        self.save([data], self.processed_paths[0])
