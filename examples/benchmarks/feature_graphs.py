@@ -10,15 +10,13 @@ Without --root, Frappe is downloaded.
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import time
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
+from timing import cpu_flags, machine, seconds, side_by_side
 from torch_geometric.data import Batch
 from two_steps import two_steps
 
@@ -52,15 +50,6 @@ device = torch.device(args.device)
 SIZES = {'user': 1, 'item': 6, 'context': 8}  # Nodes of the graphs of Frappe.
 
 
-def cpu_flags():
-    try:
-        words = Path('/proc/cpuinfo').read_text().split()
-    except OSError:
-        return 'unknown'
-    wanted = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16')
-    return ' '.join(flag for flag in wanted if flag in words)
-
-
 def bytes_of(x):
     if isinstance(x, torch.Tensor):
         return x.numel() * x.element_size()
@@ -71,35 +60,15 @@ def bytes_of(x):
     return sum(bytes_of(value) for value in values if isinstance(value, kinds))
 
 
-def seconds(function):
-    if device.type == 'cuda':
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        function()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) / 1e3
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def side_by_side(functions, repeats=args.repeats):
-    """Returns the median milliseconds of each, measured in turns after a warm-up."""
-    times = {name: [] for name in functions}
-    for repeat in range(repeats + 3):
-        for name, function in functions.items():
-            elapsed = seconds(function)
-            if repeat >= 3:
-                times[name].append(1e3 * elapsed)
-    return {name: statistics.median(each) for name, each in times.items()}
+def measure(functions, repeats=args.repeats):
+    return side_by_side(functions, repeats, device)
 
 
 milliseconds, ratios = {}, {}
 
 
 def report(name, plain, **fast):
-    measured = side_by_side({'plain': plain, **fast})
+    measured = measure({'plain': plain, **fast})
     milliseconds[f'{name}_plain'] = measured['plain']
     for key in fast:
         milliseconds[key] = measured[key]
@@ -113,11 +82,7 @@ def report(name, plain, **fast):
 dataset = Frappe(args.root)
 train = dataset.split().train
 negatives = UniformNegativeSampler(2)
-place = torch.cuda.get_device_name() if device.type == 'cuda' else cpu_flags()
-print(
-    f'{platform.processor() or platform.machine()}, {place}, torch {torch.__version__}, '
-    f'{torch.get_num_threads()} threads, {device}'
-)
+print(', '.join(f'{name} {value}' for name, value in machine(device).items()))
 
 # Building: from tables of encoded features until the first batch can be asked for.
 tables = {side: getattr(dataset, f'{side}s').x.view(-1, n) for side, n in SIZES.items()}
@@ -150,8 +115,8 @@ def build_fast():
 
 plain, fast = [], []
 for _ in range(3):
-    plain.append(seconds(build_plain))
-    fast.append(seconds(build_fast))
+    plain.append(seconds(build_plain, device))
+    fast.append(seconds(build_fast, device))
 milliseconds['build_plain'] = 1e3 * statistics.median(plain)
 milliseconds['build'] = 1e3 * statistics.median(fast)
 ratios['build'] = milliseconds['build_plain'] / milliseconds['build']
@@ -231,7 +196,7 @@ for mode, suffix in ((False, ''), (True, '_grouped')):
 
 _, step = trainer()
 _, step_sign = trainer(contrastive_weight=0.0, disentangling_weight=0.0)
-measured = side_by_side({'IEDR': partial(step, batch), 'SIGN': partial(step_sign, batch)})
+measured = measure({'IEDR': partial(step, batch), 'SIGN': partial(step_sign, batch)})
 milliseconds['step_without_cied'] = measured['SIGN']
 print(
     f'\nIEDR takes {measured["IEDR"] / measured["SIGN"]:.1f} times as long as the same '
@@ -256,7 +221,7 @@ if device.type == 'cuda':
         'compiled': partial(torch.compile(compiled), batch),
         'captured': graph.replay,
     }
-    for name, value in side_by_side(modes, 100).items():
+    for name, value in measure(modes, 100).items():
         milliseconds[f'step_{name}'] = value
         print(f'{name:14}{value:10.2f} ms')
 
@@ -273,7 +238,7 @@ for nodes in (4, 8, 16, 32, 64):
         encoder(embedding(x), *graphs, node_id=x, complete=True).sum().backward()
 
     name = f'sign_{nodes}_nodes'
-    milliseconds |= side_by_side({name: run}, 5)
+    milliseconds |= measure({name: run}, 5)
     distinct = FeaturePairs.of_edges(x, edge_index, ptr).left.numel()
     print(
         f'{nodes:4} nodes{edge_index.size(1):10} edges{distinct:9} distinct pairs'
@@ -284,10 +249,6 @@ if args.json is not None:
     content = {
         'ratios': ratios,
         'milliseconds': milliseconds,
-        'device': str(device),
-        'machine': place,
-        'threads': torch.get_num_threads(),
-        'torch': torch.__version__,
-        'cores': os.cpu_count(),
+        **machine(device),
     }
     args.json.write_text(json.dumps(content, indent=1) + '\n')
