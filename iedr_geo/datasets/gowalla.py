@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -123,12 +124,12 @@ class Gowalla(RawGraph):
         sizes = (self._data[kind].num_nodes for kind in ('user', 'item'))
         return BipartiteGraph(user, item, *sizes)
 
-    @property
+    @cached_property
     def train(self) -> BipartiteGraph:
         """The training edges."""
         return self._graph('train')
 
-    @property
+    @cached_property
     def test(self) -> BipartiteGraph:
         """The test edges, of the same users and items."""
         return self._graph('test')

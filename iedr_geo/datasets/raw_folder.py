@@ -157,4 +157,5 @@ class RawGraph(RawFolder, InMemoryDataset):
 
     def _write(self, data: HeteroData) -> None:
         partial = f'{self.processed_paths[0]}.partial'
-        self.save([data], self.processed_paths[0])
+        self.save([data], partial)
+        os.replace(partial, self.processed_paths[0])

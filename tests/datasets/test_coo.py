@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,19 @@ def test_missing(folder, name):
 def test_damaged(folder, keep):
     path = folder / 'val_coo_record.npz'
     path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=f'{path} is damaged'):
+        read_coo_split(folder)
+
+
+@pytest.mark.parametrize('place', [0, 5, 20])
+def test_changed_byte(folder, place):
+    """What is compressed does not come apart, or into something else."""
+    path = folder / 'val_coo_record.npz'
+    content = bytearray(path.read_bytes())
+    header = content.index(b'row.npy') - 30
+    name, extra = struct.unpack('<2H', content[header + 26 : header + 30])
+    content[header + 30 + name + extra + place] ^= 0xFF
+    path.write_bytes(content)
     with pytest.raises(ValueError, match=f'{path} is damaged'):
         read_coo_split(folder)
 
