@@ -1,5 +1,6 @@
 """The examples run, and leave what they say."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -57,6 +58,71 @@ def test_iedr_on_frappe(tmp_path, data_root):
     assert '94142 training rows, split by order of rows' in out
 
 
+METRICS = {f'{name}@{k}' for k in (20, 50) for name in ('recall', 'hit_ratio', 'ndcg')}
+
+
+def test_dice(tmp_path):
+    folder, report = tmp_path / 'run', tmp_path / 'results.json'
+    flags = ('--threads', 1, '--quiet', '--run', folder, '--json', report)
+    out = run('dice.py', '--epochs', 1, *flags)
+    assert 'Overlap' in out and 'conformity' in out
+    run('dice.py', '--epochs', 2, '--resume', *flags)
+    content = json.loads(report.read_text())
+    assert [epoch['epoch'] for epoch in content['history']] == [0, 1]
+    # The test part is read once, after training.
+    assert not any('test' in key for epoch in content['history'] for key in epoch)
+    assert content['seconds_per_epoch'] > 0
+    assert set(content['test']) == set(content['test_all_users']) == METRICS
+    assert set(content['test_factors']) == {'interest', 'conformity'}
+    assert set(content['iou@50']) == {'model', 'interest', 'conformity'}
+    assert content['iou@50']['interest'] < content['iou@50']['conformity']
+    # Users without test clicks count as zero in one mean, and not at all in the other.
+    users = content['test_users']['recall@20']
+    assert sum(users) / len(users) == pytest.approx(content['test']['recall@20'], 1e-4)
+    share = content['test_all_users']['recall@20'] / content['test']['recall@20']
+    assert share == pytest.approx(len(users) / 1000)
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [
+        *(('--model', model) for model in ('base', 'cause', 'pnsm', 'ips-cnsr')),
+        ('--backbone', 'lightgcn', '--official'),
+        ('--backbone', 'lightgcn', '--model', 'bias-ui', '--negatives', 'popularity'),
+        ('--discrepancy', 'l1', '--decay_every', 'step', '--alpha', '0.5'),
+    ],
+)
+def test_models_of_dice(tmp_path, monkeypatch, flags):
+    report = tmp_path / 'results.json'
+    common = ('--quiet', '--epochs', 1, '--run', tmp_path / 'run', '--json', report)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr(sys, 'argv', ['dice.py', *map(str, (*flags, *common))])
+    importlib.import_module('dice').main()  # In this process: it has all that it needs.
+    assert json.loads(report.read_text())['test']['recall@20'] > 0.02
+
+
+def test_curve_over_caps(tmp_path):
+    report = tmp_path / 'caps.json'
+    flags = ('--caps', 0.5, 0.9, '--epochs', 1, '--threads', 1, '--json', report)
+    run('dice_robustness.py', *flags, '--plot', tmp_path / 'caps.png')
+    content = json.loads(report.read_text())
+    assert set(content['recall@20']) == {'base', 'dice'}
+    assert all(len(curve) == 2 for curve in content['recall@20'].values())
+    assert (tmp_path / 'caps.png').stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_dice_on_real_data(tmp_path, data_root):
+    flags = ('--threads', 1, '--quiet', '--epochs', 1)
+    for dataset, folder in (('coo', 'ml-1m-dice'), ('ml-1m', 'ml-1m')):
+        place = ('--root', data_root / folder, '--run', tmp_path / dataset)
+        assert 'base' in run(
+            'dice.py', '--dataset', dataset, '--model', 'base', *place, *flags
+        )
+    place = ('--root', data_root / 'gowalla', '--run', tmp_path / 'gowalla')
+    assert 'num_edges=810128' in run('lightgcn_gowalla.py', *place, *flags)
+
+
 def test_own_loop():
     assert 'Test: ndcg@5' in run('iedr_own_loop.py', '--epochs', 1)
 
@@ -71,6 +137,15 @@ def test_benchmark_of_memory(tmp_path):
     assert list(content) == phases
     peaks = [content[phase]['peak_gib'] for phase in phases]
     assert peaks == sorted(peaks) and peaks[0] > 0
+
+
+@pytest.mark.slow
+def test_benchmark_of_bipartite_models(tmp_path, data_root):
+    report = tmp_path / 'speed.json'
+    flags = ('--threads', 1, '--repeats', 1, '--users', 500, '--json', report)
+    run('benchmarks/bipartite.py', '--root', data_root / 'gowalla', *flags)
+    content = json.loads(report.read_text())
+    assert set(content['ratios']) == {'lightgcn_step', 'pnsm'}
 
 
 @pytest.mark.slow
