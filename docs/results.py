@@ -5,10 +5,11 @@ python docs/results.py
 
 import json
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 import pandas as pd
+from tables import interval, percent, row
 
 from iedr_geo.evaluation import Evaluation
 
@@ -102,15 +103,6 @@ def read_runs():
     return sections
 
 
-def row(cells):
-    return '| ' + ' | '.join(cells) + ' |'
-
-
-def percent(values):
-    spread = f' ± {100 * stdev(values):.2f}' if len(values) > 1 else ''
-    return f'{100 * mean(values):.2f}{spread}'
-
-
 def lists(runs, seeds):
     """Returns NDCG@10 of each list, averaged over seeds."""
     values = np.mean([runs[seed]['test_lists']['ndcg@10'] for seed in seeds], axis=0)
@@ -124,8 +116,7 @@ def difference(runs, reference):
     seeds = [s for s in seeds if 'test_lists' in runs[s] and 'test_lists' in reference[s]]
     if not seeds or runs is reference:
         return ''
-    found = 100 * lists(runs, seeds).difference(lists(reference, seeds)).loc['ndcg@10']
-    return f'{found["mean"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]'
+    return interval(lists(runs, seeds).difference(lists(reference, seeds)).loc['ndcg@10'])
 
 
 def command(run):

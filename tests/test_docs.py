@@ -32,8 +32,9 @@ def test_readme_snippets(tmp_path, monkeypatch):
     assert ran >= 4
 
 
-@pytest.mark.parametrize('name', ['results', 'speed'])
-def test_page_is_generated(name):
+@pytest.mark.parametrize('name', ['results', 'bipartite', 'speed'])
+def test_page_is_generated(name, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'docs')
     spec = importlib.util.spec_from_file_location(name, ROOT / 'docs' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
