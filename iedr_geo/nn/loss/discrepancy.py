@@ -100,10 +100,8 @@ class _DistanceCorrelation(torch.autograd.Function):
         for rows, a, b in zip(each_rows, *distances, strict=True):
             a, b = _centred(a, mean_a, rows), _centred(b, mean_b, rows)
             for i, product in enumerate((a * b, a * a, b * b)):
-                own = product[:, : product.size(0)]
-                sums[i] += 2 * product.sum(dtype=torch.double) - own.sum(
-                    dtype=torch.double
-                )
+                own = product[:, : product.size(0)].sum(dtype=torch.double)
+                sums[i] += 2 * product.sum(dtype=torch.double) - own
         covariance, variance_x, variance_y = sums / n**2
         value = (covariance / (variance_x * variance_y).sqrt()).sqrt().clamp(max=1)
 

@@ -1,0 +1,318 @@
+"""The discrepancy losses against their definitions, and what has no correlation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from iedr_geo.nn import DistanceCorrelation, InverseL1, InverseL2
+from iedr_geo.nn.loss import discrepancy
+
+both_dtypes = pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+inverse = pytest.mark.parametrize('loss', [InverseL1(), InverseL2()])
+
+
+def textbook(x: Tensor, y: Tensor) -> Tensor:
+    """The definition of Székely et al. (2007), in float64."""
+
+    def centred(table: Tensor) -> Tensor:
+        differences = table.double().unsqueeze(1) - table.double().unsqueeze(0)
+        a = torch.linalg.vector_norm(differences, dim=-1)  # Its subgradient at 0 is 0.
+        return a - a.mean(dim=1, keepdim=True) - a.mean(dim=0, keepdim=True) + a.mean()
+
+    a, b = centred(x), centred(y)
+    variances = (a * a).mean() * (b * b).mean()
+    return ((a * b).mean() / variances.sqrt()).sqrt()
+
+
+def make(rows: int, *sizes: int, dtype: torch.dtype = torch.double) -> list[Tensor]:
+    """Tables that depend on each other, of as small entries as embeddings have."""
+    common = torch.randn(rows, 1, dtype=torch.double)
+    tables = (common + torch.randn(rows, size, dtype=torch.double) for size in sizes)
+    return [(0.1 * table).to(dtype).requires_grad_() for table in tables]
+
+
+def clustered(rows: int, size: int, spread: float) -> Tensor:
+    """Embeddings of norms around 0.8 in 20 clusters."""
+    centre = torch.randn(20, size)[torch.arange(rows) % 20]
+    return 0.1 * (centre + spread * torch.randn(rows, size))
+
+
+def check_nothing(x: Tensor, y: Tensor) -> None:
+    """Checks that value and gradients are zero."""
+    x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
+    loss = DistanceCorrelation()(x, y)
+    assert loss.shape == ()
+    assert loss == 0
+    loss.backward()
+    for table in (x, y):
+        assert table.grad.shape == table.shape
+        assert (table.grad == 0).all()
+
+
+def test_by_hand():
+    # The centred distances are -4 0 4 | 0 -2 2 | 4 2 -6, divided by 3, and
+    # -4 2 2 | 2 -10 8 | 2 8 -10, divided by 9: products 144, 96 and 360.
+    x, y = torch.tensor([[[0.0], [1.0], [3.0]], [[0.0], [1.0], [-1.0]]])
+    wanted = (144 / (96 * 360) ** 0.5) ** 0.5
+    assert DistanceCorrelation()(x, y).item() == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('rows', 'size_x', 'size_y'),
+    [(3, 1, 1), (7, 4, 2), (128, 3, 5), (129, 2, 2), (300, 8, 8)],
+)
+def test_equals_textbook(rows, size_x, size_y, device, assert_same):
+    x, y = make(rows, size_x, size_y)
+    actual = DistanceCorrelation()(x.to(device), y.to(device))
+    assert_same(actual, textbook(x, y), [x, y], tol=1e-11)
+
+
+@both_dtypes
+def test_two_rows_have_all_correlation(dtype, device):
+    x, y = make(2, 3, 4, dtype=dtype)
+    loss = DistanceCorrelation()(x.to(device), y.to(device))
+    assert loss.item() == pytest.approx(1, abs=1e-6)
+    for grad in torch.autograd.grad(loss, [x, y]):
+        assert grad.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize('block', [1, 2, 3, 7, 8])
+@both_dtypes
+def test_blocks_of_any_size(block, dtype, monkeypatch, assert_same):
+    monkeypatch.setattr(discrepancy, 'BLOCK', block)
+    x, y = make(7, 3, 2, dtype=dtype)
+    tol = 1e-12 if dtype == torch.double else 1e-5
+    assert_same(DistanceCorrelation()(x, y), textbook(x, y).to(dtype), [x, y], tol)
+
+
+@pytest.mark.parametrize('distinct', [3, 70])
+@both_dtypes
+def test_rows_that_recur(distinct, dtype, device, assert_same):
+    x, y = make(distinct, 8, 6, dtype=dtype)
+    x_row, y_row = torch.randint(distinct, (2, 300))
+    expected = textbook(x[x_row], y[y_row]).to(dtype)
+    actual = DistanceCorrelation()(x.to(device)[x_row], y.to(device)[y_row])
+    assert_same(actual, expected, [x, y], 1e-11 if dtype == torch.double else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ('spread', 'tol'), [(1, 1e-5), (0.1, 1e-5), (0.01, 1e-5), (1e-4, 1e-3)]
+)
+def test_accuracy_in_single_precision(spread, tol, device):
+    x = clustered(300, 64, spread)
+    y = 0.5 * x + clustered(300, 64, spread)
+    # Neither where the tables are nor their scale may cost digits.
+    x, y = (x + 5).requires_grad_(), (64 * y).requires_grad_()
+    expected = textbook(x, y)
+    actual = DistanceCorrelation()(x.to(device), y.to(device))
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-6)
+    wanted = torch.autograd.grad(expected, [x, y])
+    for grad, one in zip(torch.autograd.grad(actual, [x, y]), wanted, strict=True):
+        assert (grad - one).norm() < tol * one.norm()
+
+
+@pytest.mark.parametrize('kind', ['equal distances', 'outlier'])
+def test_accuracy_where_means_cancel(kind, device):
+    # The centred distances are N times smaller in square than the distances.
+    if kind == 'equal distances':
+        x = torch.eye(300)
+        y = x + 0.01 * torch.randn(300, 300)
+    else:
+        x, y = torch.zeros(2, 300, 8)
+        x[3], y[5], y[3] = torch.randn(3, 8)
+    actual = DistanceCorrelation()(x.to(device), y.to(device))
+    assert actual.item() == pytest.approx(textbook(x, y).item(), rel=1e-6)
+
+
+def test_rows_that_are_near_in_double_precision(assert_same):
+    x, y = make(20, 3, 3)
+    near = 1e-8 * torch.randn(20, 3, dtype=torch.double)
+    x, y = torch.cat([x, x + near]), torch.cat([y, y - 2 * near])
+    x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
+    assert_same(DistanceCorrelation()(x, y), textbook(x, y), [x, y], tol=1e-7)
+
+
+@pytest.mark.parametrize('rows', [2, 5, 130])
+@both_dtypes
+def test_of_a_table_and_a_copy(rows, dtype):
+    [x] = make(rows, 4, dtype=dtype)
+    rotation = torch.linalg.qr(torch.randn(4, 4, dtype=dtype)).Q
+    for y in (x, 2 * x + 3, -x @ rotation):
+        loss = DistanceCorrelation()(x, y)
+        assert loss.item() == pytest.approx(1, abs=1e-6)
+    if rows > 2:
+        assert DistanceCorrelation()(x, (10 * x).exp()) < 0.99
+
+
+def test_is_one_at_most():
+    # Not by rounding either: without a bound, a few of these are above.
+    for rows in range(2, 60):
+        for scale in torch.randn(40, dtype=torch.double):
+            x = torch.randn(rows, 3, dtype=torch.double)
+            assert DistanceCorrelation()(x, scale * x) <= 1
+
+
+def test_measures_dependence():
+    x, other = torch.randn(2, 1_000, 1)
+    assert DistanceCorrelation()(x, other) < 0.1
+    assert DistanceCorrelation()(x, x.square()) > 0.4  # Without linear correlation.
+    assert DistanceCorrelation()(x, x + other) > 0.6
+
+
+@both_dtypes
+def test_invariances(dtype):
+    x, y = make(140, 4, 3, dtype=dtype)
+    loss = DistanceCorrelation()
+    expected = loss(x, y)
+    order = torch.randperm(140)
+    torch.testing.assert_close(loss(x[order], y[order]), expected)
+    assert (loss(x[order], y) - expected).abs() > 0.1
+    torch.testing.assert_close(loss(y, x), expected)
+    torch.testing.assert_close(loss(x + 5, y - 7), expected, rtol=1e-5, atol=0)
+    # Squares of the latter two exceed the range of float32.
+    for scale in (-3, 1e-25, 1e25):
+        torch.testing.assert_close(loss(scale * x, y), expected)
+        scaled = (scale * x).detach().requires_grad_()
+        [grad] = torch.autograd.grad(loss(scaled, y), [scaled])
+        [wanted] = torch.autograd.grad(expected, [x], retain_graph=True)
+        torch.testing.assert_close(scale * grad, wanted, rtol=1e-4, atol=1e-8)
+
+
+def test_gradcheck():
+    x, y = make(6, 3, 2)
+    assert torch.autograd.gradcheck(DistanceCorrelation(), (x, y))
+    assert torch.autograd.gradcheck(DistanceCorrelation(), (x, y.detach()))
+    assert torch.autograd.gradcheck(DistanceCorrelation(), (x.detach(), y))
+
+
+def test_first_derivatives_only():
+    x, y = make(6, 3, 2)
+    loss = DistanceCorrelation()(x, y).square()
+    [grad] = torch.autograd.grad(loss, [x], create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize('rows', [0, 1, 2, 7, 130])
+@pytest.mark.parametrize(
+    'dtype', [torch.half, torch.bfloat16, torch.float32, torch.float64]
+)
+def test_equal_rows_have_no_correlation(rows, dtype, device):
+    equal, others = (torch.randn(n, 5, device=device).to(dtype) for n in (1, rows))
+    equal = 0.1 * equal.expand(rows, 5)  # The mean of whose rows may be no row.
+    check_nothing(equal, others)
+    check_nothing(others, equal)
+    check_nothing(equal, equal + 1)
+
+
+@both_dtypes
+def test_empty_rows(dtype):
+    check_nothing(torch.zeros(4, 0, dtype=dtype), torch.randn(4, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize('size', [2, 3, 14])
+@both_dtypes
+def test_independence_has_finite_gradients(size, dtype, device):
+    # Each of some values with each of others: exactly independent.
+    values = torch.randn(2, size, dtype=dtype, device=device)
+    x, y = torch.cartesian_prod(*values).unsqueeze(-1).unbind(1)
+    x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
+    loss = DistanceCorrelation()(x, y)
+    assert 0 <= loss < (1e-6 if dtype == torch.double else 1e-3)
+    for grad in torch.autograd.grad(loss, [x, y]):
+        assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize('wrong', [torch.nan, torch.inf])
+@both_dtypes
+def test_what_is_not_finite_is_not_hidden(wrong, dtype):
+    x, y = make(140, 3, 3, dtype=dtype)
+    for row in (0, 5, 135):
+        broken = x.detach().clone()
+        broken[row, 1] = wrong
+        broken.requires_grad_()
+        loss = DistanceCorrelation()(broken, y)
+        assert loss.isnan()
+        assert all(g.isnan().any() for g in torch.autograd.grad(loss, [broken, y]))
+
+
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
+@pytest.mark.parametrize('loss', [DistanceCorrelation(), InverseL1(), InverseL2()])
+def test_low_precision(loss, dtype, device):
+    x, y = (t.detach().to(device, dtype).requires_grad_() for t in make(140, 3, 3))
+    exact = [t.detach().float().requires_grad_() for t in (x, y)]
+    actual, expected = loss(x, y), loss(*exact)
+    assert actual.dtype == torch.float32
+    assert actual == expected
+    wanted = torch.autograd.grad(expected, exact)
+    for grad, one in zip(torch.autograd.grad(actual, [x, y]), wanted, strict=True):
+        assert torch.equal(grad, one.to(dtype))
+
+
+@pytest.mark.parametrize('loss', [DistanceCorrelation(), InverseL1(), InverseL2()])
+def test_autocast(loss, device):
+    x, y = (t.detach().to(device).requires_grad_() for t in make(140, 3, 3))
+    x, y = (t.detach().float().requires_grad_() for t in (x, y))
+    expected = loss(x, y)
+    wanted = torch.autograd.grad(expected, [x, y])
+    with torch.autocast(device.type, torch.bfloat16):
+        actual = loss(x, y)
+        grads = torch.autograd.grad(actual, [x, y])
+    assert torch.equal(actual, expected)
+    assert all(torch.equal(*pair) for pair in zip(grads, wanted, strict=True))
+
+
+@pytest.mark.parametrize('loss', [DistanceCorrelation(), InverseL1(), InverseL2()])
+def test_wider_of_two_dtypes(loss):
+    x, y = (t.detach() for t in make(9, 3, 3))
+    x = x.float()
+    assert torch.equal(loss(x, y), loss(x.double(), y))
+
+
+@pytest.mark.parametrize('loss', [DistanceCorrelation(), InverseL1(), InverseL2()])
+@pytest.mark.parametrize(
+    ('one', 'other'), [((3, 2), (4, 2)), ((3, 2), (1, 2)), ((3,), (3,)), ((3, 2), (3,))]
+)
+def test_needs_as_many_rows(loss, one, other):
+    with pytest.raises(ValueError, match='as many rows') as error:
+        loss(torch.randn(one), torch.randn(other))
+    assert f'(got shapes {one} and {other})' in str(error.value)
+
+
+@inverse
+def test_needs_the_same_size(loss):
+    with pytest.raises(
+        ValueError, match=r'same shape \(got shapes \(3, 2\) and \(3, 1\)\)'
+    ):
+        loss(torch.randn(3, 2), torch.randn(3, 1))
+
+
+@pytest.mark.parametrize(('loss', 'power'), [(InverseL1(), 1), (InverseL2(), 2)])
+def test_inverse_equals_loops(loss, power, device, assert_same):
+    x, y = make(5, 3, 3)
+    total = 0.0
+    for i in range(5):
+        for f in range(3):
+            total = total - (x[i, f] - y[i, f]).abs() ** power
+    assert_same(loss(x.to(device), y.to(device)), total / 15, [x, y], tol=1e-12)
+
+
+@inverse
+def test_minimizing_the_inverse_separates(loss):
+    x, y = make(5, 3, 3)
+    d_x, d_y = torch.autograd.grad(loss(x, y), [x, y])
+    assert (x - d_x - (y - d_y)).norm() > (x - y).norm()
+
+
+@inverse
+@pytest.mark.parametrize('shape', [(0, 3), (4, 0), (4, 3)])
+def test_inverse_of_equal_tables(loss, shape):
+    x = torch.randn(shape).requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    out = loss(x, y)
+    assert out == 0
+    for grad in torch.autograd.grad(out, [x, y]):
+        assert grad.shape == shape
+        assert (grad == 0).all()
