@@ -98,6 +98,8 @@ class InteractionDataset(Dataset):
         time: When each row happened, of shape :math:`(R)`.
         exclude_seen: Whether items that a user has had are left out of full rankings.
             :obj:`False` for logs of repeated use.
+        user_name: The column with the user's id in the user's own tables.
+        item_name: The column with the item's id, likewise.
         transform: Applied to each sample that is read.
     """
 
@@ -126,6 +128,8 @@ class InteractionDataset(Dataset):
         y: Tensor | None = None,
         time: Tensor | None = None,
         exclude_seen: bool = True,
+        user_name: str = 'user',
+        item_name: str = 'item',
         transform: Any = None,
     ) -> None:
         super().__init__(transform=transform)
@@ -136,6 +140,7 @@ class InteractionDataset(Dataset):
         self.user_ids, self.item_ids = pd.Index(user_ids), pd.Index(item_ids)
         self.context_frame = context_frame
         self.exclude_seen = exclude_seen
+        self.user_name, self.item_name = user_name, item_name
 
     @classmethod
     def from_pandas(
@@ -209,6 +214,8 @@ class InteractionDataset(Dataset):
             y=y,
             time=moment,
             exclude_seen=exclude_seen,
+            user_name=user,
+            item_name=item,
         )
 
     @property
@@ -303,7 +310,8 @@ class InteractionDataset(Dataset):
             'data': frame.where(frame.notna(), None).to_numpy().tolist(),
         }
         state['context_frame'] = json.dumps(content, default=_plain)
-        state['exclude_seen'] = self.exclude_seen
+        for name in ('exclude_seen', 'user_name', 'item_name'):
+            state[name] = getattr(self, name)
         partial = f'{os.fspath(path)}.partial'
         torch.save(state, partial)
         os.replace(partial, path)

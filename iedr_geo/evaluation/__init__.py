@@ -11,7 +11,7 @@ from iedr_geo.evaluation.evaluate import (
     evaluate_candidates,
     evaluate_catalogue,
 )
-from iedr_geo.evaluation.evaluation import Evaluation
+from iedr_geo.evaluation.evaluation import Evaluation, evaluating
 
 __all__ = [
     'BIPARTITE_METRICS',
@@ -21,5 +21,6 @@ __all__ = [
     'evaluate_bipartite',
     'evaluate_candidates',
     'evaluate_catalogue',
+    'evaluating',
     'mark_items',
 ]

@@ -1,5 +1,15 @@
 """Trained models in use."""
 
+from iedr_geo.recommend.explanation import Explanation
+from iedr_geo.recommend.iedr_source import UnknownValueWarning
 from iedr_geo.recommend.model_folder import LoadedModel, load_model, save_model
+from iedr_geo.recommend.recommender import Recommender
 
-__all__ = ['LoadedModel', 'load_model', 'save_model']
+__all__ = [
+    'Explanation',
+    'LoadedModel',
+    'Recommender',
+    'UnknownValueWarning',
+    'load_model',
+    'save_model',
+]

@@ -6,16 +6,25 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
 from iedr_geo import __version__
-from iedr_geo.data import FeatureSchema
+from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
 from iedr_geo.nn import IEDR
+from iedr_geo.recommend.iedr_source import IEDRSource
+from iedr_geo.recommend.vector_source import VectorSource
 
 WEIGHTS, CONFIG, SCHEMA = 'weights.pt', 'config.json', 'schema.json'
+CATALOGUE = 'catalogue.pt'
+FILES = {WEIGHTS, CONFIG, SCHEMA, CATALOGUE}
+
+T = TypeVar('T')
 
 
 class LoadedModel(NamedTuple):
@@ -23,6 +32,52 @@ class LoadedModel(NamedTuple):
 
     model: IEDR
     schema: FeatureSchema
+
+
+@contextmanager
+def _replaced(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a folder to write to, which then takes the place of another at once.
+
+    It stands under a temporary name beside its place, so that it is never seen half
+    written.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists():
+        others = {path.name for path in folder.iterdir()} - FILES
+        if others:
+            raise FileExistsError(
+                f'{folder} is not replaced: it holds more than a model ({min(others)})'
+            )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+    except OSError as error:
+        raise OSError(f'Cannot write the model to {folder}: {error}') from error
+    try:
+        yield partial
+        partial.chmod(0o755)
+        if folder.exists():
+            old = partial.with_name(partial.name + '.old')
+            folder.rename(old)
+            try:
+                partial.rename(folder)
+            except BaseException:
+                old.rename(folder)
+                raise
+            shutil.rmtree(old)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(
+    folder: Path, name: str, arguments: dict[str, Any], weights: dict[str, Tensor]
+) -> None:
+    config = {'model': name, 'version': __version__, 'arguments': arguments}
+    weights = {key: tensor.detach().cpu() for key, tensor in weights.items()}
+    torch.save(weights, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(config, indent=1))
 
 
 def save_model(
@@ -47,38 +102,85 @@ def save_model(
             f'The schema has {schema.num_embeddings} embeddings, the model '
             f'{model.embedding.num_embeddings}: it was trained on another schema'
         )
-    folder = Path(folder).resolve()
-    if folder.exists():
-        others = {path.name for path in folder.iterdir()} - {WEIGHTS, CONFIG, SCHEMA}
-        if others:
-            raise FileExistsError(
-                f'{folder} is not replaced: it holds more than a model ({min(others)})'
-            )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
-    except OSError as error:
-        raise OSError(f'Cannot write the model to {folder}: {error}') from error
-    config = {'model': 'IEDR', 'version': __version__, 'arguments': model.config}
-    try:
-        weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-        torch.save(weights, partial / WEIGHTS)
-        (partial / CONFIG).write_text(json.dumps(config, indent=1))
+    with _replaced(folder) as partial:
+        _write(partial, 'IEDR', model.config, model.state_dict())
         (partial / SCHEMA).write_text(schema.to_json())
-        partial.chmod(0o755)
-        if folder.exists():
-            old = partial.with_name(partial.name + '.old')
-            folder.rename(old)
-            try:
-                partial.rename(folder)
-            except BaseException:
-                old.rename(folder)
-                raise
-            shutil.rmtree(old)
-        else:
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+def save_recommender(
+    folder: str | os.PathLike[str], source: IEDRSource | VectorSource
+) -> None:
+    """Writes a model with its users, its items and what each user has seen."""
+    with _replaced(folder) as partial:
+        if isinstance(source, IEDRSource):
+            _write(partial, 'IEDR', source.model.config, source.model.state_dict())
+            (partial / SCHEMA).write_text(source.dataset.schema.to_json())
+            source.catalogue().save(partial / CATALOGUE)
+            return
+        columns = {name: [c.start, c.stop] for name, c in source.columns.items()}
+        tables = {'user': source.users.vector, 'item': source.items.vector}
+        _write(partial, 'vectors', {'factors': columns}, tables)
+        seen = source.seen.to('cpu')
+        ids = [list(source.known(side)[0]) for side in ('user', 'item')]
+        catalogue = {'user': seen.user, 'item': seen.item, 'ids': json.dumps(ids)}
+        torch.save(catalogue, partial / CATALOGUE)
+
+
+def load_recommender(folder: str | os.PathLike[str]) -> IEDRSource | VectorSource:
+    """Reads what :func:`save_recommender` wrote, onto the CPU."""
+    folder = Path(folder)
+    if not (folder / CATALOGUE).is_file():
+        raise FileNotFoundError(
+            f'{folder} has no {CATALOGUE}: Recommender.save writes one. A model '
+            f'alone takes load_model, and Recommender(model, dataset)'
+        )
+    config = _read_config(folder)
+    if config['model'] == 'IEDR':
+        model = load_model(folder).model
+        return IEDRSource(model, _read(folder / CATALOGUE, InteractionDataset.load))
+    tables = _read(folder / WEIGHTS, _load)
+    catalogue = _read(folder / CATALOGUE, _load)
+    try:
+        user_ids, item_ids = json.loads(catalogue['ids'])
+        graph = BipartiteGraph(
+            catalogue['user'],
+            catalogue['item'],
+            len(user_ids),
+            len(item_ids),
+            user_ids=user_ids,
+            item_ids=item_ids,
+        )
+        factors = {
+            name: slice(*ends) for name, ends in config['arguments']['factors'].items()
+        }
+        return VectorSource(tables['user'], tables['item'], factors, graph)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{folder / CATALOGUE} is damaged or belongs to another model: {error}'
+        ) from error
+
+
+def _load(path: Path) -> Any:
+    return torch.load(path, map_location='cpu', weights_only=True)
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
+    try:
+        return read(path)
+    except Exception as error:
+        raise ValueError(f'{path} is damaged: {error}') from error
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+        if config['model'] not in ('IEDR', 'vectors'):
+            raise ValueError(f"the model is '{config['model']}'")
+        return config
+    except Exception as error:
+        raise ValueError(
+            f'{folder / CONFIG} does not describe a model: {error}'
+        ) from error
 
 
 def load_model(folder: str | os.PathLike[str]) -> LoadedModel:

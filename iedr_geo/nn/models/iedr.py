@@ -363,6 +363,29 @@ class IEDR(torch.nn.Module):
         user, item, context = readouts
         return user, item, context
 
+    def encode_graphs(self, side: str, graphs: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the readouts and the pointwise terms of the graphs of one side.
+
+        Args:
+            side: :obj:`'user'`, :obj:`'item'` or :obj:`'context'`.
+            graphs: Complete feature graphs, as :class:`FeatureGraphs` batches them.
+
+        Returns:
+            Readouts of shape :math:`(G, F)`, or :math:`(G, 2F)` with
+            :obj:`generator="residual"`, and terms of shape :math:`(G)`.
+        """
+        node_id, value = graphs.get('node_id', graphs.x), graphs.get('value')
+        one = _Side(graphs.x, graphs.edge_index, graphs.ptr, value, node_id)
+        [x] = _look_up(self.embedding, [one])
+        out = self.encoders[side](
+            x, one.edge_index, one.ptr, node_id=node_id, complete=True
+        )
+        if self.direct is not None:
+            out = torch.cat([out, *_sums(self.direct, [one])], dim=1)
+        if self.pointwise is None:
+            return out, out.new_zeros(len(out))
+        return out, _sums(self.pointwise, [one])[0].squeeze(1)
+
     def encode(self, batch: InteractionBatch | Batch) -> Encoded:
         """Encodes the graphs of a batch and generates factors and logits.
 
