@@ -258,7 +258,9 @@ def main(**defaults):
         'test_all_users': chosen.over_all_lists,
         'test_users': {  # In the order of the users, for paired comparisons.
             'recall@20': chosen.per_list['recall@20'].dropna().round(5).tolist()
-        },
+        }
+        if args.dataset != 'gowalla'  # Of which there are many.
+        else {},
         'test_factors': {
             factor: evaluations[factor].over_all_lists for factor in result.model.factors
         },

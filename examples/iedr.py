@@ -21,7 +21,7 @@ from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import Frappe, PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.nn import IEDR, IEDR_VARIANTS
-from iedr_geo.recommend import save_model
+from iedr_geo.recommend import Recommender
 from iedr_geo.training import IEDRModule, fit
 
 # By dataset and preset: what a flag is if it is not given, and arguments of the model.
@@ -162,7 +162,7 @@ result = fit(
 )
 if module.global_rank > 0:  # Of several processes, the first one evaluates and saves.
     sys.exit()
-save_model(osp.join(run, 'model'), result.model, dataset.schema)
+Recommender(result.model, dataset).save(osp.join(run, 'model'))
 
 
 def popularity(batch):

@@ -164,6 +164,10 @@ class Frappe(RawFolder, InteractionDataset):
         )
         dataset.save(self.processed_paths[0])
 
+    def apps(self) -> pd.DataFrame:
+        """Returns what the raw files tell of each app, its name among it."""
+        return self._table('meta')
+
     def split(self) -> Split:
         """Splits as the IEDR paper does (Section 7.1.1): users with more than 5 records,
         their last row for test and the one before for validation.
