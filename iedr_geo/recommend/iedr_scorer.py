@@ -170,9 +170,7 @@ class IEDRScorer:
                 if residual:
                     part += torch.addmm(at.unsqueeze(1), folded[start:end], hidden.t())
                 else:
-                    torch.addmm(
-                        at.unsqueeze(1), folded[start:end], hidden.t(), out=part
-                    )
+                    torch.addmm(at.unsqueeze(1), folded[start:end], hidden.t(), out=part)
 
     def split(
         self, user: Readouts, item: Readouts, context: Readouts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -419,6 +420,52 @@ class Recommender:
                 'similarity': values[kept].cpu().numpy(),
             }
         )
+
+    @torch.no_grad()
+    def embeddings(self, side: Side, context: Context | None = None) -> pd.DataFrame:
+        """Returns the readouts and factors of all users or items, by their ids.
+
+        Write it with ``to_parquet``, for instance.
+
+        Args:
+            side: :obj:`'user'` or :obj:`'item'`.
+            context: The context of the factors. With IEDR, there are none without it.
+
+        Returns:
+            A row for each user or item, by its id. The columns have two levels:
+            :obj:`'readout'` or the name of the factor, and the number of the channel.
+        """
+        if side not in ('user', 'item'):
+            raise ValueError(f"`side` is 'user' or 'item' (got '{side}')")
+        source = self._source
+        known, name = source.known(side)
+        readouts = source.users if side == 'user' else source.items
+        tables = {'readout': readouts.vector}
+        if context is not None or not source.context_names:
+            one = self._contexts(context)
+            for factor in source.factors:
+                tables[factor] = source.factor(side, readouts, one, factor)
+        frames = {key: pd.DataFrame(table.cpu().numpy()) for key, table in tables.items()}
+        return pd.concat(frames, axis=1).set_axis(pd.Index(known, name=name))
+
+    def export(
+        self, folder: str | os.PathLike[str], context: Context | None = None
+    ) -> None:
+        """Writes :meth:`embeddings` as :obj:`users.parquet` and :obj:`items.parquet`.
+
+        The columns are called, *e.g.*, :obj:`readout_0` and :obj:`intrinsic_31`. Needs
+        pyarrow or another engine of pandas.
+
+        Args:
+            folder: Where to write.
+            context: As in :meth:`embeddings`.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        sides: tuple[Side, ...] = ('user', 'item')
+        for side in sides:
+            table = self.embeddings(side, context)
+            table.columns = table.columns.map('{0[0]}_{0[1]}'.format)
+            table.reset_index().to_parquet(Path(folder) / f'{side}s.parquet', index=False)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the model with its users, its items and what each user has seen.

@@ -83,11 +83,12 @@ class FactorGenerator(torch.nn.Module):
             module.reset_parameters()  # type: ignore[operator]
 
     @property
-    def _operation(self) -> str:
+    def operation(self) -> str:
+        """How a readout and a context are combined."""
         return 'residual' if self.kind == 'residual' else self.combine
 
     def _combined(self, entity: Tensor, context: Tensor) -> Tensor:
-        return combined(entity, context, self._operation)
+        return combined(entity, context, self.operation)
 
     def forward(self, entity: Tensor, context: Tensor) -> Factors:
         """Returns the factors of users or items in their contexts."""
@@ -128,7 +129,7 @@ class FactorGenerator(torch.nn.Module):
             hidden.bias,
             last.weight[: self.channels],
             last.bias[: self.channels],
-            self._operation,
+            self.operation,
         )
 
     def __repr__(self) -> str:
