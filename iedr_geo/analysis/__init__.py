@@ -1,5 +1,34 @@
 """What a trained model has learned."""
 
+from iedr_geo.analysis.dependence import (
+    Baseline,
+    bias_corrected_distance_correlation,
+    mutual_information,
+    permutation_baseline,
+)
+from iedr_geo.analysis.invariance import (
+    ContextInvariance,
+    VarianceShares,
+    context_invariance,
+    variance_shares,
+)
 from iedr_geo.analysis.popularity_overlap import popularity_overlap
+from iedr_geo.analysis.probes import Probe, class_probe, value_probe
+from iedr_geo.analysis.report import DisentanglementReport, disentanglement_report
 
-__all__ = ['popularity_overlap']
+__all__ = [
+    'Baseline',
+    'ContextInvariance',
+    'DisentanglementReport',
+    'Probe',
+    'VarianceShares',
+    'bias_corrected_distance_correlation',
+    'class_probe',
+    'context_invariance',
+    'disentanglement_report',
+    'mutual_information',
+    'permutation_baseline',
+    'popularity_overlap',
+    'value_probe',
+    'variance_shares',
+]

@@ -1,5 +1,6 @@
 """Negatives: never what is excluded, and everything else alike."""
 
+from collections import Counter
 from itertools import pairwise
 
 import pandas as pd
@@ -7,12 +8,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from iedr_geo.data import (
     BipartiteGraph,
     Categorical,
     FeatureSchema,
     InteractionDataset,
+    PopularityMarginSampler,
+    PopularityNegativeSampler,
     UniformNegativeSampler,
 )
 
@@ -125,3 +129,308 @@ def test_bad_arguments():
         UniformNegativeSampler(0)
     with pytest.raises(ValueError, match=r"'positive' or 'seen'.*'all'"):
         UniformNegativeSampler(exclude='all')
+
+
+# By popularity.
+
+
+def build(has, popularity, device='cpu', **arguments):
+    """Returns the graph of users that have some items each."""
+    pairs = [(user, item) for user, items in enumerate(has) for item in items]
+    user, item = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).to(device).unbind(1)
+    return BipartiteGraph(
+        user,
+        item,
+        len(has),
+        len(popularity),
+        popularity=torch.tensor(popularity, device=device),
+        **arguments,
+    )
+
+
+def sample(sampler, graph, positives, seed=0):
+    """Returns the negatives of pairs of user and item."""
+    user, item = (
+        torch.tensor(positives, dtype=torch.long).reshape(-1, 2).t().to(graph.device)
+    )
+    generator = torch.Generator(graph.device).manual_seed(seed)
+    negatives = sampler.sample(graph, user, item, generator)
+    assert negatives.dtype == torch.long and negatives.device == graph.device
+    assert negatives.shape == (len(user), sampler.num_negatives)
+    return list(map(tuple, negatives.tolist()))
+
+
+def check_law(drawn, law):
+    """Checks draws against the probability of each value that there is."""
+    assert abs(sum(law.values()) - 1) < 1e-9
+    count = Counter(drawn)
+    assert set(count) <= {value for value, share in law.items() if share > 0}
+    observed = [count[value] for value in law]
+    expected = [share * len(drawn) for share in law.values()]
+    assert min(expected) > 5  # What the approximation by chi-square needs.
+    if len(law) > 1:
+        assert chisquare(observed, expected).pvalue > 1e-3
+
+
+POPULARITY = [5, 1, 0, 3, 8, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ('user', 'law'),
+    [
+        (0, {1: 1 / 6, 3: 3 / 6, 6: 2 / 6}),
+        (1, {item: p / 19 for item, p in enumerate(POPULARITY) if p > 0}),
+        (2, {2: 1 / 2, 5: 1 / 2}),  # What is left has no popularity.
+        (3, {0: 1.0}),
+    ],
+)
+def test_in_proportion_to_popularity(user, law, device):
+    has = [[0, 4], [], [0, 1, 3, 4, 6], [1, 2, 3, 4, 5, 6]]
+    graph = build(has, POPULARITY, device)
+    # The item of the positive has no say, be it the user's or not.
+    rows = sample(PopularityNegativeSampler(3), graph, [(user, 4)] * 3000)
+    for column in zip(*rows, strict=True):
+        check_law(column, law)
+    # The negatives of a row are drawn independently.
+    pairs = {(a, b): law[a] * law[b] for a in law for b in law}
+    check_law([row[:2] for row in rows], pairs)
+
+
+def test_no_item_has_popularity():
+    graph = build([[0], []], [0] * 5)
+    rows = sample(PopularityNegativeSampler(1), graph, [(0, 0), (1, 3)] * 2000)
+    check_law(rows[::2], {(item,): 1 / 4 for item in range(1, 5)})
+    check_law(rows[1::2], {(item,): 1 / 5 for item in range(5)})
+
+
+def test_popularity_needs_an_item():
+    graph = build([[0, 1], [2, 0, 1]], [1, 1, 0], user_ids=['ann', 'bob'])
+    with pytest.raises(
+        ValueError, match="User 'bob' has all 3 items: no negative is left"
+    ):
+        sample(PopularityNegativeSampler(1), graph, [(0, 0)])
+
+
+# With a margin, against rows that are drawn one by one.
+
+
+def pools(graph, user, item, sampler):
+    """Returns the probability and the items of each pool of a positive."""
+    popularity = graph.popularity.tolist()
+    seen = graph.positives(user).tolist()
+    left = [i for i in range(graph.num_items) if i not in seen]
+    p = popularity[item]
+    limit = p / 2 if sampler.lower == 'half' else p - sampler.margin
+    above = [i for i in left if popularity[i] > p + sampler.margin]
+    below = [i for i in left if popularity[i] < limit]
+    if len(above) >= sampler.min_pool and len(below) >= sampler.min_pool:
+        return [(0.5, above), (0.5, below)]
+    if len(above) >= sampler.min_pool:
+        return [(1.0, above)]
+    if len(below) >= sampler.num_negatives:
+        return [(1.0, below)]
+    return [(1.0, left)]
+
+
+def law_of_rows(graph, user, item, sampler):
+    """Returns the probability of each row of negatives."""
+    rows = {(): 1.0}
+    for _ in range(sampler.num_negatives):
+        longer = Counter()
+        for row, share in rows.items():
+            for chance, pool in pools(graph, user, item, sampler):
+                rest = [i for i in pool if i not in row]
+                for i in rest:
+                    longer[(*row, i)] += share * chance / len(rest)
+        rows = longer
+    return rows
+
+
+MARGIN_POPULARITY = [0, 1, 1, 3, 4, 6, 9, 9, 11, 15, 16]
+LIKES = [[4], [6, 7, 3], [9, 8, 2], [0, 1, 2, 5], [0, 1, 2, 3, 4, 5, 8]]
+
+
+@pytest.mark.parametrize('lower', ['half', 'margin'])
+@pytest.mark.parametrize(
+    ('user', 'item', 'above', 'below'),
+    # With a margin of 3; `below` for both choices of `lower`.
+    [
+        (0, 4, {6, 7, 8, 9, 10}, ({0, 1, 2}, {0})),  # 4: above 7; below 2 or 1.
+        (1, 6, {9, 10}, ({0, 1, 2, 4}, {0, 1, 2, 4})),  # 9: above 12; below 4.5 or 6.
+        (2, 9, set(), ({0, 1, 3, 4, 5}, {0, 1, 3, 4, 5, 6, 7})),  # 15: below 7.5 or 12.
+        (1, 5, {8, 9, 10}, ({0, 1, 2}, {0, 1, 2})),  # 6: above 9, not 9; below 3.
+        (3, 5, {8, 9, 10}, (set(), set())),  # The same but for what the user has.
+        (0, 1, {5, 6, 7, 8, 9, 10}, ({0}, set())),  # 1: above 4; below 0.5 or -2.
+    ],
+)
+def test_pools_by_hand(user, item, above, below, lower, device):
+    """With a pool of one, two pools that exist are both drawn from."""
+    graph = build(LIKES, MARGIN_POPULARITY, device)
+    sampler = PopularityMarginSampler(1, margin=3, min_pool=1, lower=lower)
+    drawn = {i for (i,) in sample(sampler, graph, [(user, item)] * 400)}
+    assert drawn == above | below[lower == 'margin']
+
+
+@pytest.mark.parametrize(
+    ('margin', 'min_pool', 'lower'),
+    [(3, 2, 'half'), (2.5, 3, 'half'), (2.5, 2, 'margin'), (3, 3, 'margin')],
+)
+def test_law_with_a_margin(margin, min_pool, lower, device):
+    graph = build(LIKES, MARGIN_POPULARITY, device)
+    sampler = PopularityMarginSampler(2, margin, min_pool, lower)
+    positives = [(0, 4), (1, 6), (2, 9), (1, 5), (3, 5), (3, 8), (4, 8)]
+    rows = sample(sampler, graph, positives * 2000)
+    for place, (user, item) in enumerate(positives):
+        law = law_of_rows(graph, user, item, sampler)
+        check_law(rows[place :: len(positives)], law)
+    # That was one pool for some of the positives and two for others.
+    assert len({len(pools(graph, *positive, sampler)) for positive in positives}) == 2
+
+
+def test_law_of_longer_rows():
+    graph = build([[4]], [0, 0, 1, 1, 6, 15, 15, 16])
+    sampler = PopularityMarginSampler(3, margin=5, min_pool=3)
+    law = law_of_rows(graph, 0, 4, sampler)
+    assert len(law) == 7 * 6 * 5
+    check_law(sample(sampler, graph, [(0, 4)] * 10_000), law)
+
+
+@pytest.mark.parametrize(
+    ('has', 'allowed'),
+    [
+        ([6], {0, 1, 2, 3}),  # 35: two above, so all below.
+        ([8], {0, 1, 2, 3, 4, 5, 6}),  # 91: none above.
+        ([3], {4, 5, 6, 7, 8}),  # 4: two below, so all above.
+        ([0], {4, 5, 6, 7, 8}),  # 1: none below.
+        ([4, 2, 3], {0, 1}),  # 30: two above and two below, which do for a row.
+        ([4, 1, 2, 3], {0, 5, 6, 7, 8}),  # 30: two above and one below: all.
+        ([5, 7, 8, 0, 1, 2], {3, 4, 6}),  # 32: none above and one below: all.
+    ],
+)
+def test_fall_backs(has, allowed):
+    graph = build([has], [1, 1, 3, 4, 30, 32, 35, 90, 91])
+    sampler = PopularityMarginSampler(2, margin=10, min_pool=3)
+    rows = sample(sampler, graph, [(0, has[0])] * 2000)
+    law = {(a, b): 1 for a in allowed for b in allowed if a != b}
+    check_law(rows, {row: 1 / len(law) for row in law})
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 7), max_size=5), min_size=1, max_size=4),
+    st.lists(st.integers(0, 12), min_size=8, max_size=8),
+    st.floats(0, 6),
+    st.integers(1, 3),
+    st.integers(0, 3),
+    st.sampled_from(['half', 'margin']),
+    st.integers(0, 99),
+)
+def test_only_from_the_pools(has, popularity, margin, number, more, lower, seed):
+    graph = build(has, popularity)
+    sampler = PopularityMarginSampler(number, margin, number + more, lower)
+    positives = [(user, item) for user in range(len(has)) for item in range(8)] * 3
+    rows = sample(sampler, graph, positives, seed)
+    for (user, item), row in zip(positives, rows, strict=True):
+        allowed = {i for _, pool in pools(graph, user, item, sampler) for i in pool}
+        assert len(set(row)) == number
+        assert set(row) <= allowed - has[user]
+
+
+def test_no_margin():
+    """What is as popular as the positive is in neither pool."""
+    graph = build([[3]], [1, 5, 5, 5, 5, 9])
+    sampler = PopularityMarginSampler(1, margin=0, min_pool=1, lower='margin')
+    check_law(sample(sampler, graph, [(0, 3)] * 1000), {(0,): 0.5, (5,): 0.5})
+
+
+@pytest.mark.parametrize('popularity', [0, 7])
+@pytest.mark.parametrize('lower', ['half', 'margin'])
+def test_all_items_are_as_popular(popularity, lower):
+    graph = build([[0, 2]], [popularity] * 6)
+    rows = sample(PopularityMarginSampler(2, 0, 2, lower), graph, [(0, 0)] * 3000)
+    left = [1, 3, 4, 5]
+    check_law(rows, {(a, b): 1 / 12 for a in left for b in left if a != b})
+
+
+def test_catalogue_smaller_than_a_pool():
+    """As by default: then there is no first pool."""
+    graph = build([[1], [2]], [0, 100, 50, 200, 300, 10, 20])
+    sampler = PopularityMarginSampler(num_negatives=2)
+    rows = sample(sampler, graph, [(0, 1), (1, 2)] * 200)
+    assert {i for row in rows[::2] for i in row} == {0, 5, 6}
+    assert {i for row in rows[1::2] for i in row} == {0, 5, 6}
+    assert len({frozenset(row) for row in rows}) == 3
+    sampler = PopularityMarginSampler(num_negatives=4)
+    rows = sample(sampler, graph, [(0, 1), (1, 2)] * 200)
+    assert {i for row in rows[::2] for i in row} == {0, 2, 3, 4, 5, 6}
+    assert {i for row in rows[1::2] for i in row} == {0, 1, 3, 4, 5, 6}
+
+
+def test_exactly_enough_items():
+    graph = build([[0, 2, 4]], [1, 2, 3, 4, 5, 6])
+    rows = sample(PopularityMarginSampler(3, min_pool=3), graph, [(0, 0)] * 900)
+    check_law(
+        rows, {(a, b, 9 - a - b): 1 / 6 for a in (1, 3, 5) for b in {1, 3, 5} - {a}}
+    )
+
+
+@pytest.mark.parametrize(
+    ('number', 'message'),
+    [
+        (2, "User 'bob' has all but 1 of the 3 items: too few .* for 2 different"),
+        (3, "User 'bob' has all but 1 of the 3 items: too few .* for 3 different"),
+    ],
+)
+def test_too_few_items(number, message):
+    graph = build([[0], [2, 1]], [1, 1, 1], user_ids=['ann', 'bob'])
+    with pytest.raises(ValueError, match=message):
+        sample(PopularityMarginSampler(number), graph, [(0, 0)])
+    assert sample(PopularityMarginSampler(1), graph, [(1, 2)]) == [(0,)]
+
+
+SAMPLERS = [PopularityNegativeSampler(3), PopularityMarginSampler(3, 2, 3)]
+
+
+@pytest.mark.parametrize('sampler', SAMPLERS)
+def test_generator_decides_by_popularity(sampler):
+    graph = build(LIKES, MARGIN_POPULARITY)
+    positives = [(user, item) for user, items in enumerate(LIKES) for item in items]
+    before = torch.get_rng_state()
+    one, two, other = (sample(sampler, graph, positives * 5, seed) for seed in (7, 7, 8))
+    assert one == two != other
+    assert torch.equal(torch.get_rng_state(), before)
+    # Rows that are equal do not draw alike.
+    assert len(set(one[:: len(positives)])) > 1
+
+
+@pytest.mark.parametrize('sampler', SAMPLERS)
+def test_without_a_generator(sampler):
+    graph = build(LIKES, MARGIN_POPULARITY)
+    torch.manual_seed(3)
+    one = sampler.sample(graph, graph.user, graph.item)
+    two = sampler.sample(graph, graph.user, graph.item)
+    torch.manual_seed(3)
+    assert torch.equal(sampler.sample(graph, graph.user, graph.item), one)
+    assert not torch.equal(one, two)
+
+
+@pytest.mark.parametrize('sampler', SAMPLERS)
+def test_no_rows_by_popularity(sampler, device):
+    graph = build(LIKES, MARGIN_POPULARITY, device)
+    assert sample(sampler, graph, []) == []
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'num_negatives': 0}, r'at least 1 \(got 0\)'),
+        ({'margin': -0.5}, r'`margin` must not be negative \(got -0\.5\)'),
+        ({'min_pool': 3}, 'A pool of 3 items does not hold 4 negatives'),
+        ({'lower': 'third'}, "'half' or 'margin'.*'third'"),
+        ({'exclude': 'positive'}, "'seen' or 'part'.*'positive'"),
+    ],
+)
+def test_bad_margin_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PopularityMarginSampler(**arguments)
+    with pytest.raises(ValueError, match=r'at least 1 \(got -1\)'):
+        PopularityNegativeSampler(-1)

@@ -108,3 +108,39 @@ def test_difference_of_common_metrics():
     one, other = make_evaluation(5), make_evaluation(5, seed=1)
     other.per_list['mrr'] = 0.5
     assert one.difference(other).index.tolist() == ['ndcg@10', 'recall@10']
+
+
+def test_over_all_lists():
+    """Lists with nothing to be found count as zero, where the mean leaves them out."""
+    per_list = pd.DataFrame(
+        {
+            'user': [3, 1, 2, 0],
+            'context': [9, 9, 9, 9],
+            'recall@1': [1.0, np.nan, 0.5, np.nan],
+            'mrr@1': [1.0, np.nan, 0.25, np.nan],
+        }
+    )
+    expected = {'recall@1': 1.5 / 4, 'mrr@1': 1.25 / 4}
+    for lists in (per_list, per_list.drop(columns='context')):
+        evaluation = Evaluation({}, lists)
+        assert evaluation.over_all_lists == expected
+        assert evaluation.confidence_intervals()['mean'].tolist() == [0.75, 0.625]
+        assert evaluation.per_list['recall@1'].isna().sum() == 2
+
+
+def test_lists_without_context():
+    """They are told apart by the user alone; the user is no metric."""
+    full = make_evaluation(30), make_evaluation(30, seed=1)
+    one, other = (Evaluation({}, e.per_list.drop(columns='context')) for e in full)
+    pd.testing.assert_frame_equal(
+        one.difference(other, num_samples=50), full[0].difference(full[1], num_samples=50)
+    )
+    assert one.confidence_intervals(num_samples=9).index.tolist() == [
+        'ndcg@10',
+        'recall@10',
+    ]
+    other.per_list.loc[3, 'user'] = 'someone else'
+    with pytest.raises(ValueError, match='same lists'):
+        one.difference(other)
+    with pytest.raises(ValueError, match='same lists'):
+        one.difference(full[0])
