@@ -97,12 +97,15 @@ class BipartiteGraph:
         self.item = pair - self.user * num_items
         self.intervened = torch.zeros_like(pair, dtype=torch.bool)
         self.intervened[inverse[intervened]] = True
-        self.popularity = self.item_degree if popularity is None else popularity.long()
-        if self.popularity.shape != (num_items,) or (self.popularity < 0).any():
+        if popularity is None:
+            popularity = self.item_degree
+        wrong = popularity.is_floating_point() or popularity.shape != (num_items,)
+        if wrong or (popularity < 0).any():
             raise ValueError(
-                f'`popularity` must be of shape ({num_items}) and not be negative (got '
-                f'shape {tuple(self.popularity.shape)})'
+                f'`popularity` must be integers of shape ({num_items}) and not be '
+                f'negative (got shape {tuple(popularity.shape)})'
             )
+        self.popularity = popularity.long()
         self.user_ids = pd.RangeIndex(num_users) if user_ids is None else user_ids
         self.item_ids = pd.RangeIndex(num_items) if item_ids is None else item_ids
         for ids, count, side in (
@@ -298,7 +301,7 @@ class BipartiteGraph:
             user: Users, of any shape.
             item: Items, of a shape that broadcasts with it.
         """
-        pair = user * self.num_items + item
+        pair = user.long() * self.num_items + item
         if self.num_edges == 0:
             return torch.zeros_like(pair, dtype=torch.bool)
         place = torch.searchsorted(self._pairs, pair).clamp(max=self.num_edges - 1)

@@ -65,7 +65,10 @@ def _capped(popularity: Tensor, share: float, cap: float) -> Tensor:
     def excess(c: float) -> float:
         return float((cap * degree).clamp(max=c).sum() - share * degree.sum())
 
-    c = brentq(excess, 0.0, cap * float(degree.max()), xtol=1e-9)
+    highest = cap * float(degree.max())
+    if excess(highest) <= 0:  # The share is the cap, but for rounding.
+        return torch.full_like(degree, cap)
+    c = brentq(excess, 0.0, highest, xtol=1e-9)
     return (c / degree.clamp(min=1)).clamp(max=cap)
 
 
@@ -114,6 +117,9 @@ def intervened_split(
         raise ValueError(
             f'A share of {share} cannot be drawn with probabilities of at most {cap}'
         )
+    too_few = f'part of the split is empty: {graph.num_edges} edges are too few'
+    if graph.num_edges == 0:
+        raise ValueError(f'The normal {too_few}')
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(graph.num_edges, generator=generator, dtype=torch.double)
     degree = graph.item_degree.cpu()
@@ -127,11 +133,12 @@ def intervened_split(
         arrival = -torch.log1p(-noise) / weight
         drawn = arrival.argsort(stable=True)[: round(share * graph.num_edges)]
     drawn = drawn[torch.randperm(drawn.numel(), generator=generator)]
-    num_train, num_valid = (round(part * drawn.numel()) for part in parts[:2])
+    # Where each part ends, so that a part of no share stays empty.
+    ends = [round(sum(parts[:i]) * drawn.numel()) for i in (1, 2)]
     part = torch.full((graph.num_edges,), -1)
-    part[drawn[:num_train]] = 0
-    part[drawn[num_train : num_train + num_valid]] = 1
-    part[drawn[num_train + num_valid :]] = 2
+    part[drawn[: ends[0]]] = 0
+    part[drawn[ends[0] : ends[1]]] = 1
+    part[drawn[ends[1] :]] = 2
     part = part.to(graph.device)
     for number, name, wanted in (
         (-1, 'normal', 1),
@@ -139,10 +146,7 @@ def intervened_split(
         (2, 'test', parts[2]),
     ):
         if wanted > 0 and not (part == number).any():
-            raise ValueError(
-                f'The {name} part of the split is empty: {graph.num_edges} edges are too '
-                f'few'
-            )
+            raise ValueError(f'The {name} {too_few}')
     normal = torch.bincount(graph.item[part == -1], minlength=graph.num_items)
     train, valid, test = (
         BipartiteGraph(

@@ -63,10 +63,11 @@ class UnseenItems:
         Args:
             user: Users, of any shape.
             position: Integers from 0 to less than the user's :obj:`total`, of the same
-                shape.
+                shape. Beyond, the items have no meaning.
         """
         edge = torch.searchsorted(
             self._unseen, user * self._length + position, right=True
         )
         end = position + self._held_by(user, edge)
-        return self.order[torch.searchsorted(self._ends, end, right=True) - 1]
+        place = torch.searchsorted(self._ends, end, right=True) - 1
+        return self.order[place.clamp(max=self._num_places - 1)]

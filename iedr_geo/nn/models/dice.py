@@ -97,7 +97,7 @@ class DICE(BipartiteModel):
         self.alpha, self.beta, self.max_rows = alpha, beta, max_rows
         self.kind = discrepancy
         self.discrepancy = DISCREPANCIES[discrepancy]()
-        self.register_buffer('popularity', popularity)
+        self.register_buffer('popularity', popularity.clone())
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters."""

@@ -54,9 +54,10 @@ class IPS(BipartiteModel):
         self.backbone, self.weighting, self.exponent = backbone, weighting, exponent
         self.num_users, self.num_items = backbone.num_users, backbone.num_items
         self.channels = backbone.channels
-        weight = popularity.max() / popularity.double().clamp(min=1)
+        popularity = popularity.double().clamp(min=1)
+        weight = popularity.max() / popularity
         if weighting != 'plain':
-            weight = weight.clamp(max=float(weight.median()))
+            weight = weight.clamp(max=float(weight.quantile(0.5)))
         if weighting == 'cn':
             weight = weight / weight.max()
         if weighting == 'cnsr':

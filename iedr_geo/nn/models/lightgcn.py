@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric import EdgeIndex
 from torch_geometric.utils.sparse import index2ptr
 
 from iedr_geo.nn.models.bipartite import Vectors
@@ -60,12 +61,15 @@ class LightGCN(MF):
     ) -> None:
         super().__init__(num_users, num_items, channels, **kwargs)
         size = num_users + num_items
-        row, column = edge_index.as_subclass(Tensor)
+        if isinstance(edge_index, EdgeIndex):
+            edge_index = edge_index.as_tensor()
+        row, column = edge_index.unbind(0)
         _check_symmetric(row, column, edge_weight, size)
         self.num_layers, self.dropout = num_layers, dropout
         self.register_buffer('ptr', index2ptr(row, size))
-        self.register_buffer('column', column.contiguous())
-        self.register_buffer('weight', edge_weight)
+        # Copies: loading a state must not change the graph's.
+        self.register_buffer('column', column.clone())
+        self.register_buffer('weight', edge_weight.clone())
 
     @property
     def config(self) -> dict[str, Any]:
@@ -88,11 +92,10 @@ class LightGCN(MF):
 
     def forward(self, user: Tensor, item: Tensor) -> Vectors:
         """Returns the vectors of users and items."""
-        out = self.propagate()
+        users, items = self.propagate().split([self.num_users, self.num_items])
         # The mean of the rows that are looked up costs less than that of all.
-        rows = (F.embedding(ids, out) for ids in (user, item + self.num_users))
-        users, items = (row / (self.num_layers + 1) for row in rows)
-        return users, items
+        scale = self.num_layers + 1
+        return F.embedding(user, users) / scale, F.embedding(item, items) / scale
 
     def __repr__(self) -> str:
         return (
