@@ -33,6 +33,12 @@ def popularity_overlap(
     if not 0 < k <= train.num_items:
         raise ValueError(f'`k` must be from 1 to {train.num_items} (got {k})')
     scored = ScoredUsers(model, factor, batch_size)
+    size = len(scored.user), len(scored.item)
+    if size != (train.num_users, train.num_items):
+        raise ValueError(
+            f'The model has {size[0]} users and {size[1]} items, the graph '
+            f'{train.num_users} and {train.num_items}'
+        )
     device = scored.user.device
     train = train.to(device)
     rank = torch.empty(train.num_items, device=device)

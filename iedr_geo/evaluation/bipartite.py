@@ -117,6 +117,8 @@ def evaluate_bipartite(
         ValueError: If there is nothing to be found, a metric needs more items than there
             are, or the graphs are not of the same users and items.
     """
+    if not metrics:
+        raise ValueError('There are no metrics to compute')
     if held_out.num_edges == 0:
         raise ValueError('There are no edges to be found')
     scored = ScoredUsers(model, factor, batch_size, progress)

@@ -30,7 +30,6 @@ from iedr_geo.nn.models import (
     IEDRLosses,
     LightGCN,
     RankingLosses,
-    RegularizedLosses,
 )
 
 __all__ = [
@@ -62,7 +61,6 @@ __all__ = [
     'MLPEncoder',
     'MeanEncoder',
     'RankingLosses',
-    'RegularizedLosses',
     'SIGNConv',
     'bpr_loss',
 ]

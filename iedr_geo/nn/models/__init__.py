@@ -14,7 +14,7 @@ from iedr_geo.nn.models.iedr import (
 )
 from iedr_geo.nn.models.ips import IPS
 from iedr_geo.nn.models.lightgcn import LightGCN
-from iedr_geo.nn.models.mf import MF, RegularizedLosses
+from iedr_geo.nn.models.mf import MF
 
 __all__ = [
     'DICE',
@@ -34,5 +34,4 @@ __all__ = [
     'IEDRLosses',
     'LightGCN',
     'RankingLosses',
-    'RegularizedLosses',
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import Embedding
 
 from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+
+if TYPE_CHECKING:
+    from iedr_geo.loader import BipartiteBatch
 
 
 class Biased(BipartiteModel):
@@ -65,3 +68,7 @@ class Biased(BipartiteModel):
             torch.cat([users, b_u.expand(u_shape), one.expand(u_shape)], dim=-1),
             torch.cat([items, one.expand(i_shape), b_i.expand(i_shape)], dim=-1),
         )
+
+    def regularization(self, batch: BipartiteBatch) -> Tensor:
+        """Returns that of the backbone."""
+        return self.backbone.regularization(batch)

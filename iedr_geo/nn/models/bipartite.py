@@ -17,8 +17,10 @@ Vectors: TypeAlias = tuple[Tensor, Tensor]
 
 
 class RankingLosses(NamedTuple):
-    """The loss of a ranking model."""
+    """The ranking loss, the regularisation, and their sum."""
 
+    ranking: Tensor
+    regularization: Tensor
     total: Tensor
 
 
@@ -85,6 +87,16 @@ class BipartiteModel(torch.nn.Module, ABC):
         score = torch.einsum('bf,bkf->bk', user, item)
         return score[:, 0], score[:, 1:]
 
+    def regularization(self, batch: BipartiteBatch) -> Tensor:
+        """Returns what is added to the loss to keep the parameters small: nothing."""
+        return torch.zeros((), device=batch.user.device)
+
+    def weight_of(self, batch: BipartiteBatch) -> Tensor | None:
+        """Returns the weight of each positive: one."""
+        return None
+
     def losses(self, batch: BipartiteBatch) -> NamedTuple:
         """Returns the terms of the loss, and as :obj:`total` what is to be minimised."""
-        return RankingLosses(bpr_loss(*self.scores(batch)))
+        ranking = bpr_loss(*self.scores(batch), self.weight_of(batch))
+        regularization = self.regularization(batch)
+        return RankingLosses(ranking, regularization, ranking + regularization)

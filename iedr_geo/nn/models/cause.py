@@ -29,8 +29,9 @@ class CausE(BipartiteModel):
     <https://arxiv.org/abs/1706.07639>`_ paper, as the experiments on DICE have it.
 
     Normal edges train a *control*, intervened ones a *treatment* table of items, with one
-    table of users, by the binary cross-entropy of each pair. The mean squared difference
-    between both tables pulls them together. The control table predicts.
+    table of users, by the binary cross-entropy of each pair; its means over both kinds of
+    edges are added. The mean squared difference between both tables, taken of the
+    distinct items of a batch, pulls them together. The control table predicts.
 
     Args:
         backbone (MF): The model of the control, *e.g.*, :class:`MF` or :class:`LightGCN`.
@@ -45,12 +46,17 @@ class CausE(BipartiteModel):
         self.control = backbone
         self.treatment = copy.deepcopy(backbone)
         self.treatment.user = backbone.user
-        self.reset_parameters()
+        self._reset_treatment()
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters."""
         self.control.reset_parameters()
-        self.treatment.reset_parameters()
+        self._reset_treatment()
+
+    def _reset_treatment(self) -> None:
+        fresh = copy.deepcopy(self.control)
+        fresh.reset_parameters()
+        self.treatment.item.load_state_dict(fresh.item.state_dict())
 
     @property
     def config(self) -> dict[str, Any]:
@@ -70,18 +76,22 @@ class CausE(BipartiteModel):
         """
         if batch.intervened is None:
             raise ValueError('CausE needs to know which edges are intervened')
-        items = torch.cat([batch.item.unsqueeze(1), batch.negative], dim=1)
+        candidates = torch.cat([batch.item.unsqueeze(1), batch.negative], dim=1)
+        items, row = torch.unique(candidates, return_inverse=True)
         user, control = self.control(batch.user, items)
         treated_user, treatment = self.treatment(batch.user, items)
-        mask = batch.intervened[:, None]
         score = torch.where(
-            mask,
-            torch.einsum('bf,bkf->bk', treated_user, treatment),
-            torch.einsum('bf,bkf->bk', user, control),
+            batch.intervened.unsqueeze(1),
+            torch.einsum('bf,bkf->bk', treated_user, F.embedding(row, treatment)),
+            torch.einsum('bf,bkf->bk', user, F.embedding(row, control)),
         )
         target = torch.zeros_like(score)
         target[:, 0] = 1
-        prediction = F.binary_cross_entropy_with_logits(score, target)
+        loss = F.binary_cross_entropy_with_logits(score, target, reduction='none').mean(1)
+        prediction = loss.new_zeros(())
+        for part in (~batch.intervened, batch.intervened):
+            prediction = prediction + (loss * part).sum() / part.sum().clamp(min=1)
         discrepancy = F.mse_loss(control, treatment)
         total = prediction + self.discrepancy_weight * discrepancy
+        total = total + self.control.regularization(batch)
         return CausELosses(prediction, discrepancy, total)

@@ -146,7 +146,12 @@ class DICE(BipartiteModel):
         if self.beta != 0:
             discrepancy = self._discrepancy(user) + self._discrepancy(item)
             total = total + self.beta * discrepancy
+        total = total + self.regularization(batch)
         return DICELosses(click, interest, conformity, discrepancy, total)
+
+    def regularization(self, batch: BipartiteBatch) -> Tensor:
+        """Returns that of the backbone, which is part of the total alone."""
+        return self.backbone.regularization(batch)
 
     def _discrepancy(self, vectors: Tensor) -> Tensor:
         if len(vectors) > self.max_rows:

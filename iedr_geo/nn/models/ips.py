@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from iedr_geo.nn.loss import bpr_loss
-from iedr_geo.nn.models.bipartite import BipartiteModel, RankingLosses, Vectors
+from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
 
 if TYPE_CHECKING:
     from iedr_geo.loader import BipartiteBatch
@@ -21,8 +20,7 @@ class IPS(BipartiteModel):
 
     The weight of a positive is :math:`w_i = \max_j p_j / p_i`, where :math:`p_i` is the
     popularity of its item (*IPS*), cut at the median of all items' weights (*IPS-C*),
-    then divided by the largest (*IPS-CN*), or raised to a power and divided by the mean
-    (*IPS-CNSR*).
+    then divided by the largest (*IPS-CN*), before which *IPS-CNSR* raises it to a power.
 
     Args:
         backbone (BipartiteModel): The model.
@@ -58,11 +56,10 @@ class IPS(BipartiteModel):
         weight = popularity.max() / popularity
         if weighting != 'plain':
             weight = weight.clamp(max=float(weight.quantile(0.5)))
-        if weighting == 'cn':
-            weight = weight / weight.max()
         if weighting == 'cnsr':
             weight = weight**exponent
-            weight = weight / weight.mean()
+        if weighting in ('cn', 'cnsr'):
+            weight = weight / weight.max()
         self.register_buffer('item_weight', weight.float())
 
     def reset_parameters(self) -> None:
@@ -83,7 +80,10 @@ class IPS(BipartiteModel):
         users, items = self.backbone(user, item)
         return users, items
 
-    def losses(self, batch: BipartiteBatch) -> NamedTuple:
-        """Returns the weighted ranking loss."""
-        weight = self.item_weight[batch.item]
-        return RankingLosses(bpr_loss(*self.scores(batch), weight))
+    def regularization(self, batch: BipartiteBatch) -> Tensor:
+        """Returns that of the backbone."""
+        return self.backbone.regularization(batch)
+
+    def weight_of(self, batch: BipartiteBatch) -> Tensor:
+        """Returns the weight of each positive."""
+        return self.item_weight[batch.item]

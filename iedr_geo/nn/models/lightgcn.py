@@ -60,6 +60,11 @@ class LightGCN(MF):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_users, num_items, channels, **kwargs)
+        if num_layers < 0 or not 0 <= dropout < 1:
+            raise ValueError(
+                f'`num_layers` must not be negative and `dropout` from 0 to less than 1 '
+                f'(got {num_layers} and {dropout})'
+            )
         size = num_users + num_items
         if isinstance(edge_index, EdgeIndex):
             edge_index = edge_index.as_tensor()
@@ -109,7 +114,7 @@ def _check_symmetric(row: Tensor, column: Tensor, weight: Tensor, size: int) -> 
         raise ValueError(f'{row.numel()} edges have {weight.numel()} weights')
     if row.numel() and not 0 <= int(column.min()) <= int(column.max()) < size:
         raise ValueError(f'Edges must be between nodes 0 to {size - 1}')
-    edge, order = (column * size + row).sort()
+    edge, order = (column * size + row).sort(stable=True)
     if not torch.equal(edge, row * size + column):
         raise ValueError(
             'The edges must be sorted by row, then column, and each one be there in both '

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import Embedding
 
-from iedr_geo.nn.loss import bpr_loss
 from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
 
 if TYPE_CHECKING:
     from iedr_geo.loader import BipartiteBatch
-
-
-class RegularizedLosses(NamedTuple):
-    """The ranking loss, the weighted squared norms, and their sum."""
-
-    ranking: Tensor
-    regularization: Tensor
-    total: Tensor
 
 
 class MF(BipartiteModel):
@@ -64,7 +55,7 @@ class MF(BipartiteModel):
             if self.std is not None:
                 torch.nn.init.normal_(table.weight, std=self.std)
             else:
-                bound = self.bound or 1 / math.sqrt(self.channels)
+                bound = 1 / math.sqrt(self.channels) if self.bound is None else self.bound
                 torch.nn.init.uniform_(table.weight, -bound, bound)
 
     @property
@@ -83,19 +74,13 @@ class MF(BipartiteModel):
         """Returns the vectors of users and items."""
         return self.user(user), self.item(item)
 
-    def losses(self, batch: BipartiteBatch) -> NamedTuple:
-        """Returns the ranking loss and the regularisation."""
-        ranking = bpr_loss(*self.scores(batch))
+    def regularization(self, batch: BipartiteBatch) -> Tensor:
+        """Returns the weighted half squared norms, averaged over the batch."""
         if self.l2 == 0:
-            return RegularizedLosses(ranking, ranking.new_zeros(()), ranking)
-        rows = (
-            self.user(batch.user),
-            self.item(batch.item),
-            self.item(batch.negative),
-        )
-        squares = torch.stack([row.square().sum() for row in rows]).sum()
-        regularization = self.l2 / 2 * squares / batch.user.numel()
-        return RegularizedLosses(ranking, regularization, ranking + regularization)
+            return super().regularization(batch)
+        item = torch.cat([batch.item.unsqueeze(1), batch.negative], dim=1)
+        squares = self.user(batch.user).square().sum() + self.item(item).square().sum()
+        return self.l2 / 2 * squares / batch.user.numel()
 
     def __repr__(self) -> str:
         return (

@@ -1,0 +1,147 @@
+"""How much of a ranking is popular items, against a loop over users."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from iedr_geo.analysis import popularity_overlap
+from iedr_geo.data import BipartiteGraph
+from iedr_geo.nn import DICE, MF
+
+NUM_USERS, NUM_ITEMS = 7, 9
+POPULARITY = torch.tensor([3, 8, 0, 5, 1, 2, 9, 4, 7])  # No two are equal.
+
+
+class Tables:
+    """Vectors as they are given."""
+
+    def __init__(self, user: Tensor, item: Tensor) -> None:
+        self.user, self.item = user, item
+        self.factors = {'first': slice(0, 1), 'rest': slice(1, None)}
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        return self.user, self.item
+
+
+def by_score(scores: Tensor) -> Tables:
+    return Tables(torch.eye(len(scores), device=scores.device), scores.t())
+
+
+def make_graph(num_edges: int = 20) -> BipartiteGraph:
+    """User 0 has nothing, user 1 all but two items."""
+    user = torch.randint(2, NUM_USERS, (num_edges,))
+    item = torch.randint(NUM_ITEMS, (num_edges,))
+    user, item = (
+        torch.cat([user, torch.ones(7).long()]),
+        torch.cat([item, torch.arange(7)]),
+    )
+    return BipartiteGraph(user, item, NUM_USERS, NUM_ITEMS, popularity=POPULARITY)
+
+
+def brute_force(scores: list[list[float]], graph: BipartiteGraph, k: int) -> float:
+    popularity, shares = graph.popularity.tolist(), []
+    for user, row in enumerate(scores):
+        left = set(range(graph.num_items)) - set(graph.positives(user).tolist())
+        tops = [
+            set(sorted(left, key=lambda i: -values[i])[:k])
+            for values in (row, popularity)
+        ]
+        assert len(tops[0]) == len(tops[1]) == min(k, len(left))
+        shares.append(len(tops[0] & tops[1]) / len(tops[0] | tops[1]))
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.parametrize('k', range(1, NUM_ITEMS + 1))
+@pytest.mark.parametrize('batch_size', [1, 25, 1 << 23])
+def test_equals_brute_force(k, batch_size, device):
+    """User 1 has fewer than three items left; the graph may be on another device."""
+    graph, scores = make_graph(), torch.randn(NUM_USERS, NUM_ITEMS)
+    actual = popularity_overlap(
+        by_score(scores.to(device)), graph, k, batch_size=batch_size
+    )
+    assert actual == pytest.approx(brute_force(scores.tolist(), graph, k), rel=1e-6)
+    assert graph.device.type == 'cpu'
+
+
+@pytest.mark.parametrize('factor', [None, 'first', 'rest'])
+def test_one_factor_alone(factor):
+    graph = make_graph()
+    model = Tables(torch.randn(NUM_USERS, 3), torch.randn(NUM_ITEMS, 3))
+    columns = model.factors.get(factor, slice(None))
+    scores = (model.user[:, columns] @ model.item[:, columns].t()).tolist()
+    actual = popularity_overlap(model, graph, 3, factor)
+    assert actual == pytest.approx(brute_force(scores, graph, 3), rel=1e-6)
+
+
+@pytest.mark.parametrize('k', range(1, NUM_ITEMS + 1))
+def test_popularity_has_all_and_its_opposite_least(k):
+    graph = make_graph()
+    scores = POPULARITY.float().expand(NUM_USERS, -1)
+    assert popularity_overlap(by_score(scores), graph, k) == pytest.approx(1)
+    actual = popularity_overlap(by_score(-scores), graph, k)
+    expected = brute_force((-scores).tolist(), graph, k)
+    assert actual == pytest.approx(expected, abs=1e-6)
+    if k == 1:
+        assert actual == 0
+
+
+def test_by_hand():
+    """Items 6, 8 and 3 are the most popular ones beside 1, which the user has."""
+    user, item = torch.tensor([0]), torch.tensor([1])
+    graph = BipartiteGraph(user, item, 1, NUM_ITEMS, popularity=POPULARITY)
+    scores = torch.tensor([[0.0, 9, 0, 3, 2, 0, 5, 0, 1]])  # Items 6, 3 and 4.
+    assert popularity_overlap(by_score(scores), graph, 3) == pytest.approx(2 / 4)
+
+
+def test_popularity_is_that_of_the_graph():
+    """By default, how many users an item has."""
+    edges = torch.tensor([[0, 1, 1, 2, 2, 2], [3, 3, 1, 3, 1, 0]])
+    degrees = torch.tensor([1.0, 2, 0, 3])
+    model = by_score(degrees.expand(4, -1))
+    assert popularity_overlap(model, BipartiteGraph(*edges, 4, 4), 1) == 1
+    for popularity, expected in (([10, 20, 0, 30], 1), ([2, 1, 3, 0], 1 / 4)):
+        graph = BipartiteGraph(*edges, 4, 4, popularity=torch.tensor(popularity))
+        # Only user 2, to whom one item is left, cannot tell the latter apart.
+        assert popularity_overlap(model, graph, 1) == expected
+
+
+def test_equal_popularity_is_ordered_by_number():
+    """As in `BipartiteGraph.by_popularity`, whose last items are the most popular."""
+    nothing = torch.empty(0, dtype=torch.long)
+    graph = BipartiteGraph(nothing, nothing, 2, 4)
+    overlaps = [
+        popularity_overlap(by_score(torch.eye(4)[i].expand(2, -1)), graph, 1)
+        for i in range(4)
+    ]
+    assert overlaps == [0, 0, 0, 1]
+
+
+def test_halves_of_dice(device):
+    graph = make_graph()
+    model = DICE(MF(NUM_USERS, NUM_ITEMS, 4), POPULARITY).to(device).train()
+    popular = (POPULARITY / 10).to(device)
+    with torch.no_grad():  # Conformity alone knows what is popular.
+        model.backbone.user.weight[:, 2:] = 1
+        model.backbone.item.weight[:, 2:] = popular.unsqueeze(1)
+    assert popularity_overlap(model, graph, 4, 'conformity') == pytest.approx(1)
+    users, items = model.embeddings()
+    scores = (users[:, :2] @ items[:, :2].t()).tolist()
+    expected = brute_force(scores, graph, 4)
+    actual = popularity_overlap(model, graph, 4, 'interest')
+    assert actual == pytest.approx(expected, rel=1e-6)
+    assert expected < 0.9
+    assert model.training
+
+
+@pytest.mark.parametrize('k', [0, -1, NUM_ITEMS + 1])
+def test_bad_k(k):
+    with pytest.raises(ValueError, match=rf'from 1 to 9 \(got {k}\)'):
+        popularity_overlap(by_score(torch.randn(NUM_USERS, NUM_ITEMS)), make_graph(), k)
+
+
+def test_unknown_factor():
+    model = by_score(torch.randn(NUM_USERS, NUM_ITEMS))
+    with pytest.raises(ValueError, match=r"no factor 'none' \(it has: first, rest\)"):
+        popularity_overlap(model, make_graph(), 3, 'none')

@@ -1,0 +1,154 @@
+"""A shop with every kind of feature, and models of it whose scores are exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from iedr_geo.data import (
+    BipartiteGraph,
+    Bucketized,
+    Categorical,
+    FeatureSchema,
+    InteractionDataset,
+    MultiCategorical,
+    Numerical,
+)
+from iedr_geo.loader import InteractionBatch
+from iedr_geo.nn import DICE, IEDR, MF, BipartiteModel, LightGCN
+
+# All feature graphs have 2 or 4 nodes, so that no mean has to be rounded.
+CUSTOMERS = pd.DataFrame(
+    {
+        'customer': [30, 4, 17, 5, 21],
+        'age': [1, 2, -1, None, 1],
+        'income': [0, 2, 1, 1, -2],
+        'town': ['x', 'y', 'y', None, 'x'],
+    }
+)
+# Neither in the order of the ids, nor are items alike next to each other.
+ARTICLES = pd.DataFrame(
+    {
+        'article': [40, 7, 112, 31, 5, 100, 23, 9, 64, 2, 18, 77],
+        'tags': ['p', 'q', 'p|q|r', 'p', '', 'q', 'p', 'r|p|s', 'q', 'p', 'p|q|r', 'r'],
+        'price': [3, 8, 3, 4, 8, 8, 3, 3, 9, 8, 2, None],
+    }
+)
+# Customer 4 buys some again, 17 has bought everything, 21 nothing.
+BOUGHT = [(30, 40), (30, 5), (4, 7), (4, 31), (4, 7), (5, 2), (30, 77)]
+BOUGHT += [(17, article) for article in ARTICLES['article']]
+SALES = pd.DataFrame(BOUGHT, columns=['customer', 'article']).assign(
+    day=lambda table: [('mon', 'tue', 'sat')[i % 3] for i in range(len(table))],
+    gift=lambda table: [i % 2 == 0 for i in range(len(table))],
+)
+IDS = [str(article) for article in ARTICLES['article']]
+CONTEXTS = [
+    {'day': day, 'gift': gift} for day in ('mon', 'sat') for gift in (True, False)
+]
+
+
+def bought(customer: Any) -> set[str]:
+    return {str(article) for one, article in BOUGHT if one == customer}
+
+
+def make_shop(sales: pd.DataFrame = SALES, **kwargs: Any) -> InteractionDataset:
+    schema = FeatureSchema(
+        user=[
+            Categorical('customer'),
+            Numerical('age'),
+            Numerical('income'),
+            Categorical('town'),
+        ],
+        item=[MultiCategorical('tags', '|'), Bucketized('price', (3, 9))],  # No id.
+        context=[Categorical('day'), Categorical('gift')],
+    )
+    return InteractionDataset.from_pandas(
+        sales, CUSTOMERS, ARTICLES, schema, user='customer', item='article', **kwargs
+    )
+
+
+def make_model(schema: FeatureSchema, exact: bool = False, **kwargs: Any) -> IEDR:
+    """A random model, of small integers if its scores shall be exact."""
+    model = IEDR(schema.num_embeddings, 4, 8, **kwargs).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        if exact:
+            parameter.copy_(torch.randint(-1, 2, parameter.shape))
+    return model
+
+
+def every_triple(dataset: InteractionDataset) -> InteractionBatch:
+    """All users with all items in all contexts, the last index that of contexts."""
+    sizes = dataset.num_users, dataset.num_items, dataset.num_contexts
+    places = torch.cartesian_prod(*map(torch.arange, sizes)).to(dataset.user.device)
+    return InteractionBatch.from_ids(dataset, *places.unbind(1))
+
+
+def row_of(customer: Any) -> dict[str, Any]:
+    """The features of a customer by id; those of a stranger are missing."""
+    known = CUSTOMERS[CUSTOMERS['customer'] == customer].to_dict('records')
+    return known[0] if known else {'customer': customer}
+
+
+def batch_of(
+    schema: FeatureSchema, customer: Mapping[str, Any], context: Mapping[str, Any]
+) -> InteractionBatch:
+    """A customer with all articles in a context, from tables with a key of their own."""
+    row = dict.fromkeys(CUSTOMERS) | dict(customer) | {'key': 0}
+    dataset = InteractionDataset.from_pandas(
+        pd.DataFrame([dict(context) | {'key': 0, 'article': 40}], dtype=object),
+        pd.DataFrame([row], dtype=object),
+        ARTICLES,
+        schema,
+        user='key',
+        item='article',
+    )
+    return every_triple(dataset)
+
+
+def parts_of(model: IEDR, batch: InteractionBatch) -> dict[str, Tensor]:
+    """The parts of the scores of a batch by their definition."""
+    (user_in, user_ex), (item_in, item_ex) = model.factors(batch)
+    parts = {
+        'intrinsic': (user_in * item_in).sum(1),
+        'extrinsic': (user_ex * item_ex).sum(1),
+        'cross': (user_in * item_ex).sum(1) + (user_ex * item_in).sum(1),
+    }
+    if model.pointwise is not None:  # What the factors do not account for.
+        parts['pointwise'] = model(batch) - sum(parts.values())
+    return parts
+
+
+def make_graph() -> BipartiteGraph:
+    return BipartiteGraph.from_pandas(SALES, 'customer', 'article', CUSTOMERS, ARTICLES)
+
+
+BIPARTITE = ('MF', 'DICE', 'LightGCN')
+
+
+def make_bipartite(kind: str, graph: BipartiteGraph) -> BipartiteModel:
+    """A model whose vectors are small integers, but for those of LightGCN."""
+    size = graph.num_users, graph.num_items
+    if kind == 'LightGCN':
+        return LightGCN(*size, *graph.adjacency(), channels=6)
+    model = MF(*size, 6)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randint(-1, 2, parameter.shape))
+    return model if kind == 'MF' else DICE(model, graph.popularity)
+
+
+def assert_similar(
+    table: pd.DataFrame, name: str, expected: Mapping[str, float], k: int
+) -> None:
+    """Checks ids and cosines, in any order where the cosines hardly differ."""
+    assert list(table) == [name, 'similarity'] and table[name].is_unique
+    similarity = torch.tensor(table['similarity'].tolist())
+    best = torch.tensor(sorted(expected.values(), reverse=True)[:k])
+    torch.testing.assert_close(similarity, best, rtol=0, atol=1e-6)
+    of_ids = torch.tensor([expected[i] for i in table[name]])
+    torch.testing.assert_close(similarity, of_ids, rtol=0, atol=1e-6)
