@@ -17,20 +17,28 @@ HERE = Path(__file__).parent
 # Settings without effect on a result, or what a flag is if it is not given.
 SILENT = ('training', 'quiet', 'resume', 'overwrite', 'threads', 'device')
 ORDINARY = {
-    'epochs': (500, 1000),
-    'patience': (4,),
-    'batch_size': (1024, 2048),
-    'learning_rate': (0.01, 0.001),
-    'channels': (128, 64),
-    'layers': (2, 3),
-    'num_negatives': (4, 1),
-    'margin': (40.0,),
-    'alpha': (0.1,),
-    'beta': (0.01,),
-    'discrepancy': ('dcor',),
-    'decay': (0.9,),
-    'decay_every': ('epoch',),
-    'cap': (0.9,),
+    'epochs': 500,
+    'patience': 4,
+    'batch_size': 1024,
+    'learning_rate': 0.01,
+    'channels': 128,
+    'layers': 2,
+    'num_negatives': 4,
+    'margin': 40.0,
+    'alpha': 0.1,
+    'beta': 0.01,
+    'discrepancy': 'dcor',
+    'decay': 0.9,
+    'decay_every': 'epoch',
+    'cap': 0.9,
+}
+GOWALLA = ORDINARY | {
+    'epochs': 1000,
+    'batch_size': 2048,
+    'learning_rate': 0.001,
+    'channels': 64,
+    'layers': 3,
+    'num_negatives': 1,
 }
 LABELS = {
     'base': {'mf': 'MF', 'lightgcn': 'LightGCN'},
@@ -51,14 +59,16 @@ def marks(settings):
     """Returns the settings that are not ordinary, by name."""
     model = settings['model']
     negatives = 'margin' if model in ('dice', 'pnsm') else 'uniform'
-    ordinary = ORDINARY | {'negatives': (negatives,)}
+    ordinary = GOWALLA if settings['dataset'] == 'gowalla' else ORDINARY
+    ordinary = ordinary | {'negatives': negatives}
     known = ('dataset', 'backbone', 'model', 'seed', *SILENT)
     return {
         name: value
         for name, value in settings.items()
         if name not in known
-        and value not in (None, False)
-        and value not in ordinary.get(name, ())
+        and value is not None
+        and value is not False
+        and value != ordinary.get(name)
     }
 
 
@@ -169,6 +179,23 @@ paired, with a 95 % bootstrap interval over users: it says nothing about other s
 `IOU@50` is the overlap of a user's top 50 with the 50 most popular items, of the whole
 model and of either factor alone; *R@20 interest* and *R@20 conformity* rank by one factor
 alone. `PNSM` is the negative sampler with a popularity margin.
+
+**Reading.** What each part of DICE buys, on MovieLens-1M:
+
+- *The sampler buys the ranking.* A backbone with the popularity-margin sampler and
+  nothing else of DICE (MF + PNSM, LightGCN + PNSM) ranks at least as well as DICE on the
+  same backbone, and DICE without its cause-specific losses (*alpha 0*) as well as with
+  them; DICE with uniform negatives falls back to its backbone.
+- *The cause-specific losses buy the separation.* With them, the top of the interest
+  factor shares next to nothing with the most popular items, and that of the conformity
+  factor about half, with uniform negatives too; without them (*alpha 0*) the two factors
+  do not differ in this. Whoever wants to know why a user is shown an item, or to turn
+  conformity down, needs them; whoever wants the ranking alone does not.
+- Runs end at an early epoch: at a learning rate of 0.01 validation is best after a few.
+  A rate of 0.003 for LightGCN + PNSM takes longer and ends lower; a third layer adds
+  0.1 points of Recall@50 on validation, which makes LightGCN + PNSM with three layers the
+  best that was found there.
+- A bias of users has no effect on any ranking and no gradient: BIAS-U is its backbone.
 """
 
 SECTIONS = {
