@@ -102,8 +102,9 @@ class BipartiteGraph:
         wrong = popularity.is_floating_point() or popularity.shape != (num_items,)
         if wrong or (popularity < 0).any():
             raise ValueError(
-                f'`popularity` must be integers of shape ({num_items}) and not be '
-                f'negative (got shape {tuple(popularity.shape)})'
+                f'`popularity` must be integers (got {popularity.dtype}) of shape '
+                f'({num_items}) and not be negative (got shape '
+                f'{tuple(popularity.shape)})'
             )
         self.popularity = popularity.long()
         self.user_ids = pd.RangeIndex(num_users) if user_ids is None else user_ids
@@ -268,6 +269,11 @@ class BipartiteGraph:
         """The items from the least to the most popular, ties by number, :math:`(I)`."""
         return torch.argsort(self.popularity, stable=True)
 
+    @cached_property
+    def sorted_popularity(self) -> Tensor:
+        """Their popularity in that order, float64, of shape :math:`(I)`."""
+        return self.popularity[self.by_popularity].double()
+
     def _unseen(self, weight: Tensor) -> UnseenItems:
         return UnseenItems(
             self.user, self.item, self.num_users, self.by_popularity, weight
@@ -285,10 +291,9 @@ class BipartiteGraph:
 
     @cached_property
     def fewest_unseen(self) -> tuple[int, int]:
-        """The user of an edge to whom the fewest items are left, and how many."""
-        left = torch.where(self.user_degree > 0, self.unseen.total, self.num_items)
-        user = int(left.argmin())
-        return user, int(left[user])
+        """The user to whom the fewest items are left, and how many."""
+        user = int(self.unseen.total.argmin())
+        return user, int(self.unseen.total[user])
 
     def positives(self, user: int) -> Tensor:
         """Returns the items of a user, sorted."""

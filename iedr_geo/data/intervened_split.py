@@ -101,7 +101,8 @@ def intervened_split(
         seed: The seed of the draw.
 
     Raises:
-        ValueError: If a share is out of range, or a part would be empty.
+        ValueError: If a share is out of range, or the normal, the validation or the test
+            part would be empty.
     """
     if not 0 < share < 1 or not 0 < cap <= 1:
         raise ValueError(

@@ -72,7 +72,7 @@ class UniformNegativeSampler:
             Items, of shape :math:`(B, K)`.
 
         Raises:
-            ValueError: If a user has no item left to draw.
+            ValueError: If a user of the graph has no item left to draw.
         """
         if graph.num_items < 2:
             raise ValueError('Negatives need a catalogue of at least two items')
@@ -198,7 +198,7 @@ class PopularityMarginSampler:
         generator: torch.Generator | None,
     ) -> tuple[Tensor, Tensor]:
         """Returns where in what the user does not have each pool begins, and its size."""
-        popularity = graph.popularity[graph.by_popularity].double()
+        popularity = graph.sorted_popularity
         p = graph.popularity[item].double()
         below = p / 2 if self.lower == 'half' else p - self.margin
         above = torch.searchsorted(popularity, p + self.margin, right=True)
@@ -215,9 +215,7 @@ class PopularityMarginSampler:
         share = torch.where(enough_above, torch.where(enough_below, 0.5, 1.0), 0.0)
         use_above = coin < share.unsqueeze(1)
         # Neither pool serves: begin at the first item and end at the last.
-        num_below = torch.where(
-            ~enough_above & (num_below < self.num_negatives), total, num_below
-        )
+        num_below = torch.where(num_below < self.num_negatives, total, num_below)
         begin = torch.where(use_above, first.unsqueeze(1), 0)
         size = torch.where(use_above, num_above.unsqueeze(1), num_below.unsqueeze(1))
         return begin, size

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.columns import token
@@ -18,6 +19,7 @@ from iedr_geo.data.schema import Side
 from iedr_geo.nn import IEDR
 from iedr_geo.recommend.explanation import Explanation, explain
 from iedr_geo.recommend.iedr_scorer import IEDRScorer, Readouts
+from iedr_geo.recommend.top_k import first_of
 
 KEPT = 10_000  # Contexts whose readouts are kept.
 
@@ -111,6 +113,20 @@ class IEDRSource(IEDRScorer):
         out.vector[new], out.pointwise[new] = encoded.vector, encoded.pointwise
         return out
 
+    @cached_property
+    def alike(self) -> Tensor | None:
+        """For each item, the first that has the same features; nothing if none has."""
+        graphs = self.dataset.items
+        size = graphs.ptr.diff()
+        column = torch.arange(graphs.x.numel()) - graphs.ptr[:-1].repeat_interleave(size)
+        nodes = graphs.x if graphs.node_id is None else graphs.node_id
+        table = torch.full((len(size), int(size.max())), -1)
+        table[torch.arange(len(size)).repeat_interleave(size), column] = nodes
+        if torch.unique(table[:, 0]).numel() == len(size):  # An id, most of the time.
+            return None
+        _, group = torch.unique(table, dim=0, return_inverse=True)
+        return first_of(group).to(self.device)
+
     def place(self, side: Side, entities: Sequence[Any]) -> np.ndarray:
         """Returns the number of each user or item, or -1 of one that is new."""
         tokens = [None if isinstance(e, Mapping) else token(e) for e in entities]
@@ -118,7 +134,8 @@ class IEDRSource(IEDRScorer):
 
     def context(self, context: Mapping[str, Any]) -> Readouts:
         """Returns the readout of a context, which is kept for the next time."""
-        key = tuple(context.items())
+        # True, 1 and 1.0 are equal keys, and different values.
+        key = tuple((name, type(value), value) for name, value in context.items())
         try:
             return self._context[key]
         except (KeyError, TypeError):  # New, or with a list in it.

@@ -134,6 +134,9 @@ def load_recommender(folder: str | os.PathLike[str]) -> IEDRSource | VectorSourc
             f'{folder} has no {CATALOGUE}: Recommender.save writes one. A model '
             f'alone takes load_model, and Recommender(model, dataset)'
         )
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f'{folder} is not a model folder: it has no {name}')
     config = _read_config(folder)
     if config['model'] == 'IEDR':
         model = load_model(folder).model

@@ -24,7 +24,7 @@ from iedr_geo.recommend.explanation import Explanation
 from iedr_geo.recommend.iedr_scorer import Readouts
 from iedr_geo.recommend.iedr_source import IEDRSource
 from iedr_geo.recommend.model_folder import load_recommender, save_recommender
-from iedr_geo.recommend.top_k import top_k
+from iedr_geo.recommend.top_k import first_of, top_k
 from iedr_geo.recommend.vector_source import VectorSource
 
 CELLS = 1 << 21  # Scores that are held at a time.
@@ -144,6 +144,9 @@ class Recommender:
         user = source.entities('user', users)
         readouts = source.items if items is None else source.items[items]
         place = torch.from_numpy(source.place('user', users)).to(source.device)
+        alike = source.alike
+        if alike is not None and items is not None:
+            alike = first_of(alike[items])
         size = (len(users), min(k, len(readouts)))
         best = readouts.vector.new_empty(size)
         found = torch.empty(size, device=source.device, dtype=torch.long)
@@ -151,6 +154,8 @@ class Recommender:
         chunks = order.split(max(1, CELLS // len(readouts)))
         for rows in tqdm(chunks, desc='Recommending', disable=not progress):
             scores = source.scores(user[rows], contexts, context_row[rows], readouts)
+            if alike is not None:  # Rounding must not tell apart what is equal.
+                scores = scores[:, alike]
             hidden = self._hidden(place[rows], exclude_seen, items)
             best[rows], found[rows] = top_k(scores, k, hidden)
         row, rank = (found >= 0).nonzero(as_tuple=True)
@@ -285,8 +290,8 @@ class Recommender:
             The parts of the score and, with IEDR, by how much it falls when a feature, or
             a pair of features, is left out.
         """
-        parts = self._split(user, self._source.entities('item', [item]), context).iloc[0]
-        named = {str(name): float(part) for name, part in parts.items()}
+        parts = self._split(user, self._source.entities('item', [item]), context)
+        named = {str(name): float(part.iloc[0]) for name, part in parts.items()}
         if isinstance(self._source, VectorSource):
             return Explanation(self.score(user, item), named)
         return self._source.explain(user, item, _frame(context), named)

@@ -22,6 +22,8 @@ def top_k(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor,
         are left, the item is :obj:`-1`.
     """
     if hidden is not None:
+        # A score of -inf is better than none.
+        scores.clamp_(min=torch.finfo(scores.dtype).min)
         scores.masked_fill_(hidden, -torch.inf)
     k = min(k, scores.size(1))
     values, items = scores.topk(min(k + 1, scores.size(1)), dim=1)
@@ -35,4 +37,18 @@ def top_k(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor,
     values, items = values[:, :k], items[:, :k]
     if hidden is not None:
         items = torch.where(hidden.gather(1, items), -1, items)
+        lowest = values == torch.finfo(scores.dtype).min
+        values = values.masked_fill(lowest, -torch.inf)
     return values, items
+
+
+def first_of(group: Tensor) -> Tensor:
+    """Returns, for each element, the place of the first one of its group.
+
+    Args:
+        group: The group of each element, integers of any size, of shape :math:`(N)`.
+    """
+    _, group = torch.unique(group, return_inverse=True)
+    place = torch.arange(group.numel(), device=group.device)
+    first = torch.full_like(place, group.numel())
+    return first.scatter_reduce(0, group, place, 'amin')[group]

@@ -28,6 +28,7 @@ class VectorSource:
 
     context_names: tuple[str, ...] = ()
     exclude_seen = True
+    alike: Tensor | None = None
 
     def __init__(
         self, user: Tensor, item: Tensor, factors: dict[str, slice], graph: BipartiteGraph

@@ -1,0 +1,97 @@
+"""The best of a catalogue against a stable sort in plain Python."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from iedr_geo.recommend.top_k import top_k
+
+# Few values, so that ties are many; zero has two signs.
+SCORES = st.sampled_from([-math.inf, -1.5, -0.0, 0.0, 0.25, math.inf])
+
+
+@st.composite
+def catalogues(draw) -> tuple[Tensor, int, Tensor]:
+    size = draw(st.integers(1, 4)), draw(st.integers(1, 9))
+    cells = math.prod(size)
+    scores, hidden = (
+        torch.tensor(draw(st.lists(values, min_size=cells, max_size=cells))).view(size)
+        for values in (SCORES, st.booleans())
+    )
+    return scores, draw(st.integers(1, size[1] + 3)), hidden
+
+
+def check(scores: Tensor, k: int, hidden: Tensor | None = None) -> None:
+    values, items = top_k(scores.clone(), k, hidden)
+    width = min(k, scores.size(1))
+    assert values.shape == items.shape == (len(scores), width)
+    assert values.dtype == scores.dtype and items.dtype == torch.long
+    for row, score in enumerate(scores.tolist()):
+        left = [i for i in range(len(score)) if hidden is None or not hidden[row, i]]
+        best = sorted(left, key=lambda i: -score[i])[:width]  # Stable.
+        assert items[row].tolist() == best + [-1] * (width - len(best))
+        assert values[row, : len(best)].tolist() == [score[i] for i in best]
+
+
+@given(catalogues())
+def test_equals_a_stable_sort(catalogue):
+    scores, k, _ = catalogue
+    check(scores, k)
+
+
+@given(catalogues())
+def test_hidden_items_are_left_out(catalogue):
+    scores, k, hidden = catalogue
+    check(scores.clamp(min=-9), k, hidden)  # Whatever is left is not -inf.
+
+
+@pytest.mark.parametrize('k', [1, 2, 3])
+def test_the_worst_score_is_better_than_none(k):
+    scores = torch.tensor([[7.0, -torch.inf, 7.0]])
+    check(scores, k, torch.tensor([[True, False, True]]))
+
+
+@given(catalogues())
+def test_hidden_scores_are_never_read(catalogue):
+    scores, k, hidden = catalogue
+    scores = scores.clamp(min=-9)
+    expected = top_k(scores.clone(), k, hidden)
+    for other in (torch.nan, torch.inf):
+        actual = top_k(scores.masked_fill(hidden, other), k, hidden)
+        assert all(map(torch.equal, actual, expected))
+
+
+@pytest.mark.parametrize('k', [1, 5, 59, 60, 200])
+@pytest.mark.parametrize('levels', [1, 3, 40, 10**6])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_larger_catalogues(k, levels, dtype, device):
+    scores = torch.randint(levels, (20, 60), device=device).to(dtype)
+    hidden = torch.rand(20, 60, device=device) < 0.3
+    hidden[0] = True
+    hidden[1, 1:] = True
+    hidden[2] = False
+    check(scores, k, hidden)
+    check(scores, k)
+
+
+def test_tie_for_the_last_place():
+    """What follows the top decides whether the order within it is open."""
+    scores = torch.zeros(3, 5000)
+    scores[0, [4000, 10]] = torch.tensor([2.0, 1.0])
+    scores[1, [4999, 3, 2000]] = 1
+    scores[2] = torch.arange(5000).flip(0)
+    _, items = top_k(scores, 3)
+    assert items.tolist() == [[4000, 10, 0], [3, 2000, 4999], [0, 1, 2]]
+
+
+def test_scores_may_be_a_view():
+    table = torch.tensor([[1.0, 3.0], [3.0, 1.0], [3.0, 2.0]])
+    values, items = top_k(table.t(), 2)
+    assert items.tolist() == [[1, 2], [0, 2]]
+    assert values.tolist() == [[3, 3], [3, 2]]
