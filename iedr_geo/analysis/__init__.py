@@ -12,6 +12,15 @@ from iedr_geo.analysis.invariance import (
     context_invariance,
     variance_shares,
 )
+from iedr_geo.analysis.page import write_page
+from iedr_geo.analysis.plots import (
+    plot_explanation,
+    plot_factors,
+    plot_generator,
+    plot_history,
+    plot_popularity_overlap,
+    plot_scores,
+)
 from iedr_geo.analysis.popularity_overlap import popularity_overlap
 from iedr_geo.analysis.probes import Probe, class_probe, value_probe
 from iedr_geo.analysis.report import DisentanglementReport, disentanglement_report
@@ -28,7 +37,14 @@ __all__ = [
     'disentanglement_report',
     'mutual_information',
     'permutation_baseline',
+    'plot_explanation',
+    'plot_factors',
+    'plot_generator',
+    'plot_history',
+    'plot_popularity_overlap',
+    'plot_scores',
     'popularity_overlap',
     'value_probe',
     'variance_shares',
+    'write_page',
 ]
