@@ -28,27 +28,37 @@ python examples/disentanglement_report.py --model runs/VARIANT-SEED/model --json
 **Protocol.** The embedded planted-factor data, whose true scores are known; each variant
 of IEDR trained with seeds 0, 1 and 2 as the example trains it; the report on 2,000 rows,
 the parts of the score on the test lists. Means over seeds ± standard deviation. *Chance*
-is the same measure where there is nothing to find. *noDis* is without the mutual-information
-bound, *noCL* without the contrastive loss, *noCIED* without both, *Linear* has the
-generator that can fall into a trivial solution. In the rows of the truth, 1 is what a
-perfect model would reach in the part of the same name, and 0 in the other.
+is the same measure where there is nothing to find. *noDis* is without the
+mutual-information bound, *noCL* without the contrastive loss, *noCIED* without both,
+*Linear* has the generator that can fall into a trivial solution. In the rows of the
+truth, 1 is what a perfect model would reach in the part of the same name, and 0 in the
+other.
 """
 
 READING = """
 ## Reading
 
-- *What the contrastive loss does is seen by everything.* Without it (noCL, noCIED) a
-  user's intrinsic factor varies with the context, and follows the true intrinsic scores less.
-- *The truth is told apart in part.* IEDR's intrinsic part follows the true intrinsic
-  scores and hardly the true extrinsic ones; much of what it knows of the extrinsic scores
-  is in the cross term, which belongs to neither factor.
-- *What does not separate the variants:* linear probes of the context fields, which find
-  next to nothing in any factor, since contexts move each user differently; and the
-  dependence of the factors of users, which is high for all: both factors tell who the
-  user is. The bound on the mutual information does not change that measurably here.
-- The trivial solution of *Linear* is one in which the extrinsic factor depends on the
-  context alone. It looks disentangled by the invariance of its factors; the recovery of
-  the truth and the ranking by one part show what it costs.
+- *IEDR is told from its ablations, by most measures.* Without both losses (noCIED) the
+  two factors are copies of each other: each part of the score ranks as well as the whole,
+  and their distance correlation is 1. With both, the intrinsic factor of a user is the
+  same in every context, its part of the score follows the true intrinsic scores and
+  hardly the extrinsic ones, and the two factors depend on each other least.
+- *The contrastive loss* is what makes intrinsic factors invariant: without it (noCL) the
+  shares of the variance and the recovery of the true intrinsic scores fall.
+- *The bound on the mutual information* is what parts the factors: without it (noDis) the
+  extrinsic factor tells the user or item as well as the intrinsic one does, and the
+  factors depend on each other about as much as without both losses.
+- *It is disentanglement in part.* Even IEDR's factors of users are far from independent,
+  its extrinsic factor still tells who the user is, and much of what it knows of the true
+  extrinsic scores is in the cross term, which belongs to neither factor. Without any of
+  the losses the whole model knows as much of the true extrinsic scores.
+- *Linear* looks the most disentangled by the invariance of its intrinsic factors and by
+  the probes of the contexts: its factors are sums of a part of the user and a part of the
+  context, which is the trivial solution. It knows next to nothing of the true extrinsic
+  scores, and ranks worst.
+- *What does not separate IEDR from its ablations:* the linear probes of the context
+  fields, which are near chance for all but Linear, as contexts move each user
+  differently; the cosine in the same context; and the ranking of the whole model.
 """
 
 

@@ -69,8 +69,8 @@ BIPARTITE = """
 ## LightGCN, negatives and full rankings
 
 Gowalla. The plain step calls PyG's `LightGCN.get_embedding`, which normalises the edges
-in every layer, with the same batch, loss and optimiser; ours has them normalised once, and
-takes the gradient by the same symmetric matrix. The plain sampler is a loop over rows
+in every layer, with the same batch, loss and optimiser; ours has them normalised once,
+and takes the gradient by the same symmetric matrix. The plain sampler is a loop over rows
 (20 of them are timed). Repeat it with `python ../../examples/benchmarks/bipartite.py
 --threads 1 --json bipartite.json`.
 """

@@ -9,41 +9,13 @@ python examples/recommend_in_context.py --dataset frappe --root FOLDER
 
 import argparse
 import logging
-import tempfile
 
 import pandas as pd
 import torch
+from quick_model import most_active_user, train_quickly, two_contexts
 
-from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import Frappe, PlantedFactors
-from iedr_geo.nn import IEDR
 from iedr_geo.recommend import Recommender
-from iedr_geo.training import IEDRModule, fit
-
-CONTEXTS = {
-    'planted': (
-        {'daytime': 'noon', 'weekday': 'tue', 'place': 'work', 'company': 'alone'},
-        {'daytime': 'evening', 'weekday': 'sat', 'place': 'home', 'company': 'family'},
-    ),
-    'frappe': (
-        {
-            'daytime': 'morning',
-            'weekday': 'tuesday',
-            'isweekend': 'workday',
-            'homework': 'work',
-            'cost': 'free',
-            'weather': 'cloudy',
-        },
-        {
-            'daytime': 'evening',
-            'weekday': 'saturday',
-            'isweekend': 'weekend',
-            'homework': 'home',
-            'cost': 'free',
-            'weather': 'sunny',
-        },
-    ),
-}
 
 parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],
@@ -70,44 +42,14 @@ else:
     dataset = PlantedFactors()
     table = dataset.planted.items.set_index('item')[['category', 'price']]
 
-
-def train():
-    frappe = args.dataset == 'frappe'
-    torch.manual_seed(args.seed)
-    arguments = {'channels': 64, 'generator': 'residual'} if frappe else {}
-    model = IEDR(dataset.schema.num_embeddings, contrastive_weight=0.01, **arguments)
-    parts = dataset.split()
-    module = IEDRModule(
-        model,
-        parts.train,
-        parts.valid,
-        dataset.candidates('valid'),
-        negatives=UniformNegativeSampler(5, resample=True),
-        batch_size=2048 if frappe else 512,
-        group_negatives=True,
-        learning_rate=3e-3,
-        decay_epochs=args.epochs,
-        weight_decay=0.0,
-        seed=args.seed,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        quiet = {'progress': not args.quiet}
-        return fit(module, folder, max_epochs=args.epochs, **quiet).model
-
-
 if args.model is None:
-    recommender = Recommender(train(), dataset)
+    trained = train_quickly(dataset, args.epochs, args.seed, not args.quiet)
+    recommender = Recommender(trained.model, dataset)
 else:
     recommender = Recommender.load(args.model)
 
-most = dataset.user_ids[int(torch.bincount(dataset.user).argmax())]
-user = most if args.user is None else args.user
-contexts = [dict(context) for context in CONTEXTS[args.dataset]]
-if args.dataset == 'frappe':  # Where the user is most of the time.
-    [number] = dataset.user_ids.get_indexer([most])
-    rows = dataset.context_frame.iloc[dataset.context[dataset.user == number].numpy()]
-    for context in contexts:
-        context |= rows[['country', 'city']].mode().iloc[0].to_dict()
+user = most_active_user(dataset) if args.user is None else args.user
+contexts = two_contexts(dataset)
 
 pd.set_option('display.width', 120, 'display.max_columns', 12, 'display.precision', 2)
 for context in contexts:

@@ -32,7 +32,7 @@ def test_readme_snippets(tmp_path, monkeypatch):
     assert ran >= 4
 
 
-@pytest.mark.parametrize('name', ['results', 'bipartite', 'speed'])
+@pytest.mark.parametrize('name', ['results', 'bipartite', 'disentanglement', 'speed'])
 def test_page_is_generated(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / 'docs')
     spec = importlib.util.spec_from_file_location(name, ROOT / 'docs' / f'{name}.py')

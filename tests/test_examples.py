@@ -123,6 +123,34 @@ def test_dice_on_real_data(tmp_path, data_root):
     assert 'num_edges=810128' in run('lightgcn_gowalla.py', *place, *flags)
 
 
+def test_recommend_in_context():
+    flags = ('--epochs', 1, '--threads', 1, '--quiet', '--k', 3)
+    out = run('recommend_in_context.py', *flags)
+    assert 'For user u' in out and 'noon, tue, work, alone' in out
+    assert 'enters' in out and 'leaves' in out
+    assert 'the differences do not add up' in out
+
+
+def test_disentanglement_report(tmp_path):
+    report, page = tmp_path / 'report.json', tmp_path / 'report.html'
+    flags = ('--epochs', 1, '--threads', 1, '--quiet', '--json', report, '--page', page)
+    assert 'Context invariance' in run('disentanglement_report.py', *flags)
+    groups = {row['group'] for row in json.loads(report.read_text())['table']}
+    assert {'invariance', 'probe', 'dependence', 'ranking', 'truth'} <= groups
+    content = page.read_text()
+    assert content.count('data:image/png;base64') + content.count('<svg') >= 6
+
+
+@pytest.mark.slow
+def test_benchmark_of_recommendations(tmp_path, data_root):
+    report = tmp_path / 'speed.json'
+    flags = ('--threads', 1, '--rows', 50, '--items', 2000, '--repeats', 1)
+    place = ('--root', data_root / 'frappe', '--json', report)
+    run('benchmarks/recommend.py', *place, *flags)
+    content = json.loads(report.read_text())
+    assert content['ratios']['many'] > 0 and content['milliseconds']['one_pair'] > 0
+
+
 def test_own_loop():
     assert 'Test: ndcg@5' in run('iedr_own_loop.py', '--epochs', 1)
 

@@ -1,4 +1,8 @@
-"""Pictures of what a model has learned, each in one Axes of matplotlib."""
+"""Pictures of what a model has learned, each in one Axes of matplotlib.
+
+Legends and colour bars stand beside the data: a figure that is passed in needs room for
+them, which ``layout='constrained'`` makes.
+"""
 
 from __future__ import annotations
 
@@ -104,9 +108,9 @@ def plot_factors(
 
     Of a model of features and contexts, a dot is the intrinsic and a cross the extrinsic
     factor of a row's user or item in the row's context. Of a model of the graph, a dot is
-    the conformity and a cross the interest of an item; the third of the items with the
-    most edges is *popular*, the next third *normal*. Items and users without an edge,
-    which were never trained, are left out.
+    the conformity and a cross the interest of an item; the most popular third of the
+    items is *popular*, the next third *normal*. Items and users without an edge, which
+    were never trained, are left out.
 
     .. note::
         Two clouds say that the factors differ, not that they are independent or that
@@ -130,23 +134,21 @@ def plot_factors(
     if side not in ('user', 'item'):
         raise ValueError(f"`side` is 'user' or 'item' (got {side!r})")
     generator = torch.Generator().manual_seed(seed)
-    groups = None
+    groups, names = None, getattr(model, 'factors', None)
     if isinstance(data, InteractionDataset) and hasattr(model, 'encode'):
         rows = torch.randperm(len(data), generator=generator)[:num_samples]
+        _check_rows(rows)
         tables = _factors_of_rows(model, data, side, rows)
         what = f'{side}s in their contexts: {len(rows)} rows'
-    elif (
-        isinstance(data, BipartiteGraph)
-        and hasattr(model, 'embeddings')
-        and model.factors
-    ):
+    elif isinstance(data, BipartiteGraph) and hasattr(model, 'embeddings') and names:
         degree = (data.user_degree if side == 'user' else data.item_degree).cpu()
         known = degree.nonzero().view(-1)
-        some = known[torch.randperm(len(known), generator=generator)[:num_samples]]
-        tables = _factors_of_nodes(model, data, side, some)
-        what = f'{len(some)} {side}s'
+        rows = known[torch.randperm(len(known), generator=generator)[:num_samples]]
+        _check_rows(rows)
+        tables = _factors_of_nodes(model, data, side, rows)
+        what = f'{len(rows)} {side}s'
         if side == 'item':
-            groups = _popularity_groups(degree, known)[some]
+            groups = _popularity_groups(data.popularity.cpu(), known)[rows]
     else:
         raise ValueError(
             f'Factors are of a model with `encode` and an InteractionDataset, or of one '
@@ -157,11 +159,11 @@ def plot_factors(
         [table.double().cpu().numpy() for table in tables.values()], seed
     )
     ax = _axes(ax, 6.5, 4.5)
-    names = list(POPULARITY_GROUPS)
+    shades = list(POPULARITY_GROUPS.values())
     for name, place, color in zip(tables, places, COLORS, strict=False):
         colors: Any = color
         if groups is not None:
-            colors = [POPULARITY_GROUPS[names[group]] for group in groups.tolist()]
+            colors = [shades[group] for group in groups.tolist()]
         _scatter(ax, place, colors, name, name)
     if groups is None:
         _legend(ax)
@@ -171,6 +173,11 @@ def plot_factors(
     ax.set(xticks=[], yticks=[], xlabel='t-SNE')  # Places have no unit.
     _title(ax, f'{" and ".join(tables).capitalize()} factors of {what}')
     return ax
+
+
+def _check_rows(rows: Tensor) -> None:
+    if len(rows) < 2:
+        raise ValueError(f'At least 2 rows are needed (got {len(rows)})')
 
 
 def _factors_of_rows(
@@ -195,7 +202,7 @@ def _factors_of_rows(
 
 
 def _factors_of_nodes(
-    model: Any, graph: BipartiteGraph, side: Side, some: Tensor
+    model: Any, graph: BipartiteGraph, side: Side, rows: Tensor
 ) -> dict[str, Tensor]:
     with evaluating(model):
         users, items = model.embeddings()
@@ -204,15 +211,15 @@ def _factors_of_nodes(
             f'The model has {len(users)} users and {len(items)} items, the graph '
             f'{graph.num_users} and {graph.num_items}'
         )
-    vectors = (users if side == 'user' else items)[some.to(users.device)]
+    vectors = (users if side == 'user' else items)[rows.to(users.device)]
     return {name: vectors[:, columns] for name, columns in model.factors.items()}
 
 
-def _popularity_groups(degree: Tensor, known: Tensor) -> Tensor:
-    """Returns the third that each known item is in: 0 has the most edges."""
-    order = known[torch.argsort(degree[known], descending=True, stable=True)]
-    groups = torch.full_like(degree, -1)
-    groups[order] = torch.arange(len(order)) * 3 // max(1, len(order))
+def _popularity_groups(popularity: Tensor, known: Tensor) -> Tensor:
+    """Returns the third that each known item is in: 0 is the most popular."""
+    order = known[torch.argsort(popularity[known], descending=True, stable=True)]
+    groups = torch.full_like(popularity, -1)
+    groups[order] = torch.arange(len(order)) * 3 // len(order)
     return groups
 
 
@@ -221,8 +228,6 @@ def _in_a_plane(tables: Sequence[Floats], seed: int) -> list[Floats]:
     from sklearn.manifold import TSNE
 
     rows = np.concatenate(tables)
-    if len(rows) < 2 * len(tables):
-        raise ValueError(f'At least 2 rows are needed (got {len(rows) // len(tables)})')
     if not np.isfinite(rows).all():
         raise ValueError('The factors hold values that are not finite')
     if np.ptp(rows, axis=0).max() == 0:
@@ -423,7 +428,8 @@ def plot_history(
         monitor = next((name for name in (*MONITORS, *metrics) if name in metrics), None)
     elif monitor not in metrics:
         raise ValueError(
-            f"`monitor` is '{monitor}', which is none of {', '.join(metrics) or 'none'}"
+            f"The history has no metric '{monitor}' (it has: "
+            f'{", ".join(metrics) or "none"})'
         )
     best = len(table) - 1 if monitor is None else int(table[monitor].argmax())
     epoch = table['epoch']
@@ -431,7 +437,9 @@ def plot_history(
     heights = [2.5 if group is metrics else 1.0 for group in groups]
     ax = _axes(ax, 6.5, 0.9 + 0.8 * sum(heights))
     ax.set_axis_off()
+    margin = max(0.02 * float(np.ptp(epoch)), 0.1)
     for panel, group in zip(_panels(ax, heights), groups, strict=True):
+        panel.set_xlim(epoch.min() - margin, epoch.max() + margin)
         panel.axvline(
             epoch[best], color=GREY, lw=1, ls='--', zorder=0, label='best epoch'
         )
@@ -482,8 +490,7 @@ def _panels(ax: Axes, heights: Sequence[float]) -> list[Axes]:
         share = height / total
         panel = ax.inset_axes((0.0, top - share, 1.0, share))
         top -= share + gap / total
-        panel.margins(x=0.02)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         panel.yaxis.set_major_locator(MaxNLocator(nbins=2 + int(2 * height)))
         panel.tick_params(labelbottom=False, labelsize='small')
         panel.grid(axis='y', alpha=0.3)
@@ -624,7 +631,10 @@ def plot_explanation(
     ax.set(xlim=(-2.0, 2.0), ylim=(-1.4, 1.4))
     label = 'difference: score less the score without it'
     ax.figure.colorbar(colors, ax=ax, label=label, shrink=0.8)
-    shown = 'disc: feature' + (', ring: with itself, line: pair' if len(edge) else '')
+    shown = 'disc: feature'
+    if len(edge):
+        largest = np.abs([*edge.values()]).max()
+        shown += f', ring: with itself, line: pair; pairs: at most {largest:.3f}'
     what = f'What the score of {explanation.score:.2f} owes to features of the {side}'
     _title(ax, f'{what}\n({shown})')
     return ax

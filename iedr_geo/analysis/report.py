@@ -192,7 +192,7 @@ class DisentanglementReport:
                     separates = 'no'
             elif len(low) or str(key[1]).endswith(GAIN):
                 difference = high['size'].min() - (low['size'].max() if len(low) else 0)
-                noise = 2 * float(np.sqrt(part['error'].fillna(0).pow(2).sum()))
+                noise = 2 * float(np.sqrt(part['error'].pow(2).sum()))  # NaN is left out.
                 noise = max(noise, MARGIN)
                 separates = separates if difference > noise else 'no'
             else:

@@ -277,7 +277,8 @@ def test_correlations_equal_loops_over_lists(data, lists):
         user, item = model.encode(InteractionBatch.from_ids(data, *rows)).factors
     learned = (user.extrinsic * item.extrinsic).sum(1).double()
     # Levels of lists do not matter; lists in which the spread is large do.
-    true = learned + torch.randn(len(index)) * learned.std() / 2
+    true = learned + (user.intrinsic * item.extrinsic).sum(1).double() / 2
+    true = true + torch.randn(len(index)) * learned.std() / 2
     true = true * (1 + index % 3) + 100 * index
     size = len(index) // len(lists)
     found = disentanglement_report(
@@ -310,6 +311,23 @@ def test_correlations_equal_loops_over_lists(data, lists):
             np.quantile(np.abs(permuted), 0.95), rel=0.08
         )
         assert row['error'] == pytest.approx(np.std(again), rel=0.15)
+        if kind == 'correlation':
+            share = found.table.query('measure == "variance of extrinsic"')
+            assert share['factor'].tolist() == ['extrinsic', 'all']
+            own = share.iloc[0]
+            assert own['value'] == pytest.approx(row['value'] ** 2)
+            assert own['limit'] == pytest.approx(row['limit'] ** 2)
+            assert own['error'] == pytest.approx(2 * row['value'] * row['error'])
+    # The fit to all parts, list by list.
+    (u_in, u_ex), (v_in, v_ex) = user, item
+    products = u_in * v_in, u_ex * v_ex, u_in * v_ex + u_ex * v_in
+    parts = torch.stack([product.sum(1) for product in products], 1).double()
+    x = np.concatenate([v - v.mean(0) for v in within(parts, index)])
+    y = np.concatenate([v - v.mean() for v in within(true, index)])
+    weight = np.linalg.lstsq(x, y, rcond=None)[0]
+    expected = 1 - ((y - x @ weight) ** 2).sum() / (y**2).sum()
+    assert share.iloc[1]['value'] == pytest.approx(expected)
+    assert expected > own['value'] + 0.02
 
 
 @pytest.mark.usefixtures('without_probes')
@@ -501,6 +519,7 @@ def test_plot(reports):
     assert 'probe, user: daytime' in labels
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend[:4] == ['baseline', 'limit', 'intrinsic', 'extrinsic']
+    assert ax.yaxis_inverted()  # In the order of the table.
     points = {line.get_label(): line for line in ax.get_lines()}
     place = ax.get_yticks()[labels.index('invariance, item: auc')]
     x, y = points['extrinsic'].get_data()

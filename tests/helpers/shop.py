@@ -24,7 +24,7 @@ from iedr_geo.nn import DICE, IEDR, MF, BipartiteModel, LightGCN
 # All feature graphs have 2 or 4 nodes, so that no mean has to be rounded.
 CUSTOMERS = pd.DataFrame(
     {
-        'customer': [30, 4, 17, 5, 21],
+        'customer': [30, 4, 21, 5, 17],
         'age': [1, 2, -1, None, 1],
         'income': [0, 2, 1, 1, -2],
         'town': ['x', 'y', 'y', None, 'x'],

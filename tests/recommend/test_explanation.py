@@ -21,12 +21,12 @@ from iedr_geo.data import (
 from iedr_geo.nn import IEDR
 from iedr_geo.recommend import Explanation, Recommender, UnknownValueWarning, explanation
 
-# Customer 5 lacks age and town; a stranger has a tag that no article has.
-CUSTOMER, ARTICLE, CONTEXT = 5, 112, CONTEXTS[1]
+CUSTOMER, ARTICLE, CONTEXT = 4, 112, CONTEXTS[1]
+# One without an id, and an article with a tag that no other has.
 STRANGER = {'age': -2, 'income': 0.5, 'town': 'y'}
 NOVELTY = {'tags': 's|p|z', 'price': 8.5}
 FEATURES = [
-    ('user', ['customer=5', 'age=<missing>', 'income=income', 'town=<missing>']),
+    ('user', ['customer=4', 'age=age', 'income=income', 'town=y']),
     ('item', ['tags=p', 'tags=q', 'tags=r', 'price=3.0']),
     ('context', ['day=mon', 'gift=False']),
 ]

@@ -1,0 +1,72 @@
+"""What several examples need: a model after a minute of training, and two contexts."""
+
+import tempfile
+
+import torch
+
+from iedr_geo.data import UniformNegativeSampler
+from iedr_geo.datasets import Frappe
+from iedr_geo.nn import IEDR
+from iedr_geo.training import IEDRModule, fit
+
+PLANTED_CONTEXTS = (
+    {'daytime': 'noon', 'weekday': 'tue', 'place': 'work', 'company': 'alone'},
+    {'daytime': 'evening', 'weekday': 'sat', 'place': 'home', 'company': 'family'},
+)
+FRAPPE_CONTEXTS = (
+    {
+        'daytime': 'morning',
+        'weekday': 'tuesday',
+        'isweekend': 'workday',
+        'homework': 'work',
+        'cost': 'free',
+        'weather': 'cloudy',
+    },
+    {
+        'daytime': 'evening',
+        'weekday': 'saturday',
+        'isweekend': 'weekend',
+        'homework': 'home',
+        'cost': 'free',
+        'weather': 'sunny',
+    },
+)
+
+
+def train_quickly(dataset, epochs, seed=0, progress=True):
+    """Trains IEDR on Frappe or PlantedFactors, and leaves no files."""
+    frappe = isinstance(dataset, Frappe)
+    torch.manual_seed(seed)
+    arguments = {'channels': 64, 'generator': 'residual'} if frappe else {}
+    model = IEDR(dataset.schema.num_embeddings, contrastive_weight=0.01, **arguments)
+    parts = dataset.split()
+    module = IEDRModule(
+        model,
+        parts.train,
+        parts.valid,
+        dataset.candidates('valid'),
+        negatives=UniformNegativeSampler(5, resample=True),
+        batch_size=2048 if frappe else 512,
+        group_negatives=True,
+        learning_rate=3e-3,
+        decay_epochs=epochs,
+        weight_decay=0.0,
+        seed=seed,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        return fit(module, folder, max_epochs=epochs, progress=progress)
+
+
+def most_active_user(dataset):
+    return dataset.user_ids[int(torch.bincount(dataset.user).argmax())]
+
+
+def two_contexts(dataset):
+    """Returns two contexts of Frappe or PlantedFactors that have little in common."""
+    if not isinstance(dataset, Frappe):
+        return [dict(context) for context in PLANTED_CONTEXTS]
+    # Both where the most active user is most of the time.
+    [number] = dataset.user_ids.get_indexer([most_active_user(dataset)])
+    rows = dataset.context_frame.iloc[dataset.context[dataset.user == number].numpy()]
+    where = rows[['country', 'city']].mode().iloc[0].to_dict()
+    return [context | where for context in FRAPPE_CONTEXTS]
