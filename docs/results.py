@@ -67,8 +67,9 @@ generator='residual')`), which adds sums of second embeddings to the factors.
 - *What sets the presets apart* is all of the list above together; its parts were tried
   on the validation lists in short runs without CIED and are not in the tables. Adam's
   weight decay moves the embeddings of rare features by the learning rate in every step.
-- *What CIED adds.* On planted data, whose factors change with the context, it adds much.
-  On Frappe the preset *best* ranks as well without it, within the noise of the lists; in
+- *What CIED adds.* On planted data, whose factors change with the context, it adds some
+  points over three seeds, which the contrastive loss alone (*noDis*) adds as well; what
+  the other loss is for is in [disentanglement.md](disentanglement.md). On Frappe the preset *best* ranks as well without it, within the noise of the lists; in
   the preset *paper*, with the losses as the text states them, it costs ranking, contrary
   to the paper. With what the authors' scripts do besides (message dropout, pointwise
   terms, a double softmax, which weakens the contrastive loss, five estimator steps) the

@@ -292,10 +292,9 @@ def plot_scores(
     first = recommender.recommend(user, a, k).set_index(name)
     if first.empty:
         raise ValueError(f'No items are left to recommend to user {user!r}')
-    second = recommender.recommend(
-        user, b, len(first), exclude_seen=False, candidates=list(first.index)
-    ).set_index(name)
-    second = second.loc[first.index]
+    items = list(first.index)
+    second = recommender.recommend(user, b, k, candidates=items).set_index(name)
+    second = second.loc[items]
     ax = _axes(ax, 7.0, 4.5)
     both = pd.concat([first[list(parts)], second[list(parts)]]).to_numpy()
     margin = 0.05 * max(float(np.ptp(both)), 1e-6)

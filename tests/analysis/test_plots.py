@@ -300,8 +300,10 @@ def test_scores(dataset, model, exclude_seen):
     if exclude_seen:
         assert 0 < len(seen) < dataset.num_items - 1
     items = torch.arange(dataset.num_items)
+    same = (dataset.context_frame == dataset.context_frame.iloc[0]).sum(axis=1)
+    other = int(np.flatnonzero(same == 2)[0])  # Half of it is the same.
     scores, parts = [], []
-    for context in (0, 1):
+    for context in (0, other):
         ids = torch.full_like(items, user), items, torch.full_like(items, context)
         with torch.no_grad():
             out = model.eval().encode(InteractionBatch.from_ids(dataset, *ids))
@@ -309,7 +311,7 @@ def test_scores(dataset, model, exclude_seen):
         factors = zip(*out.factors, strict=True)
         parts.append([(u * v).sum(1).tolist() for u, v in factors])
     top = sorted(set(range(len(items))) - seen, key=lambda item: -scores[0][item])[:k]
-    a, b = dataset.context_frame.iloc[0], dataset.context_frame.iloc[1].to_dict()
+    a, b = dataset.context_frame.iloc[0], dataset.context_frame.iloc[other].to_dict()
     ax = plot_scores(Recommender(model, dataset), dataset.user_ids[user], a, b, k)
     for part, points in enumerate(offsets(ax)):
         expected = [(parts[0][part][item], parts[1][part][item]) for item in top]

@@ -39,6 +39,7 @@ from iedr_geo.data import (
     FeatureSchema,
     InteractionDataset,
     MultiCategorical,
+    Numerical,
 )
 from iedr_geo.nn import IEDR, MF
 from iedr_geo.recommend import Recommender, UnknownValueWarning
@@ -372,6 +373,24 @@ def test_items_alike_are_in_the_order_of_the_table(kinds):
     ranks = pd.concat(ranks)
     for first, second in ((0, 3), (3, 6), (1, 4), (2, 5)):
         assert (ranks[first] < ranks[second]).all()
+
+
+def test_items_of_other_numbers_are_not_alike():
+    items = pd.DataFrame({'item': range(4), 'kind': 'a', 'weight': [1, 2, 1, -1]})
+    schema = FeatureSchema(
+        [Categorical('user')],
+        [Categorical('kind'), Numerical('weight')],
+        [Categorical('day')],
+    )
+    log = pd.DataFrame({'user': [1], 'item': [3], 'day': ['x']})
+    dataset = InteractionDataset.from_pandas(log, None, items, schema)
+    model = make_model(schema, exact=True, encoder='bi')
+    recommender = Recommender(model, dataset)
+    for candidates in (None, [3, 1], [2, 1, 0]):
+        table = recommender.recommend(1, {'day': 'x'}, 4, False, candidates)
+        scores = [recommender.score(1, item, {'day': 'x'}) for item in table['item']]
+        assert table['score'].tolist() == scores
+    assert len(set(scores)) == 2
 
 
 @pytest.fixture
