@@ -69,12 +69,13 @@ generator='residual')`), which adds sums of second embeddings to the factors.
   weight decay moves the embeddings of rare features by the learning rate in every step.
 - *What CIED adds.* On planted data, whose factors change with the context, it adds some
   points over three seeds, which the contrastive loss alone (*noDis*) adds as well; what
-  the other loss is for is in [disentanglement.md](disentanglement.md). On Frappe the preset *best* ranks as well without it, within the noise of the lists; in
-  the preset *paper*, with the losses as the text states them, it costs ranking, contrary
-  to the paper. With what the authors' scripts do besides (message dropout, pointwise
-  terms, a double softmax, which weakens the contrastive loss, five estimator steps) the
-  model comes within a point of the paper's NDCG@10, with its AUC, and was still rising
-  when the run ended.
+  the other loss is for is in [disentanglement.md](disentanglement.md). On Frappe the
+  preset *best* ranks as well without it, within the noise of the lists; in the preset
+  *paper*, with the losses as the text states them, it costs ranking, contrary to the
+  paper. With what the authors' scripts do besides (message dropout, pointwise terms, a
+  double softmax, which weakens the contrastive loss, five estimator steps) the model
+  comes within a point of the paper's NDCG@10, with its AUC, and was still rising when
+  the run ended.
 - *IEDR_sp in the preset paper diverged.* The bound on the mutual information has no lower
   limit, and factors that the contexts do not tie down can grow without end.
 - In the preset *best*, Linear and IEDR_sp put their generator in the place of the
