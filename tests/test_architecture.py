@@ -134,7 +134,9 @@ def test_unknown_subpackage(path: str):
     ]
 
 
-@pytest.mark.parametrize('names', ['', 'data nn', 'transforms datasets loader'])
+@pytest.mark.parametrize(
+    'names', ['', 'data nn', 'transforms datasets loader', 'recommend analysis']
+)
 def test_import_loads_no_optional_package(names: str):
     present = [name for name in names.split() if (ROOT / name).is_dir()]
     modules = ', '.join(['iedr_geo', *(f'iedr_geo.{name}' for name in present)])

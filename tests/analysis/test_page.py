@@ -145,7 +145,7 @@ def test_the_whole_figure_is_shown(tmp_path, report):
 def test_text_and_tables(tmp_path, report):
     table = pd.DataFrame(
         {
-            'name <i>': ['Ann & Bob', None, 'x' * 200],
+            'name <i>': ['Ann <b> &amp; Bob', None, 'x' * 200],
             'count': [1, 20, 300],
             'value': [0.12345, np.nan, -2.0],
         }
@@ -176,7 +176,17 @@ def test_text_and_tables(tmp_path, report):
         *('probe', 'which user', 'user', 'a < b', '0.988', '0.100', '0.200', '', 'high')
     ]
     del cells[: 2 * len(first)], heads[: len(first)]
-    expected = ['Ann & Bob', '1', '0.123', '', '20', '', 'x' * 200, '300', '-2.000']
+    expected = [
+        'Ann <b> &amp; Bob',
+        '1',
+        '0.123',
+        '',
+        '20',
+        '',
+        'x' * 200,
+        '300',
+        '-2.000',
+    ]
     assert heads[:6] == [*table, *table]
     assert cells[:9] == cells[9:18] == expected
     assert heads[6:] == list(long)

@@ -152,6 +152,8 @@ def test_draws_where_it_is_told(name, draw):
     assert axes[0].get_children() == left
     assert torch.equal(torch.get_rng_state(), random[0])
     assert np.array_equal(np.random.get_state()[1], random[1])
+    colour_bars = int(name in ('generator', 'explanation'))
+    assert len(figure.axes) == 2 + colour_bars
     assert axes[1].get_title(loc='left')
     figure.canvas.draw()
 
@@ -408,6 +410,7 @@ def test_generator(kind, side, dataset):
         assert text.get_text() == ('no path' if empty else f'mean {block.mean():.3f}')
         # At the lower left corner of its block.
         assert text.xy == (3 * column - 0.5, 3 * row + 2.5)
+    assert f'the {side} generator ({kind})' in ax.get_title(loc='left')
     assert image.norm.vmin == 0 and image.norm.vmax == pytest.approx(np.nanmax(expected))
     label = ax.figure.axes[-1].get_ylabel()
     assert ('paths' in label) == (kind not in ('linear', 'nonlinear'))
