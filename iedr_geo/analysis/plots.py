@@ -295,16 +295,16 @@ def plot_scores(
     items = list(first.index)
     second = recommender.recommend(user, b, k, candidates=items).set_index(name)
     second = second.loc[items]
-    ax = _axes(ax, 7.0, 4.5)
-    both = pd.concat([first[list(parts)], second[list(parts)]]).to_numpy()
-    margin = 0.05 * max(float(np.ptp(both)), 1e-6)
-    ends = [float(both.min()) - margin, float(both.max()) + margin]
-    ax.plot(ends, ends, color=GREY, lw=1, zorder=0, label='the same in both')
+    ax = _axes(ax, 6.5, 4.5)
+    start = float(first[parts[0]].iloc[0])
+    ax.axline(
+        (start, start), slope=1, color=GREY, lw=1, zorder=0, label='the same in both'
+    )
     for part, color in zip(parts, COLORS, strict=False):
         x, y = first[part].to_numpy(), second[part].to_numpy()
         label = f'{part}\n(mean change {np.abs(x - y).mean():.2f})'
         _scatter(ax, np.stack([x, y], axis=1), color, part, label)
-    ax.set(xlim=ends, ylim=ends, aspect='equal', anchor='W')
+    ax.set_aspect('equal', 'datalim')
     differ = [key for key in a if a[key] != b.get(key)] or list(a)
     for context, set_label in ((a, ax.set_xlabel), (b, ax.set_ylabel)):
         text = ', '.join(str(context[key]) for key in differ)
@@ -447,15 +447,18 @@ def plot_history(
             width = 2.5 if name == monitor else 1.2
             panel.plot(epoch, table[name], '.-', color=color, lw=width, label=name)
         if group is metrics:
-            panel.set_title('validation', loc='left', fontsize='small')
-            _legend(panel)
+            _legend(panel, fontsize='small', labelspacing=0.3)
         else:
-            panel.set_title(f'training: {group[0]}', loc='left', fontsize='small')
+            side = panel.transAxes
+            panel.text(1.02, 0.5, group[0], transform=side, va='center', color=DARK)
     chosen = 'the last epoch counts as the best'
     if monitor is not None:
         value = table[monitor][best]
         chosen = f'epoch {epoch[best]:.0f} has the best {monitor}, {value:.4f}'
-    _title(ax, f'Learning curves: {chosen}\n')  # Above the title of the first panel.
+    what = 'terms of the training loss'
+    if metrics:
+        what = f'validation metrics, {what}' if terms else 'validation metrics'
+    _title(ax, f'Learning curves: {chosen}\n({what})')
     return ax
 
 
@@ -483,7 +486,7 @@ def _panels(ax: Axes, heights: Sequence[float]) -> list[Axes]:
     """Returns panels one below the other within an Axes, with a common abscissa."""
     from matplotlib.ticker import MaxNLocator
 
-    gap = 0.45
+    gap = 0.25
     total, top, panels = sum(heights) + gap * (len(heights) - 1), 1.0, []
     for height in heights:
         share = height / total

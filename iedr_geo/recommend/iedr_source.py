@@ -124,6 +124,8 @@ class IEDRSource(IEDRScorer):
         table[torch.arange(len(size)).repeat_interleave(size), column] = nodes
         if torch.unique(table[:, 0]).numel() == len(size):  # An id, most of the time.
             return None
+        # In any order: a value may stand anywhere among several.
+        table = table.sort(dim=1).values
         _, group = torch.unique(table, dim=0, return_inverse=True)
         return first_of(group).to(self.device)
 
