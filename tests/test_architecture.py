@@ -14,14 +14,14 @@ ROOT = Path(__file__).parents[1] / 'iedr_geo'
 # What each subpackage may import of the others ...
 ALLOWED = {
     '__init__': '',
-    'data': '',
-    'transforms': 'data',
-    'datasets': 'data',
-    'loader': 'data',
-    'nn': '',
+    'transforms': '',
+    'data': 'transforms',
+    'datasets': 'data transforms',
+    'loader': 'data transforms',
+    'nn': 'transforms',
     'metrics': '',
     'evaluation': 'data loader metrics',
-    'recommend': 'data loader metrics evaluation nn',
+    'recommend': 'data transforms loader metrics evaluation nn',
     'training': 'data transforms datasets loader metrics evaluation nn recommend',
     'testing': 'data loader nn',
     'analysis': (
@@ -29,7 +29,7 @@ ALLOWED = {
     ),
 }
 # ... and what besides under `if TYPE_CHECKING:`.
-ALLOWED_TYPES = {'nn': 'data loader'}
+ALLOWED_TYPES = {'transforms': 'data nn', 'nn': 'data loader'}
 
 OPTIONAL = {'lightning', 'pytorch_lightning', 'matplotlib', 'sklearn'}
 

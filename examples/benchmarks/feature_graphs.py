@@ -27,11 +27,11 @@ from iedr_geo.data import (
     InteractionDataset,
     UniformNegativeSampler,
 )
-from iedr_geo.data.feature_graphs import complete_edge_index
 from iedr_geo.datasets import Frappe
 from iedr_geo.loader import InteractionLoader
 from iedr_geo.nn import IEDR, SIGN
 from iedr_geo.nn.conv.feature_pairs import FeaturePairs
+from iedr_geo.transforms.complete import complete_edge_index
 
 parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],

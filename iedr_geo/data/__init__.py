@@ -3,6 +3,7 @@
 from iedr_geo.data.bipartite import BipartiteGraph
 from iedr_geo.data.candidates import CandidateLists
 from iedr_geo.data.columns import Bucketized, Categorical, MultiCategorical, Numerical
+from iedr_geo.data.date_time import DateTime
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.interaction import InteractionData, InteractionDataset
 from iedr_geo.data.intervened_split import InterventionSplit, intervened_split
@@ -13,12 +14,14 @@ from iedr_geo.data.negative_sampling import (
 )
 from iedr_geo.data.schema import FeatureSchema
 from iedr_geo.data.split import Split, leave_last_out, random_split, time_split
+from iedr_geo.data.vector import Vector
 
 __all__ = [
     'BipartiteGraph',
     'Bucketized',
     'CandidateLists',
     'Categorical',
+    'DateTime',
     'FeatureGraphs',
     'FeatureSchema',
     'InteractionData',
@@ -30,6 +33,7 @@ __all__ = [
     'PopularityNegativeSampler',
     'Split',
     'UniformNegativeSampler',
+    'Vector',
     'intervened_split',
     'leave_last_out',
     'random_split',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,11 +18,19 @@ RESERVED = 2  # Rows of every field before its values: unknown and missing.
 
 
 class Nodes(NamedTuple):
-    """The nodes of one column: their table row, row in the field, and value."""
+    """The nodes of one field.
+
+    Args:
+        row: The row of the table that each node is of.
+        code: Its row in the field.
+        value: The factor of its embedding.
+        vector: The vector of each node that has one, in their order.
+    """
 
     row: np.ndarray
     code: np.ndarray
     value: np.ndarray
+    vector: np.ndarray | None = None
 
 
 def token(value: Any) -> str:
@@ -47,20 +56,81 @@ def tokens(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     return codes, [token(value) for value in values]
 
 
+class Column(ABC):
+    """What the nodes of one field are made of."""
+
+    name: str
+    """The field."""
+    kind: ClassVar[str]
+    is_number: ClassVar[bool] = False
+    """Whether rows of the field are scaled by numbers rather than values of their own."""
+
+    @property
+    def column(self) -> str:
+        """The column of the table that the field is made of."""
+        return self.name
+
+    @abstractmethod
+    def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
+        """Returns the values of the field.
+
+        Args:
+            column: The column.
+            weight: How often each row counts (default: once).
+        """
+
+    @abstractmethod
+    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+        """Returns the nodes of a column.
+
+        Args:
+            column: The column.
+            vocabulary: The row of each value in the field.
+        """
+
+    def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
+        """Returns what of each cell makes a difference: equal keys have equal nodes."""
+        return column
+
+
+def _check_count(name: str, min_count: int) -> None:
+    if min_count < 1:
+        raise ValueError(f"`min_count` of '{name}' must be at least 1 (got {min_count})")
+
+
+def _frequent(
+    column: pd.Series, weight: np.ndarray | None, rows: np.ndarray, min_count: int
+) -> list[str]:
+    """Returns the sorted values of a column that enough rows have."""
+    codes, values = tokens(column)
+    known = codes >= 0
+    counts = np.ones(len(rows)) if weight is None else weight[rows]
+    total = np.bincount(codes[known], counts[known], minlength=len(values))
+    # Different cells can mean the same: 1 and '1'.
+    sums = pd.Series(total, index=pd.Index(values, dtype=object)).groupby(level=0).sum()
+    return sorted(sums.index[sums >= (min_count if min_count > 1 else 0)])
+
+
 @dataclass(frozen=True)
-class Categorical:
+class Categorical(Column):
     """A column with one category a row: one node.
 
     Args:
         name: The column.
+        min_count: Values that fewer rows of the log have are unknown, as are those that
+            are new. Without a log, the rows of the table count.
     """
 
     name: str
+    min_count: int = 1
     kind: ClassVar[str] = 'categorical'
 
-    def fit(self, column: pd.Series) -> list[str]:
+    def __post_init__(self) -> None:
+        _check_count(self.name, self.min_count)
+
+    def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Returns the sorted distinct values."""
-        return sorted(set(tokens(column)[1]))
+        return _frequent(column, weight, np.arange(len(column)), self.min_count)
 
     def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
         """Looks each value up; values not in the vocabulary are unknown."""
@@ -71,7 +141,7 @@ class Categorical:
 
 
 @dataclass(frozen=True)
-class MultiCategorical:
+class MultiCategorical(Column):
     """A column with any number of categories a row: one node for each of them.
 
     An empty list or text is a missing value and has the field's missing node.
@@ -81,11 +151,16 @@ class MultiCategorical:
         name: The column. It holds lists (tuples, sets, arrays), or text that
             :obj:`separator` splits.
         separator: What separates the values of a text, *e.g.*, :obj:`'|'`.
+        min_count: As in :class:`Categorical`.
     """
 
     name: str
     separator: str | None = None
+    min_count: int = 1
     kind: ClassVar[str] = 'multi_categorical'
+
+    def __post_init__(self) -> None:
+        _check_count(self.name, self.min_count)
 
     def _split(self, cell: Any) -> Any:
         if isinstance(cell, (set, frozenset)):
@@ -110,9 +185,10 @@ class MultiCategorical:
         values = values[values.notna() | ~some]
         return values[~(values.reset_index().duplicated().to_numpy())]
 
-    def fit(self, column: pd.Series) -> list[str]:
+    def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Returns the sorted distinct values over all rows."""
-        return sorted(set(tokens(self._explode(column))[1]))
+        values = self._explode(column)
+        return _frequent(values, weight, values.index.to_numpy(), self.min_count)
 
     def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
         """Looks each value of each row up."""
@@ -124,8 +200,8 @@ class MultiCategorical:
 def _numbers(name: str, column: pd.Series) -> np.ndarray:
     if column.dtype.kind in 'Mm':
         raise ValueError(
-            f"Column '{name}' is declared a number, but holds times: derive one, "
-            f'e.g. the hour with {name}.dt.hour'
+            f"Column '{name}' is declared a number, but holds times: use "
+            f"DateTime('{name}', 'hour') or another part of them"
         )
     try:
         numbers = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
@@ -143,7 +219,7 @@ def _numbers(name: str, column: pd.Series) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Numerical:
+class Numerical(Column):
     r"""A number: one node, whose embedding is the number times the field's embedding.
 
     The :math:`\mathbf{u}_i = x_i \mathbf{v}_i` of Section 6.3.1 of the IEDR paper.
@@ -156,8 +232,9 @@ class Numerical:
 
     name: str
     kind: ClassVar[str] = 'numerical'
+    is_number: ClassVar[bool] = True
 
-    def fit(self, column: pd.Series) -> list[str]:
+    def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Checks the numbers; the field has a single row."""
         _numbers(self.name, column)
         return [self.name]
@@ -171,7 +248,7 @@ class Numerical:
 
 
 @dataclass(frozen=True)
-class Bucketized:
+class Bucketized(Column):
     """A number as a category: one node for the bucket that it falls into.
 
     Args:
@@ -213,7 +290,7 @@ class Bucketized:
                     f'(got {boundaries})'
                 )
 
-    def fit(self, column: pd.Series) -> list[str]:
+    def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Returns the lower ends of the buckets, as text that reads back exactly."""
         numbers = _numbers(self.name, column)
         boundaries = self.boundaries
@@ -235,8 +312,6 @@ class Bucketized:
         code = np.where(np.isnan(numbers), MISSING, bucket)
         return Nodes(np.arange(len(column)), code, np.ones(len(column)))
 
-
-Column = Categorical | MultiCategorical | Numerical | Bucketized
-KINDS: dict[str, Any] = {
-    cls.kind: cls for cls in (Categorical, MultiCategorical, Numerical, Bucketized)
-}
+    def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
+        """Returns the bucket of each number."""
+        return pd.Series(self.encode(column, vocabulary).code, column.index)

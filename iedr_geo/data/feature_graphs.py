@@ -1,11 +1,24 @@
-"""A ragged store of complete feature graphs."""
+"""A ragged store of feature graphs."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import cumsum
+
+from iedr_geo.transforms.complete import (
+    complete_edge_index,
+    is_complete,
+    mark_complete,
+)
+
+EDGES = 1 << 22  # That a transform sees at a time, as far as whole graphs allow.
 
 
 def ragged_arange(ptr: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,33 +36,27 @@ def ragged_arange(ptr: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(shift.numel(), device=ptr.device) + shift, out_ptr
 
 
-def complete_edge_index(sizes: Tensor) -> Tensor:
-    r"""Returns the edges of disjoint complete graphs, self-loops included.
-
-    Edges are ordered by graph, then target, then source.
+class Edges(NamedTuple):
+    """The edges of many graphs.
 
     Args:
-        sizes: The number of nodes of each graph, of shape :math:`(G)`.
-
-    Returns:
-        Source and target of every edge, of shape :math:`(2, \sum_g n_g^2)`.
+        place: Source and target of each edge, counted from its graph's first node, of
+            shape :math:`(2, E)`.
+        ptr: Where each graph's edges begin, and the end of the last, :math:`(G + 1)`.
+        weight: The weight of each edge, of shape :math:`(E)`. :obj:`None` if all are one.
     """
-    target = torch.arange(int(sizes.sum()), device=sizes.device)
-    size = sizes.repeat_interleave(sizes)  # Of each node's graph.
-    ptr = cumsum(sizes)
-    target = target.repeat_interleave(size)
-    source, _ = ragged_arange(
-        ptr, torch.arange(sizes.numel(), device=sizes.device).repeat_interleave(sizes)
-    )
-    return torch.stack([source, target])
+
+    place: Tensor
+    ptr: Tensor
+    weight: Tensor | None = None
 
 
 class FeatureGraphs:
-    r"""The complete feature graphs of one side (users, items or contexts).
+    r"""The feature graphs of one side (users, items or contexts).
 
-    Each node is one feature value; all ordered pairs of a graph's nodes are edges,
-    self-loops included. The store holds the nodes alone and builds the graphs that
-    are asked for.
+    Each node is one feature value. As long as :meth:`with_edges` has not said otherwise,
+    all ordered pairs of a graph's nodes are edges, self-loops included; the store then
+    holds the nodes alone and builds the graphs that are asked for.
 
     Args:
         x: The embedding row of each node, of shape :math:`(N)`.
@@ -57,6 +64,10 @@ class FeatureGraphs:
             :math:`(G + 1)`.
         value: The factor of each node's embedding, of shape :math:`(N)`. :obj:`None`
             where all are one.
+        vectors: By embedding row, the vectors of the nodes in that row, in their order,
+            of shape :math:`(N_x, D)`: such a node is its vector times the embeddings of
+            that row and the :math:`D - 1` after it.
+        edges: The edges of each graph. :obj:`None` for complete graphs.
 
     Example:
         >>> graphs = FeatureGraphs(torch.tensor([4, 7, 7]), torch.tensor([0, 2, 3]))
@@ -66,19 +77,43 @@ class FeatureGraphs:
         3
     """
 
-    def __init__(self, x: Tensor, ptr: Tensor, value: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        ptr: Tensor,
+        value: Tensor | None = None,
+        vectors: Mapping[int, Tensor] | None = None,
+        edges: Edges | None = None,
+    ) -> None:
         if (ptr[1:] <= ptr[:-1]).any():
             empty = int((ptr[1:] <= ptr[:-1]).nonzero()[0])
             raise ValueError(f'A feature graph needs a node: graph {empty} has none')
         self.x = x
         self.ptr = ptr
         self.value = value
-        self.node_id: Tensor | None = None
-        if value is not None:
-            # Equal rows with different values are different nodes to a message.
-            values, place = torch.unique(value, return_inverse=True)
-            key = x * values.numel() + place
-            self.node_id = torch.unique(key, return_inverse=True)[1]
+        self.vectors = dict(vectors or {})
+        self.edges = edges
+        # Which of a row's vectors each node has.
+        self._place = {row: (x == row).cumsum(0) - 1 for row in self.vectors}
+        self.node_id = self._node_id()
+
+    def _node_id(self) -> Tensor | None:
+        """Numbers the nodes: the same number where row, value and vector are the same."""
+        if self.value is None and not self.vectors:
+            return None
+        key = self.x
+        if self.value is not None:
+            values, place = torch.unique(self.value, return_inverse=True)
+            key = key * values.numel() + place
+        for row, vectors in self.vectors.items():
+            table = np.ascontiguousarray(vectors.cpu().numpy())
+            text = table.view(
+                np.dtype((np.void, max(1, table.itemsize * table.shape[1])))
+            )
+            distinct, number = np.unique(text.ravel(), return_inverse=True)
+            key = key * (len(distinct) + 1)
+            key[self.x == row] += 1 + torch.from_numpy(number).to(key.device)
+        return torch.unique(key, return_inverse=True)[1]
 
     def __len__(self) -> int:
         return self.ptr.numel() - 1
@@ -100,24 +135,175 @@ class FeatureGraphs:
         ids = ids.to(self.ptr.device)
         nodes, ptr = ragged_arange(self.ptr, ids)
         sizes = ptr.diff()
-        tensors = {'x': self.x[nodes], 'edge_index': complete_edge_index(sizes)}
-        slices = {'x': ptr, 'edge_index': cumsum(sizes * sizes)}
-        if self.value is not None and self.node_id is not None:
-            tensors |= {'value': self.value[nodes], 'node_id': self.node_id[nodes]}
-            slices |= {'value': ptr, 'node_id': ptr}
+        tensors, slices = {'x': self.x[nodes]}, {'x': ptr}
+        if self.edges is None:
+            tensors['edge_index'] = complete_edge_index(sizes)
+            slices['edge_index'] = cumsum(sizes * sizes)
+        else:
+            edge, edge_ptr = ragged_arange(self.edges.ptr, ids)
+            shift = ptr[:-1].repeat_interleave(edge_ptr.diff())
+            tensors['edge_index'] = self.edges.place[:, edge] + shift
+            slices['edge_index'] = edge_ptr
+            if self.edges.weight is not None:
+                tensors['edge_weight'] = self.edges.weight[edge]
+                slices['edge_weight'] = edge_ptr
+        if self.value is not None:
+            tensors['value'], slices['value'] = self.value[nodes], ptr
+        for row, vectors in self.vectors.items():
+            here = tensors['x'] == row
+            tensors[f'vector_{row}'] = vectors[self._place[row][nodes[here]]]
+            slices[f'vector_{row}'] = cumsum(here.long())[ptr]
+        if self.node_id is not None:
+            tensors['node_id'], slices['node_id'] = self.node_id[nodes], ptr
         tensors['graph_id'] = ids
         slices['graph_id'] = torch.arange(ids.numel() + 1)
-        return assemble(Data, tensors, slices, {'edge_index': ptr[:-1]}, ptr)
+        batch = assemble(Data, tensors, slices, {'edge_index': ptr[:-1]}, ptr)
+        if self.edges is None:
+            mark_complete(batch)
+        return batch
+
+    @classmethod
+    def from_batch(cls, batch: Batch) -> FeatureGraphs:
+        """Returns the graphs of what :meth:`batch` returned, in its order."""
+        vectors = {
+            int(name.removeprefix('vector_')): batch[name]
+            for name in batch.keys()  # noqa: SIM118
+            if name.startswith('vector_')
+        }
+        edges = None
+        if not is_complete(batch):
+            start = batch.ptr[batch.batch[batch.edge_index[1]]]
+            ptr = batch._slice_dict['edge_index'].to(batch.ptr.device)
+            place = batch.edge_index - start
+            edges = Edges(place, ptr, batch.get('edge_weight'))
+        return cls(batch.x, batch.ptr, batch.get('value'), vectors, edges)
+
+    def select(self, index: Tensor) -> FeatureGraphs:
+        """Returns some of the graphs, in any order and with repetition, as a store."""
+        return self.from_batch(self.batch(index))
+
+    def with_x(self, x: Tensor) -> FeatureGraphs:
+        """Returns graphs that differ in the embedding rows of their nodes.
+
+        Args:
+            x: The rows, of shape :math:`(N)`. Nodes that are vectors keep theirs.
+        """
+        return FeatureGraphs(x, self.ptr, self.value, self.vectors, self.edges)
+
+    def with_edges(
+        self, transform: Callable[[Data], Data] | None, **attributes: Any
+    ) -> FeatureGraphs:
+        """Returns graphs of the same nodes, with the edges that a transform gives them.
+
+        Args:
+            transform: What builds the edges from the complete graphs, many of which it
+                is given at a time, as one :class:`Batch`. It may set
+                :obj:`edge_weight`. :obj:`None` for complete graphs.
+            **attributes: What else the transform finds in the batch: tensors with a row
+                for each node, or anything else.
+
+        Raises:
+            ValueError: If the transform changes nodes, or an edge leaves its graph,
+                comes twice or has no finite weight.
+        """
+        complete = copy.copy(self)
+        complete.edges = None
+        if transform is None:
+            return complete
+        size = self.ptr.diff()
+        chunk = (size * size).cumsum(0) // EDGES
+        parts = []
+        for ids in torch.arange(len(self), device=chunk.device).split(
+            torch.unique_consecutive(chunk, return_counts=True)[1].tolist()
+        ):
+            batch = complete.batch(ids)
+            nodes = slice(int(self.ptr[ids[0]]), int(self.ptr[ids[-1] + 1]))
+            for name, attribute in attributes.items():
+                is_tensor = isinstance(attribute, Tensor)
+                batch[name] = attribute[nodes] if is_tensor else attribute
+            parts.append(_edges(batch, transform(batch), transform))
+        counts = torch.cat([part.ptr.diff() for part in parts])
+        weights = [part.weight for part in parts]
+        some = next((w for w in weights if w is not None), None)
+        if some is None and torch.equal(counts, size * size):
+            return complete  # All edges differ, so they are all there.
+        complete.edges = Edges(
+            torch.cat([part.place for part in parts], dim=1),
+            cumsum(counts),
+            None
+            if some is None
+            else torch.cat(
+                [
+                    some.new_ones(part.place.size(1)) if weight is None else weight
+                    for part, weight in zip(parts, weights, strict=True)
+                ]
+            ),
+        )
+        return complete
 
     def to(self, device: torch.device | str) -> FeatureGraphs:
         """Returns the store on another device."""
+
+        def move(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: tensor.to(device) for key, tensor in value.items()}
+            if isinstance(value, Edges):
+                return Edges(*map(move, value))
+            return None if value is None else value.to(device)
+
         moved = FeatureGraphs.__new__(FeatureGraphs)
-        for name, tensor in vars(self).items():
-            setattr(moved, name, None if tensor is None else tensor.to(device))
+        vars(moved).update({name: move(value) for name, value in vars(self).items()})
         return moved
 
+    def state(self) -> dict[str, Any]:
+        """Returns all tensors, for a file; :meth:`from_state` reads them."""
+        edges = None if self.edges is None else self.edges._asdict()
+        names = ('x', 'ptr', 'value', 'vectors')
+        return {name: getattr(self, name) for name in names} | {'edges': edges}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> FeatureGraphs:
+        """Reads what :meth:`state` returned."""
+        edges = state['edges']
+        return cls(**{**state, 'edges': None if edges is None else Edges(**edges)})
+
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({len(self)}, nodes={self.x.numel()})'
+        edges = '' if self.edges is None else f', edges={self.edges.place.size(1)}'
+        return f'{self.__class__.__name__}({len(self)}, nodes={self.x.numel()}{edges})'
+
+
+def _edges(before: Batch, after: Data, transform: Any) -> Edges:
+    """Returns the edges that a transform gave to the graphs of a batch, in order."""
+    name = type(transform).__name__
+    same = after.num_nodes == before.num_nodes and torch.equal(after.x, before.x)
+    if not same:
+        raise ValueError(f'{name} changes the nodes of the graphs, not only their edges')
+    source, target = after.edge_index
+    weight = after.get('edge_weight')
+    outside = (before.batch[source] != before.batch[target]).nonzero()
+    if outside.numel():
+        edge = int(outside[0])
+        raise ValueError(
+            f'{name} draws an edge from graph {int(before.batch[source[edge]])} to graph '
+            f'{int(before.batch[target[edge]])} of the batch that it is given'
+        )
+    if weight is not None and not (
+        weight.shape == source.shape and weight.isfinite().all()
+    ):
+        raise ValueError(
+            f'{name} must give every edge one finite weight (got weights of shape '
+            f'{tuple(weight.shape)} for {source.numel()} edges)'
+        )
+    key, order = (target * before.num_nodes + source).sort()
+    if (key[1:] == key[:-1]).any():
+        raise ValueError(f'{name} draws an edge twice: give it a weight instead')
+    source, target = source[order], target[order]
+    graph = before.batch[target]
+    return Edges(
+        torch.stack([source, target]) - before.ptr[graph],
+        cumsum(torch.bincount(graph, minlength=before.num_graphs)),
+        None if weight is None else weight[order].float(),
+    )
 
 
 def assemble(

@@ -20,7 +20,6 @@ from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.schema import SIDES, FeatureSchema
 from iedr_geo.data.tables import (
     check_columns,
-    distinct_rows,
     locate,
     parse_labels,
     parse_times,
@@ -34,7 +33,9 @@ class InteractionData(Data):
 
     Holds :obj:`x_user`, :obj:`edge_index_user`, :obj:`user_id`, the same for
     :obj:`item` and :obj:`context`, and :obj:`y` where the sample has a label. Sides
-    with numerical fields hold a :obj:`value_user` as well. Collate with
+    with numerical fields hold a :obj:`value_user` as well, with weights of edges an
+    :obj:`edge_weight_user`, and with a vector, that is times embedding row 7 and those
+    after it, a :obj:`vector_7_user`. Collate with
     ``Batch.from_data_list(samples, follow_batch=['x_user', 'x_item', 'x_context'])``.
     """
 
@@ -61,8 +62,10 @@ class InteractionData(Data):
                 graph.add_node(
                     (side, i), side=side, feature=feature, value=value, **label
                 )
-            for source, target in self[f'edge_index_{side}'].t().tolist():
-                graph.add_edge((side, source), (side, target))
+            edges = self[f'edge_index_{side}'].t().tolist()
+            weights = self.get(f'edge_weight_{side}', torch.ones(len(edges))).tolist()
+            for (source, target), weight in zip(edges, weights, strict=True):
+                graph.add_edge((side, source), (side, target), weight=weight)
         return graph
 
 
@@ -180,7 +183,7 @@ class InteractionDataset(Dataset):
                 the same id, or if the interactions name an id that its table lacks.
                 The message names table, column and value.
         """
-        context_columns = [column.name for column in schema.context]
+        context_columns = schema.sources('context')
         extra = [name for name in (label, time) if name is not None]
         check_columns(
             interactions, [user, item, *context_columns, *extra], 'interactions'
@@ -195,11 +198,17 @@ class InteractionDataset(Dataset):
         item_rows = locate(interactions[item], known_items, 'item')
         y = None if label is None else parse_labels(interactions[label])
         moment = None if time is None else parse_times(interactions[time])
-        first, distinct = distinct_rows(interactions[context_columns])
-        contexts = interactions[context_columns].iloc[first].reset_index(drop=True)
         # Last: tables with an error leave the schema as it was.
         if schema.vocabulary is None:
-            schema.fit({'user': users, 'item': items, 'context': interactions})
+            schema.fit(
+                {'user': users, 'item': items, 'context': interactions},
+                {
+                    'user': np.bincount(user_rows, minlength=len(users)),
+                    'item': np.bincount(item_rows, minlength=len(items)),
+                },
+            )
+        first, distinct = schema.distinct('context', interactions)
+        contexts = interactions[context_columns].iloc[first].reset_index(drop=True)
         return cls(
             users=schema.encode('user', users),
             items=schema.encode('item', items),
@@ -243,10 +252,9 @@ class InteractionDataset(Dataset):
         for side in SIDES:
             row = getattr(self, side)[idx]
             graph = getattr(self, f'{side}s')[int(row)]
-            data[f'x_{side}'] = graph.x
-            data[f'edge_index_{side}'] = graph.edge_index
-            if 'value' in graph:
-                data[f'value_{side}'] = graph.value
+            for name, value in graph:
+                if name not in ('graph_id', 'node_id'):
+                    data[f'{name}_{side}'] = value
             data[f'{side}_id'] = row.view(1)
             data.num_nodes += graph.num_nodes
         if self.y is not None:
@@ -272,6 +280,28 @@ class InteractionDataset(Dataset):
                 setattr(subset, name, tensor[idx])
         return subset
 
+    def with_edges(self, **edges: Any) -> InteractionDataset:
+        """Returns the dataset with other edges in its feature graphs.
+
+        Args:
+            **edges: By side (:obj:`user`, :obj:`item`, :obj:`context`), the transform
+                that builds the edges, as in :class:`FeatureSchema`; :obj:`None` for
+                complete graphs. Sides that are not named stay as they are.
+
+        Example:
+            >>> fewer = dataset.with_edges(item=FieldPairs([('film', 'genres')]))
+        """
+        changed = copy.copy(self)
+        changed.schema = copy.copy(self.schema)
+        known: dict[Any, Any] = {**self.schema.edges, **edges}
+        changed.schema.edges = {s: t for s, t in known.items() if t is not None}
+        changed.schema.__post_init__()
+        for side in SIDES:
+            if side in edges:
+                graphs = getattr(self, f'{side}s')
+                setattr(changed, f'{side}s', changed.schema.build_edges(side, graphs))
+        return changed
+
     def to(self, device: torch.device | str) -> InteractionDataset:
         """Returns the dataset with all its tensors on another device."""
         moved = copy.copy(self)
@@ -296,12 +326,7 @@ class InteractionDataset(Dataset):
             name: getattr(self, name) for name in ('user', 'item', 'context', 'y', 'time')
         }
         for side in SIDES:
-            graphs = getattr(self, f'{side}s')
-            state[f'{side}s'] = {
-                'x': graphs.x,
-                'ptr': graphs.ptr,
-                'value': graphs.value,
-            }
+            state[f'{side}s'] = getattr(self, f'{side}s').state()
         state['schema'] = self.schema.to_json()
         state['ids'] = json.dumps([list(self.user_ids), list(self.item_ids)])
         frame = self.context_frame.astype(object)
@@ -321,7 +346,7 @@ class InteractionDataset(Dataset):
         """Reads what :meth:`save` wrote."""
         state = torch.load(path, map_location='cpu', weights_only=True)
         for side in SIDES:
-            state[f'{side}s'] = FeatureGraphs(**state[f'{side}s'])
+            state[f'{side}s'] = FeatureGraphs.from_state(state[f'{side}s'])
         state['schema'] = FeatureSchema.from_json(state['schema'])
         user_ids, item_ids = json.loads(state.pop('ids'))
         frame = json.loads(state.pop('context_frame'))

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from iedr_geo.data.columns import KINDS, RESERVED, Column, Nodes, Numerical
+from iedr_geo.data.columns import (
+    RESERVED,
+    Bucketized,
+    Categorical,
+    Column,
+    MultiCategorical,
+    Numerical,
+)
+from iedr_geo.data.date_time import DateTime
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.tables import check_columns
+from iedr_geo.data.tables import check_columns, distinct_rows
+from iedr_geo.data.vector import Vector
+from iedr_geo.transforms.serialization import transform_from_dict, transform_to_dict
 
 Side = Literal['user', 'item', 'context']
 SIDES: tuple[Side, ...] = ('user', 'item', 'context')
+KINDS: dict[str, Any] = {
+    cls.kind: cls
+    for cls in (Categorical, MultiCategorical, Numerical, Bucketized, DateTime, Vector)
+}
 
 
 @dataclass
@@ -32,6 +48,11 @@ class FeatureSchema:
             out, and users are known by their features alone.
         item: The fields of an item.
         context: The fields of a context.
+        edges: By side, the transform that builds the edges of its graphs, *e.g.*, one of
+            :mod:`iedr_geo.transforms` (default: graphs are complete). It is given the
+            complete graphs, many in one :class:`~torch_geometric.data.Batch`, with the
+            number of each node's field as :obj:`field` and their names as
+            :obj:`field_names`.
 
     Example:
         >>> schema = FeatureSchema(
@@ -44,9 +65,13 @@ class FeatureSchema:
     user: Sequence[Column]
     item: Sequence[Column]
     context: Sequence[Column]
+    edges: dict[Side, Any] = field(default_factory=dict)
     vocabulary: dict[Side, dict[str, list[str]]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        for name in self.edges:
+            if name not in SIDES:
+                raise ValueError(f"`edges` are of {', '.join(SIDES)} (got '{name}')")
         for side in SIDES:
             setattr(self, side, list(self.columns(side)))
             for column in self.columns(side):
@@ -70,7 +95,15 @@ class FeatureSchema:
         columns: Sequence[Column] = getattr(self, side)
         return columns
 
-    def fit(self, frames: Mapping[Side, pd.DataFrame]) -> FeatureSchema:
+    def sources(self, side: Side) -> list[str]:
+        """Returns the columns of a table that the fields of a side are made of."""
+        return list(dict.fromkeys(column.column for column in self.columns(side)))
+
+    def fit(
+        self,
+        frames: Mapping[Side, pd.DataFrame],
+        counts: Mapping[Side, np.ndarray] | None = None,
+    ) -> FeatureSchema:
         """Collects the values of every field.
 
         The vocabulary is sorted: it does not depend on the order of the rows.
@@ -78,15 +111,19 @@ class FeatureSchema:
         Args:
             frames: A table for each of :obj:`'user'`, :obj:`'item'` and
                 :obj:`'context'`.
+            counts: How many rows of the log each row of a table stands for, by side, for
+                fields that leave out rare values (default: one).
 
         Returns:
             The schema itself.
         """
         vocabulary: dict[Side, dict[str, list[str]]] = {}
         for side in SIDES:
-            columns = self.columns(side)
-            check_columns(frames[side], [column.name for column in columns], side)
-            vocabulary[side] = {c.name: c.fit(frames[side][c.name]) for c in columns}
+            frame, weight = frames[side], (counts or {}).get(side)
+            check_columns(frame, self.sources(side), side)
+            vocabulary[side] = {
+                c.name: c.fit(frame[c.column], weight) for c in self.columns(side)
+            }
         self.vocabulary = vocabulary
         return self
 
@@ -125,8 +162,37 @@ class FeatureSchema:
                 names += [f'{name}={value}' for value in values]
         return names
 
+    def fields_of(self, side: Side, x: Tensor) -> Tensor:
+        """Returns the number, among the fields of a side, of embedding rows."""
+        first = torch.tensor([*self.offsets(side).values()], device=x.device)
+        return torch.searchsorted(first, x, right=True) - 1
+
+    def distinct(self, side: Side, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a row for each distinct feature graph, and which of them each row has.
+
+        Rows that differ in what no field looks at, *e.g.*, in the minute of a time of
+        which the hour is a feature, have the same graph.
+
+        Args:
+            side: Which side the table describes.
+            frame: The table, as in :meth:`encode`.
+        """
+        check_columns(frame, self.sources(side), side)
+        lookup = self._lookup(side)
+        keys = {
+            c.name: c.key(frame[c.column], lookup[c.name]) for c in self.columns(side)
+        }
+        return distinct_rows(pd.DataFrame(keys))
+
+    def _lookup(self, side: Side) -> dict[str, dict[str, int]]:
+        """Returns the row of each value in each field."""
+        return {
+            name: {value: RESERVED + i for i, value in enumerate(values)}
+            for name, values in self._fitted()[side].items()
+        }
+
     def encode(self, side: Side, frame: pd.DataFrame) -> FeatureGraphs:
-        """Turns a table into one complete feature graph a row.
+        """Turns a table into one feature graph a row.
 
         The nodes of a graph follow the order of the schema's fields.
 
@@ -134,37 +200,67 @@ class FeatureSchema:
             side: Which side the table describes.
             frame: The table, with a column for every field of the side.
         """
-        columns, vocabulary = self.columns(side), self._fitted()[side]
-        check_columns(frame, [column.name for column in columns], side)
-        offsets = self.offsets(side)
-        parts = []
-        for column in columns:
-            lookup = {
-                value: RESERVED + i for i, value in enumerate(vocabulary[column.name])
-            }
-            nodes = column.encode(frame[column.name], lookup)
-            parts.append(nodes._replace(code=nodes.code + offsets[column.name]))
-        nodes = Nodes(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-        order = np.argsort(nodes.row, kind='stable')  # Keeps the order of the fields.
-        sizes = np.bincount(nodes.row, minlength=len(frame))
-        numerical = any(isinstance(column, Numerical) for column in columns)
-        return FeatureGraphs(
-            x=torch.from_numpy(nodes.code[order].astype(np.int64)),
-            ptr=torch.from_numpy(np.concatenate([[0], sizes.cumsum()])),
-            value=torch.from_numpy(nodes.value[order]).float() if numerical else None,
+        check_columns(frame, self.sources(side), side)
+        lookup, offsets = self._lookup(side), self.offsets(side)
+        parts, vectors = [], {}
+        for column in self.columns(side):
+            nodes = column.encode(frame[column.column], lookup[column.name])
+            first = offsets[column.name]
+            if nodes.vector is not None:
+                vectors[first + RESERVED] = torch.from_numpy(nodes.vector)
+            parts.append((nodes.row, nodes.code + first, nodes.value))
+        row, code, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+        order = np.argsort(row, kind='stable')  # Keeps the order of the fields.
+        sizes = np.bincount(row, minlength=len(frame))
+        has_values = any(
+            c.is_number and not isinstance(c, Vector) for c in self.columns(side)
         )
+        graphs = FeatureGraphs(
+            x=torch.from_numpy(code[order].astype(np.int64)),
+            ptr=torch.from_numpy(np.concatenate([[0], sizes.cumsum()])),
+            value=torch.from_numpy(value[order]).float() if has_values else None,
+            vectors=vectors,
+        )
+        return self.build_edges(side, graphs)
+
+    def build_edges(self, side: Side, graphs: FeatureGraphs) -> FeatureGraphs:
+        """Returns graphs of a side with the edges that :obj:`edges` says.
+
+        Args:
+            side: Which side it is.
+            graphs: The graphs, whatever edges they have.
+        """
+        graphs = graphs.with_edges(
+            self.edges.get(side),
+            field=self.fields_of(side, graphs.x),
+            field_names=[column.name for column in self.columns(side)],
+        )
+        if graphs.edges is not None:
+            bare = int((graphs.edges.ptr.diff() == 0).sum())
+            if bare:
+                warnings.warn(
+                    f'{bare} of {len(graphs)} {side} graphs have no edges: encoders that '
+                    f'look at pairs see nothing of their features',
+                    stacklevel=2,
+                )
+        return graphs
 
     def to_json(self) -> str:
         """Returns the fields and their vocabulary as JSON text."""
-        fields = {
-            side: [{'kind': c.kind, **asdict(c)} for c in self.columns(side)]
+        fields: dict[str, Any] = {
+            side: [{'kind': c.kind, **asdict(cast(Any, c))} for c in self.columns(side)]
             for side in SIDES
         }
-        return json.dumps({**fields, 'vocabulary': self.vocabulary}, indent=1)
+        edges = {side: transform_to_dict(t) for side, t in self.edges.items()}
+        content = {**fields, 'edges': edges, 'vocabulary': self.vocabulary}
+        return json.dumps(content, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> FeatureSchema:
         """Reads what :meth:`to_json` wrote.
+
+        Of a transform that is neither in :mod:`iedr_geo.transforms` nor composed of such,
+        the text holds the name alone: give it again before new tables are encoded.
 
         Raises:
             ValueError: If the text is not a schema.
@@ -177,6 +273,10 @@ class FeatureSchema:
                 ]
                 for side in SIDES
             }
-            return cls(**columns, vocabulary=content['vocabulary'])
+            edges = {
+                side: transform_from_dict(transform)
+                for side, transform in content['edges'].items()
+            }
+            return cls(**columns, edges=edges, vocabulary=content['vocabulary'])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f'This is not a schema in JSON: {error!r}') from error

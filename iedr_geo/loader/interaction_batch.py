@@ -8,10 +8,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
-from torch_geometric.utils import cumsum
 
-from iedr_geo.data import InteractionData, InteractionDataset
-from iedr_geo.data.feature_graphs import assemble, complete_edge_index, ragged_arange
+from iedr_geo.data import FeatureGraphs, InteractionData, InteractionDataset
+from iedr_geo.data.feature_graphs import assemble
 from iedr_geo.data.schema import SIDES
 
 
@@ -118,19 +117,14 @@ class InteractionBatch:
         ptrs: dict[str, Tensor] = {}
         for side in SIDES:
             graphs, index = getattr(self, side), getattr(self, f'{side}_graph')
-            nodes, ptr = ragged_arange(graphs.ptr, index)
-            sizes = ptr.diff()
-            tensors[f'x_{side}'] = graphs.x[nodes]
-            tensors[f'edge_index_{side}'] = complete_edge_index(sizes)
-            slices[f'x_{side}'] = ptr
-            slices[f'edge_index_{side}'] = cumsum(sizes * sizes)
-            increments[f'edge_index_{side}'] = ptr[:-1]
-            if 'value' in graphs:
-                tensors[f'value_{side}'] = graphs.value[nodes]
-                slices[f'value_{side}'] = ptr
+            own = FeatureGraphs.from_batch(graphs).batch(index)
+            for name in set(own.keys()) - {'graph_id', 'node_id', 'batch', 'ptr'}:
+                tensors[f'{name}_{side}'] = own[name]
+                slices[f'{name}_{side}'] = own._slice_dict[name]
+            increments[f'edge_index_{side}'] = own.ptr[:-1]
             tensors[f'{side}_id'] = graphs.graph_id[index]
             slices[f'{side}_id'] = rows
-            ptrs[side] = ptr
+            ptrs[side] = own.ptr
         if self.y is not None:
             tensors['y'], slices['y'] = self.y, rows
         total = ptrs['user'] + ptrs['item'] + ptrs['context']

@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 
 import pandas as pd
 import torch
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
 from iedr_geo.data import FeatureGraphs, InteractionData
 from iedr_geo.data.schema import SIDES, Side
@@ -74,7 +74,10 @@ def explain(
         names: A name for each embedding row.
         parts: The parts of the score.
     """
-    whole = {side: _Nodes.of(graphs[side]) for side in SIDES}
+    whole = {side: graphs[side][0] for side in SIDES}
+    for graph in whole.values():
+        del graph.graph_id
+        graph.pop('node_id', None)
     variants, features, pairs = [whole], [], []
     for side in SIDES:
         nodes = whole[side]
@@ -82,11 +85,11 @@ def explain(
         if len(labels) > 1:  # Of a single feature nothing would remain.
             for i, label in enumerate(labels):
                 features.append((side, label, len(variants)))
-                variants.append(whole | {side: nodes.without_node(i)})
+                variants.append(whole | {side: _without_node(nodes, i)})
         for i, j in combinations_with_replacement(range(len(labels)), 2):
             if len(labels) > 1:
                 pairs.append((side, labels[i], labels[j], len(variants)))
-                variants.append(whole | {side: nodes.without_pair(i, j)})
+                variants.append(whole | {side: _without_pair(nodes, i, j)})
     scores: list[float] = []
     device = next(model.parameters()).device
     for start in range(0, len(variants), BATCH):
@@ -110,39 +113,27 @@ def explain(
     )
 
 
-@dataclass(frozen=True)
-class _Nodes:
-    """A feature graph, of which something may have been left out."""
-
-    x: torch.Tensor
-    value: torch.Tensor | None
-    edge_index: torch.Tensor
-
-    @classmethod
-    def of(cls, graphs: FeatureGraphs) -> _Nodes:
-        graph = graphs[0]
-        return cls(graph.x, graph.get('value'), graph.edge_index)
-
-    def without_node(self, node: int) -> _Nodes:
-        kept = torch.arange(len(self.x)) != node
-        edges = (self.edge_index != node).all(dim=0)
-        edge_index = self.edge_index[:, edges]
-        edge_index = edge_index - (edge_index > node).long()
-        value = None if self.value is None else self.value[kept]
-        return _Nodes(self.x[kept], value, edge_index)
-
-    def without_pair(self, i: int, j: int) -> _Nodes:
-        source, target = self.edge_index
-        pair = ((source == i) & (target == j)) | ((source == j) & (target == i))
-        return _Nodes(self.x, self.value, self.edge_index[:, ~pair])
+def _without_node(graph: Data, node: int) -> Data:
+    """Returns a graph without one of its nodes and the edges of that node."""
+    kept = torch.arange(graph.num_nodes) != node
+    part = graph.subgraph(kept)
+    for name, vector in graph:
+        if name.startswith('vector_'):  # A row for each node that is a vector.
+            own = graph.x == int(name.removeprefix('vector_'))
+            part[name] = vector[kept[own]]
+    return part
 
 
-def _sample(nodes: dict[Side, _Nodes]) -> InteractionData:
-    data = InteractionData(num_nodes=sum(len(n.x) for n in nodes.values()))
-    for side, graph in nodes.items():
-        data[f'x_{side}'] = graph.x
-        data[f'edge_index_{side}'] = graph.edge_index
-        if graph.value is not None:
-            data[f'value_{side}'] = graph.value
-        data[f'{side}_id'] = torch.zeros(1, dtype=torch.long)
+def _without_pair(graph: Data, i: int, j: int) -> Data:
+    """Returns a graph without the edges between two nodes."""
+    source, target = graph.edge_index
+    pair = ((source == i) & (target == j)) | ((source == j) & (target == i))
+    return graph.edge_subgraph(~pair)
+
+
+def _sample(graphs: dict[Side, Data]) -> InteractionData:
+    data = InteractionData(num_nodes=sum(g.num_nodes for g in graphs.values()))
+    for side, graph in graphs.items():
+        for name, value in graph:
+            data[f'{name}_{side}'] = value
     return data

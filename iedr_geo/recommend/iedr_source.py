@@ -48,7 +48,7 @@ class IEDRSource(IEDRScorer):
         self.dataset = dataset
         self._context: dict[tuple[Any, ...], Readouts] = {}
         self.exclude_seen = dataset.exclude_seen
-        self.context_names = [column.name for column in dataset.schema.context]
+        self.context_names = dataset.schema.sources('context')
 
     @cached_property
     def seen(self) -> BipartiteGraph:
@@ -65,7 +65,7 @@ class IEDRSource(IEDRScorer):
     def _encode(self, side: Side, frame: pd.DataFrame) -> Readouts:
         """Encodes rows of features, and warns of values that are not known."""
         schema = self.dataset.schema
-        names = [column.name for column in schema.columns(side)]
+        names = schema.sources(side)
         others = [None] if side == 'context' else [self.known(side)[1]]
         unknown = [name for name in frame if name not in names and name not in others]
         if unknown:
@@ -73,10 +73,12 @@ class IEDRSource(IEDRScorer):
                 f"The {side} has no column '{unknown[0]}' (it has: {', '.join(names)})"
             )
         graphs = schema.encode(side, frame)
-        for name, first in schema.offsets(side).items():
-            row = (graphs.x == first).nonzero()
+        offsets = schema.offsets(side)
+        for column in schema.columns(side):
+            row = (graphs.x == offsets[column.name]).nonzero()
             if row.numel():
                 graph = int(torch.searchsorted(graphs.ptr, row[0], right=True)) - 1
+                name = column.column
                 value = frame[name].iloc[graph]
                 warnings.warn(
                     f"The model has not seen the value {value!r} of column '{name}': it "
@@ -88,7 +90,7 @@ class IEDRSource(IEDRScorer):
 
     def _described(self, side: Side, entities: Sequence[Any]) -> pd.DataFrame:
         """Returns the features of users or items that are not in the tables."""
-        names = [column.name for column in self.dataset.schema.columns(side)]
+        names = self.dataset.schema.sources(side)
         rows = []
         for entity in entities:
             described = isinstance(entity, Mapping)
@@ -148,6 +150,10 @@ class IEDRSource(IEDRScorer):
             self._context[key] = readout
         return readout
 
+    def distinct_contexts(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a row for each distinct context, and which of them each row has."""
+        return self.dataset.schema.distinct('context', frame)
+
     def contexts(self, frame: pd.DataFrame) -> Readouts:
         """Returns the readouts of contexts.
 
@@ -181,9 +187,7 @@ class IEDRSource(IEDRScorer):
         if place < 0:
             return self.dataset.schema.encode(side, self._described(side, [entity]))
         stored = self.dataset.users if side == 'user' else self.dataset.items
-        graph = stored.to('cpu')[int(place)]
-        ptr = torch.tensor([0, graph.num_nodes])
-        return FeatureGraphs(graph.x, ptr, graph.get('value'))
+        return stored.select(torch.tensor([int(place)])).to('cpu')
 
     def catalogue(self) -> InteractionDataset:
         """Returns users, items and one row for each pair; contexts are no part of it."""

@@ -17,7 +17,6 @@ from tqdm import tqdm
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
-from iedr_geo.data.tables import distinct_rows
 from iedr_geo.evaluation import evaluating, mark_items
 from iedr_geo.nn import IEDR, BipartiteModel
 from iedr_geo.recommend.explanation import Explanation
@@ -235,7 +234,7 @@ class Recommender:
         if rows.empty:
             raise ValueError('There are no rows to recommend for')
         context = rows[names]
-        first, context_row = distinct_rows(context)
+        first, context_row = self._source.distinct_contexts(context)
         contexts = self._source.contexts(context.iloc[first])
         users = rows[name].tolist()
         arguments = (k, exclude_seen, candidates, progress)

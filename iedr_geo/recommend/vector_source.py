@@ -90,6 +90,10 @@ class VectorSource:
         """Returns nothing: there are no contexts."""
         return self.contexts(pd.DataFrame([context]))
 
+    def distinct_contexts(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the first row, and that all are like it: there are no contexts."""
+        return np.zeros(1, dtype=np.int64), np.zeros(len(frame), dtype=np.int64)
+
     def contexts(self, frame: pd.DataFrame) -> Readouts:
         """Returns nothing for each row: there are no contexts."""
         if len(frame.columns):

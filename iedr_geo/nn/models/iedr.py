@@ -19,6 +19,7 @@ from iedr_geo.nn.loss import (
     DropoutContrastiveLoss,
 )
 from iedr_geo.nn.models.factor_generator import FactorGenerator, Factors
+from iedr_geo.transforms.complete import is_complete
 
 if TYPE_CHECKING:
     from iedr_geo.loader import InteractionBatch
@@ -111,30 +112,73 @@ class _Side(NamedTuple):
     edge_index: Tensor
     ptr: Tensor
     value: Tensor | None
+    edge_weight: Tensor | None
+    vectors: dict[int, Tensor]
     node_id: Tensor | None = None
     rows: Tensor | None = None
+    complete: bool = False
+
+    @property
+    def graphs(self) -> dict[str, Any]:
+        """What an encoder is to know of the graphs, besides the features of nodes."""
+        names = ('edge_index', 'ptr', 'edge_weight', 'node_id', 'rows', 'complete')
+        return {name: getattr(self, name) for name in names}
+
+
+def _vectors(batch: Batch, suffix: str = '') -> dict[int, Tensor]:
+    """Returns the vectors of a batch by the embedding row of their nodes."""
+    names = [name for name in batch.keys() if name.startswith('vector_')]  # noqa: SIM118
+    rows = {name.removeprefix('vector_').removesuffix(suffix): name for name in names}
+    return {int(row): batch[name] for row, name in rows.items() if row.isdigit()}
+
+
+def _of_graphs(graphs: Batch, rows: Tensor | None = None) -> _Side:
+    """Returns the graphs of one side as :class:`FeatureGraphs` batches them."""
+    return _Side(
+        graphs.x,
+        graphs.edge_index,
+        graphs.ptr,
+        graphs.get('value'),
+        graphs.get('edge_weight'),
+        _vectors(graphs),
+        graphs.get('node_id', graphs.x),
+        rows,
+        is_complete(graphs),
+    )
 
 
 def _side(batch: InteractionBatch | Batch, side: str) -> _Side:
     """Returns the graphs of one side: one a row or, with `rows`, each distinct one."""
-    if isinstance(batch, Batch):
-        x, edge_index = batch[f'x_{side}'], batch[f'edge_index_{side}']
-        value = batch.get(f'value_{side}')
-        return _Side(x, edge_index, batch[f'x_{side}_ptr'], value)
-    graphs, rows = getattr(batch, side), getattr(batch, f'{side}_graph')
-    node_id, value = graphs.get('node_id', graphs.x), graphs.get('value')
-    return _Side(graphs.x, graphs.edge_index, graphs.ptr, value, node_id, rows)
+    if not isinstance(batch, Batch):
+        return _of_graphs(getattr(batch, side), getattr(batch, f'{side}_graph'))
+    return _Side(
+        batch[f'x_{side}'],
+        batch[f'edge_index_{side}'],
+        batch[f'x_{side}_ptr'],
+        batch.get(f'value_{side}'),
+        batch.get(f'edge_weight_{side}'),
+        _vectors(batch, f'_{side}'),
+    )
 
 
 def _look_up(table: torch.nn.Embedding, sides: list[_Side]) -> list[Tensor]:
-    """Returns the rows of the nodes of each side, times the values of the nodes."""
+    """Returns the features of the nodes of each side.
+
+    A node is its embedding row, times its value if it has one; or a vector times its row
+    and the rows after it.
+    """
     # At once: the gradient of each lookup is as large as the whole table.
     rows = table(torch.cat([side.x for side in sides]))
-    parts = rows.split([side.x.numel() for side in sides])
-    return [
-        part if side.value is None else part * side.value.to(part.dtype).unsqueeze(1)
-        for side, part in zip(sides, parts, strict=True)
-    ]
+    parts = []
+    for side, z in zip(sides, rows.split([s.x.numel() for s in sides]), strict=True):
+        if side.value is not None:
+            z = z * side.value.to(z.dtype).unsqueeze(1)
+        for row, vector in side.vectors.items():
+            weight = table.weight[row : row + vector.size(1)]
+            node = (side.x == row).nonzero().view(-1)
+            z = z.index_copy(0, node, (vector.to(weight.dtype) @ weight).to(z.dtype))
+        parts.append(z)
+    return parts
 
 
 def _sums(table: torch.nn.Embedding, sides: list[_Side]) -> list[Tensor]:
@@ -346,15 +390,7 @@ class IEDR(torch.nn.Module):
         for name, side, z in zip(
             SIDES, sides, _look_up(self.embedding, sides), strict=True
         ):
-            out = self.encoders[name](
-                z,
-                side.edge_index,
-                side.ptr,
-                node_id=side.node_id,
-                rows=side.rows,
-                complete=side.rows is not None,
-            )
-            readouts.append(out)
+            readouts.append(self.encoders[name](z, **side.graphs))
         if self.direct is not None:
             sums = _sums(self.direct, sides)
             readouts = [
@@ -363,23 +399,28 @@ class IEDR(torch.nn.Module):
         user, item, context = readouts
         return user, item, context
 
+    def node_features(self, graphs: Batch) -> Tensor:
+        """Returns the features of the nodes of graphs, of shape :math:`(N, F)`.
+
+        Args:
+            graphs: As in :meth:`encode_graphs`.
+        """
+        return _look_up(self.embedding, [_of_graphs(graphs)])[0]
+
     def encode_graphs(self, side: str, graphs: Batch) -> tuple[Tensor, Tensor]:
         """Returns the readouts and the pointwise terms of the graphs of one side.
 
         Args:
             side: :obj:`'user'`, :obj:`'item'` or :obj:`'context'`.
-            graphs: Complete feature graphs, as :class:`FeatureGraphs` batches them.
+            graphs: Feature graphs, as :class:`FeatureGraphs` batches them.
 
         Returns:
             Readouts of shape :math:`(G, F)`, or :math:`(G, 2F)` with
             :obj:`generator="residual"`, and terms of shape :math:`(G)`.
         """
-        node_id, value = graphs.get('node_id', graphs.x), graphs.get('value')
-        one = _Side(graphs.x, graphs.edge_index, graphs.ptr, value, node_id)
+        one = _of_graphs(graphs)
         [x] = _look_up(self.embedding, [one])
-        out = self.encoders[side](
-            x, one.edge_index, one.ptr, node_id=node_id, complete=True
-        )
+        out = self.encoders[side](x, **one.graphs)
         if self.direct is not None:
             out = torch.cat([out, *_sums(self.direct, [one])], dim=1)
         if self.pointwise is None:

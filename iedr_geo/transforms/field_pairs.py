@@ -1,0 +1,112 @@
+"""Edges between the nodes of given fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import networkx as nx
+import torch
+from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform
+
+Pair = tuple[str, str] | tuple[str, str, float]
+
+
+class FieldPairs(BaseTransform):
+    r"""Keeps the edges between given pairs of fields alone, and may weigh them.
+
+    A pair of a field with itself stands for all edges between its nodes, the self-loop of
+    each among them; PyG's :class:`~torch_geometric.transforms.RemoveSelfLoops` takes
+    these away. What edges there are already can only be kept, and their weights are
+    multiplied.
+
+    The graph holds :obj:`field`, the number of each node's field, of shape :math:`(N)`,
+    and :obj:`field_names`, the name of each number. Feature graphs have both when a
+    schema or a dataset builds their edges.
+
+    Args:
+        pairs: Pairs of names of fields, or triples with a weight (default: one).
+        directed: Whether a pair is from source to target only.
+
+    Raises:
+        ValueError: If there is no pair, one comes twice, or, later, if the graph has no
+            field of that name.
+
+    Example:
+        >>> schema = FeatureSchema(
+        ...     user=[Categorical('user')],
+        ...     item=[Categorical(name) for name in ('film', 'studio', 'year')],
+        ...     context=[Categorical('day')],
+        ...     edges={'item': FieldPairs([('film', 'studio'), ('film', 'year')])},
+        ... )
+    """
+
+    def __init__(self, pairs: Sequence[Pair], directed: bool = False) -> None:
+        self.pairs: list[tuple[str, str, float]] = []
+        self.directed = directed
+        known = set()
+        for pair in pairs:
+            if isinstance(pair, str) or len(pair) not in (2, 3):
+                raise ValueError(f'{pair!r} is no pair of fields')
+            source, target, *weight = pair
+            key = (source, target) if directed else tuple(sorted((source, target)))
+            if key in known:
+                raise ValueError(f"The pair '{source}', '{target}' comes twice")
+            known.add(key)
+            self.pairs.append((source, target, float(weight[0]) if weight else 1.0))
+            if not math.isfinite(self.pairs[-1][2]):
+                raise ValueError(
+                    f"The weight of '{source}', '{target}' is not finite ({weight[0]})"
+                )
+        if not self.pairs:
+            raise ValueError('There are no pairs of fields to keep')
+
+    @classmethod
+    def from_networkx(cls, graph: nx.Graph) -> FieldPairs:
+        """Takes a graph whose nodes are fields for a template.
+
+        Args:
+            graph: The graph, directed or not. An edge's :obj:`weight` is that of all
+                edges between nodes of its fields (default: one).
+        """
+        if graph.is_multigraph():
+            raise ValueError('The template may not have several edges between two fields')
+        pairs = [(*edge, float(w)) for *edge, w in graph.edges.data('weight', 1.0)]
+        return cls(pairs, directed=graph.is_directed())
+
+    def forward(self, data: Data) -> Data:
+        """Returns the graph, or graphs if it is a batch, with the edges that are kept."""
+        if 'field' not in data or 'field_names' not in data:
+            raise ValueError(
+                'The graph tells the field of no node: FieldPairs needs `field` and '
+                '`field_names`'
+            )
+        place = {name: i for i, name in enumerate(data.field_names)}
+        template = torch.full((len(place), len(place)), torch.nan)
+        for source, target, weight in self.pairs:
+            for name in (source, target):
+                if name not in place:
+                    raise ValueError(
+                        f"There is no field '{name}' (there are: "
+                        f'{", ".join(data.field_names)})'
+                    )
+            template[place[source], place[target]] = weight
+            if not self.directed:
+                template[place[target], place[source]] = weight
+        field = data.field[data.edge_index]
+        weights = template.to(field.device)[field[0], field[1]]
+        kept = ~weights.isnan()
+        weights = weights[kept]
+        data.edge_index = data.edge_index[:, kept]
+        if 'edge_weight' in data:
+            data.edge_weight = data.edge_weight[kept] * weights
+        elif any(weight != 1 for *_, weight in self.pairs):
+            data.edge_weight = weights
+        return data
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}({len(self.pairs)} pairs, '
+            f'directed={self.directed})'
+        )
