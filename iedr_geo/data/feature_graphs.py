@@ -182,6 +182,23 @@ class FeatureGraphs:
         """Returns some of the graphs, in any order and with repetition, as a store."""
         return self.from_batch(self.batch(index))
 
+    def content(self) -> Tensor:
+        """Numbers the graphs: the same number where the nodes are, in whatever order.
+
+        Returns:
+            Numbers from 0 on, of shape :math:`(G)`.
+        """
+        size = self.ptr.diff()
+        graph = torch.arange(len(self), device=size.device).repeat_interleave(size)
+        column = torch.arange(graph.numel(), device=size.device) - self.ptr[graph]
+        nodes = self.x if self.node_id is None else self.node_id
+        table = torch.full((len(self), int(size.max())), -1, device=size.device)
+        table[graph, column] = nodes
+        if torch.unique(table[:, 0]).numel() == len(self):  # An id, most of the time.
+            return torch.arange(len(self), device=size.device)
+        table = table.sort(dim=1).values
+        return torch.unique(table, dim=0, return_inverse=True)[1]
+
     def with_x(self, x: Tensor) -> FeatureGraphs:
         """Returns graphs that differ in the embedding rows of their nodes.
 

@@ -118,18 +118,10 @@ class IEDRSource(IEDRScorer):
     @cached_property
     def alike(self) -> Tensor | None:
         """For each item, the first that has the same features; nothing if none has."""
-        graphs = self.dataset.items
-        size = graphs.ptr.diff()
-        column = torch.arange(graphs.x.numel()) - graphs.ptr[:-1].repeat_interleave(size)
-        nodes = graphs.x if graphs.node_id is None else graphs.node_id
-        table = torch.full((len(size), int(size.max())), -1)
-        table[torch.arange(len(size)).repeat_interleave(size), column] = nodes
-        if torch.unique(table[:, 0]).numel() == len(size):  # An id, most of the time.
+        content = self.dataset.items.content()
+        if int(content.max()) + 1 == len(content):
             return None
-        # In any order: a value may stand anywhere among several.
-        table = table.sort(dim=1).values
-        _, group = torch.unique(table, dim=0, return_inverse=True)
-        return first_of(group).to(self.device)
+        return first_of(content).to(self.device)
 
     def place(self, side: Side, entities: Sequence[Any]) -> np.ndarray:
         """Returns the number of each user or item, or -1 of one that is new."""

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from iedr_geo import __version__
 from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
+from iedr_geo.data.schema import Side
 from iedr_geo.nn import IEDR
 from iedr_geo.recommend.iedr_source import IEDRSource
 from iedr_geo.recommend.vector_source import VectorSource
@@ -126,7 +127,9 @@ def save_recommender(
         torch.save(catalogue, partial / CATALOGUE)
 
 
-def load_recommender(folder: str | os.PathLike[str]) -> IEDRSource | VectorSource:
+def load_recommender(
+    folder: str | os.PathLike[str], edges: Mapping[Side, Any] | None = None
+) -> IEDRSource | VectorSource:
     """Reads what :func:`save_recommender` wrote, onto the CPU."""
     folder = Path(folder)
     if not (folder / CATALOGUE).is_file():
@@ -140,7 +143,9 @@ def load_recommender(folder: str | os.PathLike[str]) -> IEDRSource | VectorSourc
     config = _read_config(folder)
     if config['model'] == 'IEDR':
         model = load_model(folder).model
-        return IEDRSource(model, _read(folder / CATALOGUE, InteractionDataset.load))
+        dataset = _read(folder / CATALOGUE, InteractionDataset.load)
+        dataset.schema.edges |= edges or {}
+        return IEDRSource(model, dataset)
     tables = _read(folder / WEIGHTS, _load)
     catalogue = _read(folder / CATALOGUE, _load)
     try:

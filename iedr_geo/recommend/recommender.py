@@ -480,18 +480,24 @@ class Recommender:
         save_recommender(folder, self._source)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Recommender:
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        edges: Mapping[Side, Any] | None = None,
+    ) -> Recommender:
         """Reads what :meth:`save` wrote, onto the CPU.
 
         Args:
             folder: The folder.
+            edges: The transforms that build the edges of feature graphs, by side, where
+                they are one's own: the folder has those of :mod:`iedr_geo.transforms`.
 
         Raises:
             FileNotFoundError: If a file is missing.
             ValueError: If a file is damaged or does not fit the others.
         """
         recommender = cls.__new__(cls)
-        recommender._source = load_recommender(folder)
+        recommender._source = load_recommender(folder, edges)
         return recommender
 
     def __repr__(self) -> str:
