@@ -23,7 +23,7 @@ class Description:
     Args:
         title: The numbers of rows, users, items and contexts.
         fields: A row for each field: its side, kind, number of values, how many of them
-            the graphs have, how many stand in a single row of the log (:obj:`once`), the
+            the graphs have (:obj:`present`), how many stand in a single row of the log (:obj:`once`), the
             shares of graphs (contexts: of rows) in which it is missing or unknown, and
             the mean and largest number of its nodes in a graph.
         graphs: A row for each side: the number of graphs, and the smallest, mean and
@@ -134,13 +134,11 @@ def _of_log(dataset: InteractionDataset, fields: list[_Field]) -> list[str]:
     counts = torch.bincount(dataset.context)
     alone = int((counts == 1).sum())
     if rows > 1 and alone > rows / 2:
-        most = max(
-            (f for f in fields if f.side == 'context'), key=lambda f: _distinct(f, rows)
-        )
+        most = max((f for f in fields if f.side == 'context'), key=_distinct)
         warnings.append(
-            f'{alone:,} of {rows:,} rows have a context that no other row has: nothing is '
-            f"learned of it as a whole. '{most.column.name}' has the most values "
-            f'({_distinct(most, rows):,}): coarsen it, e.g. with Bucketized or DateTime'
+            f'{alone:,} of {rows:,} rows have a context that no other row has: nothing '
+            f"is learned of it as a whole. '{most.column.name}' has the most values "
+            f'({_distinct(most):,}): coarsen it, e.g. with Bucketized or DateTime'
         )
     for side in ('user', 'item'):
         own = torch.bincount(getattr(dataset, side))
@@ -151,24 +149,20 @@ def _of_log(dataset: InteractionDataset, fields: list[_Field]) -> list[str]:
                 f'the log'
             )
     for side in ('user', 'item'):
-        graphs = getattr(dataset, f'{side}s')
-        distinct = _distinct_graphs(graphs)
-        if distinct < len(graphs):
+        content = getattr(dataset, f'{side}s').content()
+        alike = int((torch.bincount(content)[content] > 1).sum())
+        own_id = getattr(dataset, f'{side}_name')
+        names = [f.column.name for f in fields if f.side == side]
+        if alike and own_id not in names:
             warnings.append(
-                f'{len(graphs) - distinct:,} of {len(graphs):,} {side}s have the same '
-                f'features as another and cannot be told from it: add the id, '
-                f"Categorical('{getattr(dataset, f'{side}_name')}'), unless that is meant"
+                f'{alike:,} of {len(content):,} {side}s have the same features as another '
+                f"and cannot be told from it: add the id, Categorical('{own_id}'), unless "
+                f'that is meant'
             )
     return warnings
 
 
-def _distinct_graphs(graphs: object) -> int:
-    nodes = graphs.x if graphs.node_id is None else graphs.node_id  # type: ignore[attr-defined]
-    parts = nodes.split(graphs.ptr.diff().tolist())  # type: ignore[attr-defined]
-    return len({tuple(sorted(part.tolist())) for part in parts})
-
-
-def _distinct(field: _Field, rows: int) -> int:
+def _distinct(field: _Field) -> int:
     """Returns how many different contents a field has in the log."""
     used = field.rows[field.graph] > 0
     if field.column.is_number and field.value is not None:
