@@ -23,9 +23,9 @@ class Description:
     Args:
         title: The numbers of rows, users, items and contexts.
         fields: A row for each field: its side, kind, number of values, how many of them
-            the graphs have (:obj:`present`), how many stand in a single row of the log (:obj:`once`), the
-            shares of graphs (contexts: of rows) in which it is missing or unknown, and
-            the mean and largest number of its nodes in a graph.
+            the graphs have (:obj:`present`), how many stand in a single row of the log
+            (:obj:`once`), the shares of graphs (contexts: of rows) in which it is missing
+            or unknown, and the mean and largest number of its nodes in a graph.
         graphs: A row for each side: the number of graphs, and the smallest, mean and
             largest number of nodes, and of edges.
         warnings: What will hurt, and what to do about it.
@@ -155,9 +155,9 @@ def _of_log(dataset: InteractionDataset, fields: list[_Field]) -> list[str]:
         names = [f.column.name for f in fields if f.side == side]
         if alike and own_id not in names:
             warnings.append(
-                f'{alike:,} of {len(content):,} {side}s have the same features as another '
-                f"and cannot be told from it: add the id, Categorical('{own_id}'), unless "
-                f'that is meant'
+                f'{alike:,} of {len(content):,} {side}s have the same features as '
+                f'another and cannot be told from it: add the id, '
+                f"Categorical('{own_id}'), unless that is meant"
             )
     return warnings
 
