@@ -92,6 +92,10 @@ class Column(ABC):
         """Returns what of each cell makes a difference: equal keys have equal nodes."""
         return column
 
+    def labels(self, values: list[str]) -> list[str]:
+        """Returns what people are to read in the place of each value of the field."""
+        return values
+
 
 def _check_count(name: str, min_count: int) -> None:
     if min_count < 1:
@@ -239,6 +243,10 @@ class Numerical(Column):
         _numbers(self.name, column)
         return [self.name]
 
+    def labels(self, values: list[str]) -> list[str]:
+        """Returns that there is a number: the field has one row for all of them."""
+        return ['<number>']
+
     def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
         """Returns the numbers as the nodes' values."""
         numbers = _numbers(self.name, column)
@@ -311,6 +319,14 @@ class Bucketized(Column):
         bucket = np.searchsorted(lower, numbers, side='right') - 1 + RESERVED
         code = np.where(np.isnan(numbers), MISSING, bucket)
         return Nodes(np.arange(len(column)), code, np.ones(len(column)))
+
+    def labels(self, values: list[str]) -> list[str]:
+        """Returns the range of each bucket, *e.g.*, :obj:`'90 to 120'`."""
+        ends = [value.removesuffix('.0') for value in values[1:]]
+        if not ends:
+            return ['any']
+        between = [f'{low} to {high}' for low, high in pairwise(ends)]
+        return [f'<{ends[0]}', *between, f'>={ends[-1]}']
 
     def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
         """Returns the bucket of each number."""

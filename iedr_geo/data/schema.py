@@ -157,9 +157,10 @@ class FeatureSchema:
         """Returns a readable name for every row, *e.g.*, :obj:`'weekday=monday'`."""
         names = []
         for side in SIDES:
-            for name, values in self._fitted()[side].items():
-                names += [f'{name}=<unknown>', f'{name}=<missing>']
-                names += [f'{name}={value}' for value in values]
+            for column in self.columns(side):
+                labels = column.labels(self._fitted()[side][column.name])
+                for label in ('<unknown>', '<missing>', *labels):
+                    names.append(f'{column.name}={label}')
         return names
 
     def fields_of(self, side: Side, x: Tensor) -> Tensor:

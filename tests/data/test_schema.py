@@ -141,10 +141,10 @@ def test_numerical(frame: pd.DataFrame):
     schema = fit([Categorical('g'), Numerical('f')], frame.assign(g='x'))
     graphs = schema.encode('item', frame.assign(g='x'))
     assert decode(schema, frame.assign(g='x')) == [
-        ['g=x', 'f=f'],
+        ['g=x', 'f=<number>'],
         ['g=x', 'f=<missing>'],
-        ['g=x', 'f=f'],
-        ['g=x', 'f=f'],
+        ['g=x', 'f=<number>'],
+        ['g=x', 'f=<number>'],
     ]
     # A missing number is a node like any other: its embedding enters as it is.
     assert graphs.value.tolist() == [1, 0.5, 1, 1, 1, -2, 1, 0]
@@ -161,8 +161,12 @@ def test_buckets_begin_at_their_boundary(boundaries: list, numbers: list):
         if number is None:
             assert row == ['f=<missing>']
         else:
-            lower = [float('-inf'), *(b for b in boundaries if b <= number)][-1]
-            assert row == [f'f={float(lower)}']
+            ends = [str(float(b)).removesuffix('.0') for b in boundaries]
+            below = sum(b <= number for b in boundaries)
+            label = f'{ends[below - 1]} to {ends[min(below, len(ends) - 1)]}'
+            label = f'<{ends[0]}' if below == 0 else label
+            label = f'>={ends[-1]}' if below == len(ends) else label
+            assert row == [f'f={label}']
 
 
 def test_boundaries_keep_every_digit():
@@ -170,7 +174,10 @@ def test_boundaries_keep_every_digit():
     below = np.nextafter(boundary, 0)
     schema = fit(Bucketized('f', [boundary]), column([1.0]))
     schema = FeatureSchema.from_json(schema.to_json())
-    assert decode(schema, column([below, boundary])) == [['f=-inf'], [f'f={boundary}']]
+    assert decode(schema, column([below, boundary])) == [
+        [f'f=<{boundary}'],
+        [f'f=>={boundary}'],
+    ]
 
 
 @pytest.mark.parametrize(('size', 'num_buckets'), [(40, 4), (41, 4), (10, 3), (9, 9)])
@@ -183,10 +190,9 @@ def test_quantiles_share_the_rows(size: int, num_buckets: int):
     assert len(counts) == num_buckets
     assert counts.max() - counts.min() <= 1
     # Larger numbers are in higher buckets, those out of range in the outermost.
-    assert decode(schema, column([-1e9, 1e9])) == [
-        ['f=-inf'],
-        [f'f={max(float(name[2:]) for name in names)}'],
-    ]
+    [lowest], [highest] = decode(schema, column([-1e9, 1e9]))
+    assert lowest == names[frame['f'].argmin()] and lowest.startswith('f=<')
+    assert highest == names[frame['f'].argmax()] and highest.startswith('f=>=')
 
 
 @pytest.mark.parametrize(('numbers', 'num_buckets'), [([3, 3, 3], 4), ([1, 1, 1, 2], 2)])
@@ -194,7 +200,7 @@ def test_quantiles_of_ties(numbers: list, num_buckets: int):
     schema = fit(Bucketized('f', num_buckets=num_buckets), column(numbers))
     names = [row[0] for row in decode(schema, column(numbers))]
     assert len(set(names)) <= len(set(numbers))
-    assert names[0] == 'f=-inf'
+    assert set(names) == {'f=any'}  # Both have no cut above the smallest number.
 
 
 CELLS = {
@@ -228,9 +234,9 @@ def reference(rows: list, fitted: list) -> list[list[tuple[str, float]]]:
             '<missing>'
         ]
         fields = ['c'] + ['m'] * (len(nodes) - 1) + ['n', 'b']
-        nodes += ['<missing>' if n is None else 'n']
-        nodes += ['<missing>' if b is None else '-inf' if b < 0 else '0.0']
-        nodes[-1] = '7.0' if b == 7 else nodes[-1]
+        nodes += ['<missing>' if n is None else '<number>']
+        nodes += ['<missing>' if b is None else '<0' if b < 0 else '0 to 7']
+        nodes[-1] = '>=7' if b == 7 else nodes[-1]
         values = [1.0] * len(nodes)
         values[-2] = 1.0 if n is None else n
         graphs.append(
@@ -281,7 +287,7 @@ def test_fields_have_rows_of_their_own():
     assert schema.num_embeddings == len(schema.names()) == 3 * (4 + 4 + 3)
     one_side = ['f=<unknown>', 'f=<missing>', 'f=a', 'f=b']
     one_side += ['g=<unknown>', 'g=<missing>', 'g=a', 'g=b']
-    one_side += ['h=<unknown>', 'h=<missing>', 'h=h']
+    one_side += ['h=<unknown>', 'h=<missing>', 'h=<number>']
     assert schema.names() == one_side * 3
     for i, side in enumerate(SIDES):
         start = i * len(one_side)

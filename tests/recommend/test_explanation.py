@@ -26,13 +26,13 @@ CUSTOMER, ARTICLE, CONTEXT = 4, 112, CONTEXTS[1]
 STRANGER = {'age': -2, 'income': 0.5, 'town': 'y'}
 NOVELTY = {'tags': 's|p|z', 'price': 8.5}
 FEATURES = [
-    ('user', ['customer=4', 'age=age', 'income=income', 'town=y']),
-    ('item', ['tags=p', 'tags=q', 'tags=r', 'price=3.0']),
+    ('user', ['customer=4', 'age=<number>', 'income=<number>', 'town=y']),
+    ('item', ['tags=p', 'tags=q', 'tags=r', 'price=3 to 9']),
     ('context', ['day=mon', 'gift=False']),
 ]
 NEW_FEATURES = [
-    ('user', ['customer=<missing>', 'age=age', 'income=income', 'town=y']),
-    ('item', ['tags=s', 'tags=p', 'tags=<unknown>', 'price=3.0']),
+    ('user', ['customer=<missing>', 'age=<number>', 'income=<number>', 'town=y']),
+    ('item', ['tags=s', 'tags=p', 'tags=<unknown>', 'price=3 to 9']),
     ('context', ['day=mon', 'gift=False']),
 ]
 Graph = tuple[list[int], list[float], Iterable[tuple[int, int]]]
