@@ -29,7 +29,7 @@ ALLOWED = {
     ),
 }
 # ... and what besides under `if TYPE_CHECKING:`.
-ALLOWED_TYPES = {'transforms': 'data nn', 'nn': 'data loader'}
+ALLOWED_TYPES = {'nn': 'data loader'}
 
 OPTIONAL = {'lightning', 'pytorch_lightning', 'matplotlib', 'sklearn'}
 

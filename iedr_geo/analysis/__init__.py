@@ -6,6 +6,7 @@ from iedr_geo.analysis.dependence import (
     mutual_information,
     permutation_baseline,
 )
+from iedr_geo.analysis.field_pair_strengths import field_pair_strengths
 from iedr_geo.analysis.invariance import (
     ContextInvariance,
     VarianceShares,
@@ -35,6 +36,7 @@ __all__ = [
     'class_probe',
     'context_invariance',
     'disentanglement_report',
+    'field_pair_strengths',
     'mutual_information',
     'permutation_baseline',
     'plot_explanation',

@@ -4,7 +4,7 @@ from iedr_geo.data.bipartite import BipartiteGraph
 from iedr_geo.data.candidates import CandidateLists
 from iedr_geo.data.columns import Bucketized, Categorical, MultiCategorical, Numerical
 from iedr_geo.data.date_time import DateTime
-from iedr_geo.data.description import Description
+from iedr_geo.data.description import Description, describe
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.interaction import InteractionData, InteractionDataset
 from iedr_geo.data.intervened_split import InterventionSplit, intervened_split
@@ -36,6 +36,7 @@ __all__ = [
     'Split',
     'UniformNegativeSampler',
     'Vector',
+    'describe',
     'intervened_split',
     'leave_last_out',
     'random_split',

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from iedr_geo.data.columns import MISSING, RESERVED, UNKNOWN, Column, Numerical
+from iedr_geo.data.interaction import InteractionDataset
 from iedr_geo.data.schema import SIDES, Side
-
-if TYPE_CHECKING:
-    from iedr_geo.data.interaction import InteractionDataset
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,18 @@ class _Field:
 
 
 def describe(dataset: InteractionDataset) -> Description:
-    """Describes a dataset; see :meth:`InteractionDataset.describe`."""
+    """Describes fields, cardinalities, missing shares and the sizes of graphs.
+
+    It warns of what will hurt: contexts that never repeat, ids as numbers, contexts that
+    leak the answer, fields with one value, values too rare to learn from, numbers on a
+    large scale, users or items that cannot be told apart.
+
+    Args:
+        dataset: The dataset, or a part of one.
+
+    Example:
+        >>> print(describe(dataset))
+    """
     dataset = dataset.to('cpu')
     fields = [
         _Field(dataset, side, column)

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
 from iedr_geo.data.columns import token
-from iedr_geo.data.description import Description, describe
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.schema import SIDES, FeatureSchema
 from iedr_geo.data.tables import (
@@ -242,18 +241,6 @@ class InteractionDataset(Dataset):
     def num_contexts(self) -> int:
         """The number of distinct contexts."""
         return len(self.contexts)
-
-    def describe(self) -> Description:
-        """Describes fields, cardinalities, missing shares and the sizes of graphs.
-
-        It warns of what will hurt: contexts that never repeat, ids as numbers, contexts
-        that leak the answer, fields with one value, values too rare to learn from,
-        numbers on a large scale, users or items that cannot be told apart.
-
-        Example:
-            >>> print(dataset.describe())
-        """
-        return describe(self)
 
     def len(self) -> int:
         """Returns the number of rows."""

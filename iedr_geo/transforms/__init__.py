@@ -8,12 +8,9 @@ from torch_geometric.transforms import RemoveSelfLoops
 
 from iedr_geo.transforms.complete import Complete
 from iedr_geo.transforms.field_pairs import FieldPairs
-from iedr_geo.transforms.top_field_pairs import field_pair_strengths, top_field_pairs
 
 __all__ = [
     'Complete',
     'FieldPairs',
     'RemoveSelfLoops',
-    'field_pair_strengths',
-    'top_field_pairs',
 ]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import networkx as nx
+import pandas as pd
 import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
@@ -74,6 +75,24 @@ class FieldPairs(BaseTransform):
             raise ValueError('The template may not have several edges between two fields')
         pairs = [(*edge, float(w)) for *edge, w in graph.edges.data('weight', 1.0)]
         return cls(pairs, directed=graph.is_directed())
+
+    @classmethod
+    def strongest(cls, strengths: pd.DataFrame, k: int) -> FieldPairs:
+        """Takes the pairs that matter most to a trained model.
+
+        Args:
+            strengths: A table with :obj:`field_a` and :obj:`field_b`, the strongest pair
+                first, as :func:`iedr_geo.analysis.field_pair_strengths` returns.
+            k: How many pairs are kept, at most.
+
+        Example:
+            >>> strengths = field_pair_strengths(model, train, 'item')
+            >>> fewer = dataset.with_edges(item=FieldPairs.strongest(strengths, k=6))
+        """
+        if k < 1:
+            raise ValueError(f'`k` must be at least 1 (got {k})')
+        top = strengths.head(k)
+        return cls(list(zip(top['field_a'], top['field_b'], strict=True)))
 
     def forward(self, data: Data) -> Data:
         """Returns the graph, or graphs if it is a batch, with the edges that are kept."""

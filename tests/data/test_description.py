@@ -13,6 +13,7 @@ from iedr_geo.data import (
     MultiCategorical,
     Numerical,
     Vector,
+    describe,
 )
 from iedr_geo.transforms import FieldPairs
 
@@ -56,13 +57,13 @@ def build(log: pd.DataFrame, items: pd.DataFrame | None, **sides) -> Interaction
 
 
 def warnings_of(*args, **kwargs) -> str:
-    return '\n'.join(build(*args, **kwargs).describe().warnings)
+    return '\n'.join(describe(build(*args, **kwargs)).warnings)
 
 
 def test_counts(log: pd.DataFrame, items: pd.DataFrame):
     fields = [Categorical('what'), MultiCategorical('tags', '|'), Numerical('weight')]
     edges = {'item': FieldPairs([('what', 'tags')])}
-    description = build(log, items, item=fields, edges=edges).describe()
+    description = describe(build(log, items, item=fields, edges=edges))
     table = description.fields.set_index('field')
     assert table['side'].tolist() == ['user', 'item', 'item', 'item', 'context']
     assert table['values'].tolist() == [12, 9, 3, 1, 2]
@@ -90,10 +91,10 @@ def test_unknown_values_and_values_that_occur_once(log: pd.DataFrame):
     later = InteractionDataset.from_pandas(
         log, None, None, fitted, user='who', item='what'
     )
-    table = later.describe().fields.set_index('field')
+    table = describe(later).fields.set_index('field')
     assert table.loc['day', 'unknown'] == pytest.approx(3 / NUM_ROWS)
     once = log.assign(day=['fri'] * 198 + ['sat', 'sun'])
-    table = build(once, None).describe().fields.set_index('field')
+    table = describe(build(once, None)).fields.set_index('field')
     assert table.loc['day', ['values', 'once']].tolist() == [3, 2]
 
 
@@ -134,7 +135,7 @@ def test_context_that_tells_the_answer(log: pd.DataFrame, items: pd.DataFrame):
     labelled = InteractionDataset.from_pandas(
         log, None, items, schema, user='who', item='what', label='liked'
     )
-    assert "'mood' tells the label in 100%" in '\n'.join(labelled.describe().warnings)
+    assert "'mood' tells the label in 100%" in '\n'.join(describe(labelled).warnings)
 
 
 def test_fields_with_one_value(log: pd.DataFrame, items: pd.DataFrame):
@@ -176,8 +177,8 @@ def test_every_kind_of_column(log: pd.DataFrame, items: pd.DataFrame):
         item=[Categorical('what'), Vector('text')],
         context=[DateTime('at', 'weekend'), DateTime('at', 'hour', cyclic=True)],
     )
-    table = dataset.describe().fields.set_index('field')
+    table = describe(dataset).fields.set_index('field')
     assert table.loc['text', ['kind', 'values']].tolist() == ['vector', 4]
     assert table.loc['text', 'missing'] == pytest.approx(1 / 9)
     assert table.loc['at.hour.cyclic', 'nodes_mean'] == 2
-    assert dataset.describe().title == dataset[:].describe().title
+    assert describe(dataset).title == describe(dataset[:]).title

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
 from torch_geometric.utils import scatter
 
-from iedr_geo.transforms.field_pairs import FieldPairs
-
-if TYPE_CHECKING:
-    from iedr_geo.data import InteractionDataset
-    from iedr_geo.data.schema import Side
-    from iedr_geo.nn import IEDR
+from iedr_geo.data import InteractionDataset
+from iedr_geo.data.schema import Side
+from iedr_geo.nn import IEDR
 
 GRAPHS = 1024  # That are looked at at a time.
 
@@ -33,9 +30,13 @@ def field_pair_strengths(
         s_{fg} = \sqrt{\sum_d \mathrm{Var} \left[ \sum_{(i, j) \in f \times g}
         w_{ij} \, h_d(\mathbf{z}_i \odot \mathbf{z}_j) \right]}
 
+    :meth:`FieldPairs.strongest() <iedr_geo.transforms.FieldPairs.strongest>` makes the
+    transform of it that keeps these pairs alone.
+
     Args:
         model: The model, whose encoder looks at pairs of features.
-        dataset: The rows, *e.g.*, those for training.
+        dataset: The rows, *e.g.*, those for training; not those that a model with the
+            strongest pairs is to be tested on.
         side: :obj:`'user'`, :obj:`'item'` or :obj:`'context'`.
 
     Returns:
@@ -93,27 +94,3 @@ def field_pair_strengths(
     table = table[(edges > 0).cpu().numpy()]
     table = table.sort_values('strength', ascending=False, kind='stable')
     return table.reset_index(drop=True)
-
-
-def top_field_pairs(
-    model: IEDR, dataset: InteractionDataset, side: Side, k: int
-) -> FieldPairs:
-    """Returns the transform that keeps the strongest pairs of a trained model.
-
-    Args:
-        model: As in :func:`field_pair_strengths`.
-        dataset: As there. Not the rows that a model with these pairs will be tested on.
-        side: As there.
-        k: How many pairs are kept, at most.
-
-    Raises:
-        ValueError: If :obj:`k` is less than 1, or as there.
-
-    Example:
-        >>> pairs = top_field_pairs(model, train, 'item', k=6)
-        >>> fewer = dataset.with_edges(item=pairs)  # To train another model on.
-    """
-    if k < 1:
-        raise ValueError(f'`k` must be at least 1 (got {k})')
-    table = field_pair_strengths(model, dataset, side).head(k)
-    return FieldPairs(list(zip(table['field_a'], table['field_b'], strict=True)))
