@@ -4,6 +4,7 @@ from iedr_geo.data.bipartite import BipartiteGraph
 from iedr_geo.data.candidates import CandidateLists
 from iedr_geo.data.columns import Bucketized, Categorical, MultiCategorical, Numerical
 from iedr_geo.data.feature_graphs import FeatureGraphs
+from iedr_geo.data.hide_unseen import hide_unseen
 from iedr_geo.data.interaction import InteractionData, InteractionDataset
 from iedr_geo.data.intervened_split import InterventionSplit, intervened_split
 from iedr_geo.data.negative_sampling import (
@@ -12,7 +13,16 @@ from iedr_geo.data.negative_sampling import (
     UniformNegativeSampler,
 )
 from iedr_geo.data.schema import FeatureSchema
-from iedr_geo.data.split import Split, leave_last_out, random_split, time_split
+from iedr_geo.data.split import (
+    Split,
+    cold_start_split,
+    given_split,
+    index_split,
+    leave_last_out,
+    random_split,
+    time_cut,
+    time_split,
+)
 
 __all__ = [
     'BipartiteGraph',
@@ -30,8 +40,13 @@ __all__ = [
     'PopularityNegativeSampler',
     'Split',
     'UniformNegativeSampler',
+    'cold_start_split',
+    'given_split',
+    'hide_unseen',
+    'index_split',
     'intervened_split',
     'leave_last_out',
     'random_split',
+    'time_cut',
     'time_split',
 ]

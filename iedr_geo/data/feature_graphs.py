@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
@@ -108,6 +110,19 @@ class FeatureGraphs:
         tensors['graph_id'] = ids
         slices['graph_id'] = torch.arange(ids.numel() + 1)
         return assemble(Data, tensors, slices, {'edge_index': ptr[:-1]}, ptr)
+
+    def with_x(self, x: Tensor) -> FeatureGraphs:
+        """Returns the store with other embedding rows, the rest of it shared.
+
+        Args:
+            x: The embedding row of each node, of shape :math:`(N)`.
+        """
+        changed = copy.copy(self)
+        changed.x = x
+        if self.node_id is not None:  # Nodes that were alike may not be any more.
+            pair = torch.stack([x, self.node_id])
+            changed.node_id = torch.unique(pair, dim=1, return_inverse=True)[1]
+        return changed
 
     def to(self, device: torch.device | str) -> FeatureGraphs:
         """Returns the store on another device."""
