@@ -81,7 +81,9 @@ def leave_last_out(dataset: InteractionDataset, min_records: int = 3) -> Split:
 
     Rows are in order of time, or in the order of the log where it has no time;
     :obj:`Split.order` says which. The IEDR paper (Section 7.1.1) keeps users with more
-    than 5 records: ``min_records=6``. It is transductive: see :func:`hide_unseen`.
+    than 5 records: ``min_records=6``.
+
+    The split is transductive: training knows all items and values (:func:`hide_unseen`).
 
     Args:
         dataset: The log.
@@ -113,7 +115,9 @@ def leave_last_out(dataset: InteractionDataset, min_records: int = 3) -> Split:
 def random_split(
     dataset: InteractionDataset, valid: float = 0.1, test: float = 0.1, seed: int = 0
 ) -> Split:
-    """Takes rows at random. It is transductive: see :func:`hide_unseen`.
+    """Takes rows at random.
+
+    The split is transductive: training knows all items and values (:func:`hide_unseen`).
 
     Args:
         dataset: The log.
@@ -254,7 +258,9 @@ def cold_start_split(
 def given_split(
     dataset: InteractionDataset, part: pd.Series | np.ndarray | Sequence[Any]
 ) -> Split:
-    """Takes the rows as a column says. It is transductive: see :func:`hide_unseen`.
+    """Takes the rows as a column says.
+
+    The split is transductive: training knows all items and values (:func:`hide_unseen`).
 
     Args:
         dataset: The log.
@@ -288,7 +294,9 @@ def given_split(
 
 
 def index_split(dataset: InteractionDataset, train: Any, valid: Any, test: Any) -> Split:
-    """Takes the rows that are named. It is transductive: see :func:`hide_unseen`.
+    """Takes the rows that are named.
+
+    The split is transductive: training knows all items and values (:func:`hide_unseen`).
 
     Args:
         dataset: The log.
