@@ -6,6 +6,7 @@ from iedr_geo.data.columns import Bucketized, Categorical, MultiCategorical, Num
 from iedr_geo.data.date_time import DateTime
 from iedr_geo.data.description import Description, describe
 from iedr_geo.data.feature_graphs import FeatureGraphs
+from iedr_geo.data.hide_unseen import hide_unseen
 from iedr_geo.data.interaction import InteractionData, InteractionDataset
 from iedr_geo.data.intervened_split import InterventionSplit, intervened_split
 from iedr_geo.data.negative_sampling import (
@@ -13,8 +14,17 @@ from iedr_geo.data.negative_sampling import (
     PopularityNegativeSampler,
     UniformNegativeSampler,
 )
+from iedr_geo.data.parts import Split
 from iedr_geo.data.schema import FeatureSchema
-from iedr_geo.data.split import Split, leave_last_out, random_split, time_split
+from iedr_geo.data.split import (
+    cold_start_split,
+    given_split,
+    index_split,
+    leave_last_out,
+    random_split,
+    time_cut,
+    time_split,
+)
 from iedr_geo.data.vector import Vector
 
 __all__ = [
@@ -36,9 +46,14 @@ __all__ = [
     'Split',
     'UniformNegativeSampler',
     'Vector',
+    'cold_start_split',
     'describe',
+    'given_split',
+    'hide_unseen',
+    'index_split',
     'intervened_split',
     'leave_last_out',
     'random_split',
+    'time_cut',
     'time_split',
 ]

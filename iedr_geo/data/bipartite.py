@@ -51,6 +51,7 @@ class BipartiteGraph:
         intervened: Whether each interaction happened under a policy that showed all items
             alike, of shape :math:`(R)` (default: none did). An edge did if one of its
             interactions did.
+        catalogue: The items that exist (default: all). Only they are negatives.
         user_ids: The id of each user in the user's own tables (default: the numbers).
         item_ids: The id of each item, likewise.
 
@@ -62,6 +63,7 @@ class BipartiteGraph:
     item: Tensor
     popularity: Tensor
     intervened: Tensor
+    catalogue: Tensor | None
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class BipartiteGraph:
         *,
         popularity: Tensor | None = None,
         intervened: Tensor | None = None,
+        catalogue: Tensor | None = None,
         user_ids: Sequence[Any] | pd.Index | None = None,
         item_ids: Sequence[Any] | pd.Index | None = None,
     ) -> None:
@@ -107,6 +110,10 @@ class BipartiteGraph:
                 f'{tuple(popularity.shape)})'
             )
         self.popularity = popularity.long()
+        if catalogue is not None:
+            _check_ids(catalogue, num_items, 'catalogue')
+            catalogue = torch.unique(catalogue)
+        self.catalogue = catalogue
         self.user_ids = pd.RangeIndex(num_users) if user_ids is None else user_ids
         self.item_ids = pd.RangeIndex(num_items) if item_ids is None else item_ids
         for ids, count, side in (
@@ -173,7 +180,8 @@ class BipartiteGraph:
         """Builds the graph of the positive rows of datasets.
 
         Args:
-            *datasets: Parts of one log. The graph is on the device of the first.
+            *datasets: Parts of one log. The graph is on the device of the first, and has
+                its catalogue.
         """
         first = datasets[0]
         rows = [d if d.y is None else d[d.y == 1] for d in datasets]
@@ -182,6 +190,7 @@ class BipartiteGraph:
             torch.cat([d.item.to(first.user.device) for d in rows]),
             first.num_users,
             first.num_items,
+            catalogue=first.catalogue,
             user_ids=first.user_ids,
             item_ids=first.item_ids,
         )
@@ -274,9 +283,18 @@ class BipartiteGraph:
         """Their popularity in that order, float64, of shape :math:`(I)`."""
         return self.popularity[self.by_popularity].double()
 
+    @cached_property
+    def existing(self) -> Tensor:
+        """The items that exist, sorted."""
+        if self.catalogue is not None:
+            return self.catalogue
+        return torch.arange(self.num_items, device=self.device)
+
     def _unseen(self, weight: Tensor) -> UnseenItems:
+        exists = torch.zeros_like(weight)
+        exists[self.existing] = 1  # What weighs nothing is never drawn.
         return UnseenItems(
-            self.user, self.item, self.num_users, self.by_popularity, weight
+            self.user, self.item, self.num_users, self.by_popularity, weight * exists
         )
 
     @cached_property
@@ -329,6 +347,7 @@ class BipartiteGraph:
             self.num_items,
             popularity=self.popularity,
             intervened=self.intervened[edges],
+            catalogue=self.catalogue,
             user_ids=self.user_ids,
             item_ids=self.item_ids,
         )
@@ -361,12 +380,16 @@ class BipartiteGraph:
             )
         users, user = torch.unique(user, return_inverse=True)
         items, item = torch.unique(item, return_inverse=True)
+        catalogue = self.catalogue
+        if catalogue is not None:
+            catalogue = torch.isin(items, catalogue).nonzero().view(-1)
         return BipartiteGraph(
             user,
             item,
             users.numel(),
             items.numel(),
             intervened=intervened,
+            catalogue=catalogue,
             user_ids=pd.Index(self.user_ids)[users.cpu().numpy()],
             item_ids=pd.Index(self.item_ids)[items.cpu().numpy()],
         )
@@ -384,6 +407,8 @@ class BipartiteGraph:
             del moved.__dict__[name]
         for name in ('user', 'item', 'popularity', 'intervened'):
             setattr(moved, name, getattr(self, name).to(device))
+        if self.catalogue is not None:
+            moved.catalogue = self.catalogue.to(device)
         return moved
 
     def __repr__(self) -> str:

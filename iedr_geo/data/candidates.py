@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -37,6 +40,73 @@ class CandidateLists:
         return self.user.numel()
 
     @classmethod
+    def from_labels(
+        cls,
+        dataset: InteractionDataset,
+        list_id: pd.Series | np.ndarray | Sequence[Any] | None = None,
+    ) -> CandidateLists:
+        """Makes lists of the rows of a dataset with labels.
+
+        The lists are on the CPU, in the order of their first rows. In a list without a
+        positive there is nothing to be found: its metrics are missing, the means leave it
+        out, and only :obj:`Evaluation.over_all_lists` and the AUC count it.
+
+        Args:
+            dataset: The candidates. What the label 1 marks is to be found.
+            list_id: The list of each row, a column of numbers or text. By default, a list
+                has all rows with the same user and context.
+
+        Example:
+            >>> candidates = InteractionDataset.from_pandas(
+            ...     table, users, items, train.schema, label='clicked'
+            ... )
+            >>> lists = CandidateLists.from_labels(candidates, table['query'])
+            >>> evaluate_candidates(model, candidates, lists)
+
+        Raises:
+            ValueError: If the dataset has no rows or no labels, if there are more or
+                fewer list ids than rows, if one is missing, or if a list is of two users
+                or two contexts.
+        """
+        dataset = dataset.to('cpu')
+        if dataset.y is None:
+            raise ValueError(
+                'The dataset has no labels to say what is to be found: name their '
+                "column, as in from_pandas(..., label='clicked')"
+            )
+        if len(dataset) == 0:
+            raise ValueError('There is no row to make a list of')
+        if list_id is None:
+            pair = dataset.user * dataset.num_contexts + dataset.context
+            list_id = pd.Series(pair.numpy())
+        codes, names = pd.factorize(pd.Series(list_id))
+        if len(codes) != len(dataset):
+            raise ValueError(
+                f'`list_id` must name the list of each of the {len(dataset)} rows (got '
+                f'{len(codes)})'
+            )
+        if (codes < 0).any():
+            raise ValueError(f'Row {int(np.argmax(codes < 0))} has no list id')
+        index = torch.from_numpy(codes).long()
+        first = torch.from_numpy(np.unique(codes, return_index=True)[1])
+        for side in ('user', 'context'):
+            ids = getattr(dataset, side)
+            wrong = ids != ids[first][index]
+            if wrong.any():
+                row = int(wrong.nonzero()[0])
+                raise ValueError(
+                    f"List '{names[codes[row]]}' is of two {side}s: rows "
+                    f'{int(first[index[row]])} and {row} differ'
+                )
+        return cls(
+            user=dataset.user[first],
+            context=dataset.context[first],
+            item=dataset.item,
+            target=dataset.y.long(),
+            list_index=index,
+        )
+
+    @classmethod
     def sample(
         cls,
         dataset: InteractionDataset,
@@ -44,7 +114,8 @@ class CandidateLists:
         seed: int = 0,
         seen: Sequence[InteractionDataset] | None = None,
     ) -> CandidateLists:
-        """Makes a list of each positive row: its item, and negatives drawn uniformly.
+        """Makes a list of each positive row: its item, and negatives drawn uniformly from
+        the catalogue of the rows.
 
         The lists are on the CPU and the same on every device.
 

@@ -199,14 +199,6 @@ class FeatureGraphs:
         table = table.sort(dim=1).values
         return torch.unique(table, dim=0, return_inverse=True)[1]
 
-    def with_x(self, x: Tensor) -> FeatureGraphs:
-        """Returns graphs that differ in the embedding rows of their nodes.
-
-        Args:
-            x: The rows, of shape :math:`(N)`. Nodes that are vectors keep theirs.
-        """
-        return FeatureGraphs(x, self.ptr, self.value, self.vectors, self.edges)
-
     def with_edges(
         self, transform: Callable[[Data], Data] | None, **attributes: Any
     ) -> FeatureGraphs:
@@ -257,6 +249,20 @@ class FeatureGraphs:
             ),
         )
         return complete
+
+    def with_x(self, x: Tensor) -> FeatureGraphs:
+        """Returns the store with other embedding rows, the rest of it shared.
+
+        Args:
+            x: The embedding row of each node, of shape :math:`(N)`. Nodes that are
+                vectors keep theirs.
+        """
+        changed = copy.copy(self)
+        changed.x = x
+        if self.node_id is not None:  # Nodes that were alike may not be any more.
+            pair = torch.stack([x, self.node_id])
+            changed.node_id = torch.unique(pair, dim=1, return_inverse=True)[1]
+        return changed
 
     def to(self, device: torch.device | str) -> FeatureGraphs:
         """Returns the store on another device."""

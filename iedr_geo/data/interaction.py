@@ -103,6 +103,8 @@ class InteractionDataset(Dataset):
             :obj:`False` for logs of repeated use.
         user_name: The column with the user's id in the user's own tables.
         item_name: The column with the item's id, likewise.
+        catalogue: The items that exist when the rows happen, sorted. Only they are drawn
+            as negatives and ranked. :obj:`None` if all do.
         transform: Applied to each sample that is read.
     """
 
@@ -114,6 +116,7 @@ class InteractionDataset(Dataset):
     context: Tensor
     y: Tensor | None
     time: Tensor | None
+    catalogue: Tensor | None
 
     def __init__(
         self,
@@ -133,6 +136,7 @@ class InteractionDataset(Dataset):
         exclude_seen: bool = True,
         user_name: str = 'user',
         item_name: str = 'item',
+        catalogue: Tensor | None = None,
         transform: Any = None,
     ) -> None:
         super().__init__(transform=transform)
@@ -144,6 +148,7 @@ class InteractionDataset(Dataset):
         self.context_frame = context_frame
         self.exclude_seen = exclude_seen
         self.user_name, self.item_name = user_name, item_name
+        self.catalogue = catalogue
 
     @classmethod
     def from_pandas(
@@ -314,6 +319,7 @@ class InteractionDataset(Dataset):
             'context',
             'y',
             'time',
+            'catalogue',
         ):
             value = getattr(self, name)
             if value is not None:
@@ -323,7 +329,8 @@ class InteractionDataset(Dataset):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the dataset to a file of tensors and text (nothing is pickled)."""
         state: dict[str, Any] = {
-            name: getattr(self, name) for name in ('user', 'item', 'context', 'y', 'time')
+            name: getattr(self, name)
+            for name in ('user', 'item', 'context', 'y', 'time', 'catalogue')
         }
         for side in SIDES:
             state[f'{side}s'] = getattr(self, f'{side}s').state()

@@ -157,6 +157,7 @@ def intervened_split(
             graph.num_items,
             popularity=normal,
             intervened=part[kept] >= 0,
+            catalogue=graph.catalogue,
             user_ids=graph.user_ids,
             item_ids=graph.item_ids,
         )

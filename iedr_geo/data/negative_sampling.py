@@ -23,7 +23,8 @@ def _check_left(graph: BipartiteGraph, num_items: int, reason: str) -> None:
     if left < num_items:
         has = 'all' if left == 0 else f'all but {left} of the'
         raise ValueError(
-            f"User '{graph.user_ids[user]}' has {has} {graph.num_items} items: {reason}"
+            f"User '{graph.user_ids[user]}' has {has} {len(graph.existing)} items: "
+            f'{reason}'
         )
 
 
@@ -34,7 +35,7 @@ def _check_number(num_negatives: int) -> None:
 
 @dataclass(frozen=True)
 class UniformNegativeSampler:
-    r"""Draws negatives uniformly from the catalogue.
+    r"""Draws negatives uniformly from the catalogue of the graph.
 
     Args:
         num_negatives: How many to draw for each positive.
@@ -74,13 +75,16 @@ class UniformNegativeSampler:
         Raises:
             ValueError: If a user of the graph has no item left to draw.
         """
-        if graph.num_items < 2:
+        catalogue, size = graph.existing, len(graph.existing)
+        if size < 2:
             raise ValueError('Negatives need a catalogue of at least two items')
         user = user.unsqueeze(1).expand(-1, self.num_negatives)
         if self.exclude == 'positive':
-            others = torch.full_like(user, graph.num_items - 1)
-            drawn = _draw(others, generator)
-            return drawn + (drawn >= item.unsqueeze(1))
+            item = item.unsqueeze(1)
+            place = torch.searchsorted(catalogue, item)
+            exists = catalogue[place.clamp(max=size - 1)] == item
+            drawn = _draw((size - exists.long()).expand_as(user), generator)
+            return catalogue[drawn + (exists & (drawn >= place))]
         _check_left(graph, 1, "no negative is left with exclude='seen'")
         return graph.unseen.at(user, _draw(graph.unseen.total[user], generator))
 

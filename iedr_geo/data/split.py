@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
+from iedr_geo.data.columns import tokens
+from iedr_geo.data.hide_unseen import hide_unseen
 from iedr_geo.data.interaction import InteractionDataset
+from iedr_geo.data.parts import Split, check_side
 
-
-class Split(NamedTuple):
-    """The three parts of a log, and what their order stands on."""
-
-    train: InteractionDataset
-    valid: InteractionDataset
-    test: InteractionDataset
-    order: str
+PARTS = {
+    **dict.fromkeys(('train', 'training'), 0),
+    **dict.fromkeys(('valid', 'validation', 'val', 'dev'), 1),
+    'test': 2,
+}
 
 
 def _order(dataset: InteractionDataset) -> tuple[Tensor, str]:
@@ -26,12 +31,14 @@ def _order(dataset: InteractionDataset) -> tuple[Tensor, str]:
     return torch.argsort(dataset.time, stable=True), 'time'
 
 
-def _parts(dataset: InteractionDataset, part: Tensor, order: str) -> Split:
+def _parts(
+    dataset: InteractionDataset, part: Tensor, order: str, hint: str = ''
+) -> Split:
     """Builds the split from the part of each row: 0, 1, 2, or less to leave it out."""
     names = ('training', 'validation', 'test')
     for i, name in enumerate(names):
         if not (part == i).any():
-            raise ValueError(f'The {name} part of the split is empty')
+            raise ValueError(f'The {name} part of the split is empty{hint}')
     train, valid, test = (dataset[part == i] for i in range(3))
     return Split(train, valid, test, order)
 
@@ -42,6 +49,8 @@ def leave_last_out(dataset: InteractionDataset, min_records: int = 3) -> Split:
     Rows are in order of time, or in the order of the log where it has no time;
     :obj:`Split.order` says which. The IEDR paper (Section 7.1.1) keeps users with more
     than 5 records: ``min_records=6``.
+
+    The split is transductive: training knows all items and values (:func:`hide_unseen`).
 
     Args:
         dataset: The log.
@@ -75,6 +84,8 @@ def random_split(
 ) -> Split:
     """Takes rows at random.
 
+    The split is transductive: training knows all items and values (:func:`hide_unseen`).
+
     Args:
         dataset: The log.
         valid: The share of rows for validation.
@@ -93,6 +104,7 @@ def time_split(
 
     Rows at the same time stay in the same part, so parts can differ from their shares.
     A log without time is cut in the order of its rows; :obj:`Split.order` says which.
+    Nothing is known before its time: see :func:`hide_unseen`.
 
     Args:
         dataset: The log.
@@ -108,7 +120,198 @@ def time_split(
             0, moment, part, reduce='amin'
         )
         part = earliest[moment]
-    return _parts(dataset, part, name)
+    return hide_unseen(_parts(dataset, part, name))
+
+
+def time_cut(dataset: InteractionDataset, valid_from: Any, test_from: Any) -> Split:
+    """Takes the rows from one moment on for validation, and from another for test.
+
+    Nothing is known before its time: see :func:`hide_unseen`.
+
+    Args:
+        dataset: The log.
+        valid_from: The moment of the first validation row, a number where the log's time
+            is in numbers, or else what :class:`pandas.Timestamp` reads. Dates without a
+            time zone are in UTC.
+        test_from: The moment of the first test row, likewise.
+
+    Example:
+        >>> split = time_cut(dataset, '2024-03-01', '2024-04-01')
+
+    Raises:
+        ValueError: If the log has no time, a moment does not read, or a part is empty.
+    """
+    time = dataset.time
+    if time is None:
+        raise ValueError(
+            'The log has no time to cut: name its column, as in from_pandas(..., '
+            "time='date'), or use `time_split`, which can go by the order of rows"
+        )
+    first = _moment(valid_from, time, 'valid_from')
+    second = _moment(test_from, time, 'test_from')
+    if first >= second:
+        raise ValueError(
+            f'`valid_from` must be before `test_from` (got {valid_from} and {test_from})'
+        )
+    part = (time >= first).long() + (time >= second).long()
+    hint = f': the time of the log is {_span(time)}'
+    return hide_unseen(_parts(dataset, part, 'time', hint))
+
+
+def _moment(moment: Any, time: Tensor, name: str) -> float:
+    """Returns a moment on the scale of a log's time."""
+    if time.is_floating_point():
+        if isinstance(moment, Real) and not math.isnan(moment):
+            return float(moment)
+        kind = 'a number'
+    else:  # Nanoseconds.
+        try:
+            stamp = pd.Timestamp(moment)
+            if not pd.isna(stamp):
+                return stamp.as_unit('ns').value
+        except (OverflowError, TypeError, ValueError):
+            pass
+        kind = 'a date'
+    raise ValueError(
+        f'`{name}` must be {kind} (got {moment!r}): the time of the log is {_span(time)}'
+    )
+
+
+def _span(time: Tensor) -> str:
+    if time.numel() == 0:
+        return 'that of no row'
+    first, last = time.min().item(), time.max().item()
+    if time.is_floating_point():
+        return f'from {first} to {last}'
+    return f'from {pd.Timestamp(first)} to {pd.Timestamp(last)}'
+
+
+def cold_start_split(
+    dataset: InteractionDataset,
+    side: str,
+    valid: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+) -> Split:
+    """Takes users or items at random, and all rows that they have.
+
+    Those that are held out are unknown to training: see :func:`hide_unseen`. The draw
+    goes by their ids, whatever the order of the tables.
+
+    Args:
+        dataset: The log.
+        side: Who is new: :obj:`'user'` or :obj:`'item'`.
+        valid: The share of the users (items) with rows that are held out for validation.
+        test: The share of those that are held out for test.
+        seed: The seed of the draw.
+
+    Example:
+        >>> split = cold_start_split(dataset, 'user')
+        >>> lists = CandidateLists.sample(split.test)
+    """
+    check_side(side)
+    rows = getattr(dataset, side)
+    ids = getattr(dataset, f'{side}_ids')
+    entities = torch.unique(rows).cpu()
+    entities = entities[np.argsort(ids[entities.numpy()].astype(str))]
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(entities.numel(), generator=generator)
+    part = torch.zeros(len(ids), dtype=torch.long)
+    part[entities] = _cut(order, valid, test)
+    hint = f': {entities.numel()} {side}s with rows are too few'
+    return hide_unseen(_parts(dataset, part.to(rows.device)[rows], 'random', hint))
+
+
+def given_split(
+    dataset: InteractionDataset, part: pd.Series | np.ndarray | Sequence[Any]
+) -> Split:
+    """Takes the rows as a column says.
+
+    The split is transductive: training knows all items and values (:func:`hide_unseen`).
+
+    Args:
+        dataset: The log.
+        part: The part of each row: :obj:`'train'` or :obj:`'training'`; :obj:`'valid'`,
+            :obj:`'validation'`, :obj:`'val'` or :obj:`'dev'`; :obj:`'test'`, in any case.
+            Rows without a value are left out.
+
+    Example:
+        >>> split = given_split(dataset, log['split'])
+
+    Raises:
+        ValueError: If there are more or fewer values than rows, a value is none of these,
+            or a part is empty.
+    """
+    column = pd.Series(part, name='split')
+    if len(column) != len(dataset):
+        raise ValueError(
+            f'`part` must have a value for each of the {len(dataset)} rows (got '
+            f'{len(column)})'
+        )
+    codes, values = tokens(column)
+    for code, value in enumerate(values):
+        if value.lower() not in PARTS:
+            raise ValueError(
+                f"The part '{value}' of row {int(np.argmax(codes == code))} is none of "
+                f'{", ".join(PARTS)}'
+            )
+    lookup = np.array([*(PARTS[value.lower()] for value in values), -1])
+    number = torch.from_numpy(lookup[codes])  # Code -1 reads the last entry.
+    return _parts(dataset, number.to(dataset.user.device), 'given')
+
+
+def index_split(dataset: InteractionDataset, train: Any, valid: Any, test: Any) -> Split:
+    """Takes the rows that are named.
+
+    The split is transductive: training knows all items and values (:func:`hide_unseen`).
+
+    Args:
+        dataset: The log.
+        train: The training rows: their numbers, whose order is kept, or a mask over all
+            rows, as a list, an array or a tensor.
+        valid: The validation rows, likewise.
+        test: The test rows, likewise.
+
+    Example:
+        >>> folds = np.random.default_rng(0).permutation(len(dataset)) % 10
+        >>> split = index_split(dataset, folds > 1, folds == 1, folds == 0)
+
+    Raises:
+        ValueError: If a row does not exist or is named twice, or a part is empty.
+    """
+    parts = {
+        name: _rows(rows, len(dataset), name)
+        for name, rows in (('train', train), ('valid', valid), ('test', test))
+    }
+    row = np.concatenate(list(parts.values()))
+    again = pd.Series(row).duplicated().to_numpy()
+    if again.any():
+        twice = row[np.argmax(again)]
+        owners = [name for name, rows in parts.items() for _ in rows[rows == twice]]
+        raise ValueError(f'Row {twice} is in {owners[0]} and again in {owners[1]}')
+    first, second, third = (dataset[torch.from_numpy(r)] for r in parts.values())
+    return Split(first, second, third, 'given')
+
+
+def _rows(rows: Any, size: int, name: str) -> np.ndarray:
+    """Returns the numbers of the rows of a part."""
+    rows = np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows)
+    if rows.dtype == bool and rows.shape == (size,):
+        rows = np.flatnonzero(rows)
+    if rows.size == 0:
+        raise ValueError(f'The {name} part of the split is empty')
+    if rows.dtype.kind not in 'iu' or rows.ndim != 1:
+        raise ValueError(
+            f'`{name}` must be the numbers of rows or a mask over all {size} (got '
+            f'{rows.dtype} of shape {rows.shape})'
+        )
+    wrong = (rows < 0) | (rows >= size)
+    if wrong.any():
+        raise ValueError(
+            f'`{name}` names row {rows[np.argmax(wrong)]}, but rows are from 0 to '
+            f'{size - 1}'
+        )
+    return rows.astype(np.int64)
 
 
 def _cut(order: Tensor, valid: float, test: float) -> Tensor:

@@ -104,7 +104,8 @@ def evaluate_bipartite(
     Args:
         model: What has the vectors, *e.g.*, any model of :mod:`iedr_geo.nn` for the
             bipartite graph.
-        held_out: The edges to be found.
+        held_out: The edges to be found. Items that are not in its catalogue are left out
+            of the rankings, unless they are to be found.
         seen: The training edges. Their items are left out of their users' rankings,
             unless they are to be found.
         metrics: The metrics.
@@ -129,18 +130,22 @@ def evaluate_bipartite(
                 f'The model has {size[0]} users and {size[1]} items, the {name} graph '
                 f'{graph.num_users} and {graph.num_items}'
             )
-    too_large = [m.name for m in metrics if m.k > held_out.num_items]
+    too_large = [m.name for m in metrics if m.k > len(held_out.existing)]
     if too_large:
         raise ValueError(
-            f'{", ".join(too_large)}: the catalogue has only {held_out.num_items} items'
+            f'{", ".join(too_large)}: the catalogue has only {len(held_out.existing)} '
+            f'items'
         )
     held_out, seen = (graph.to(scored.user.device) for graph in (held_out, seen))
     users = (held_out.user_degree > 0).nonzero().view(-1)
     k = max(metric.k for metric in metrics)
+    missing = torch.ones(size[1], dtype=torch.bool, device=users.device)
+    missing[held_out.existing] = False
     found = []
     for chunk, score in scored.chunks(users):
         target = mark_items(held_out, chunk)
-        ranked = top_ranks(score, target, mark_items(seen, chunk) & ~target, k)
+        hidden = (mark_items(seen, chunk) | missing) & ~target
+        ranked = top_ranks(score, target, hidden, k)
         found.append(torch.stack([metric(ranked) for metric in metrics], dim=1))
     values = torch.full(
         (size[0], len(metrics)), torch.nan, dtype=torch.double, device=users.device

@@ -99,7 +99,8 @@ def evaluate_catalogue(
 
     Args:
         model: Maps an :class:`InteractionBatch` to logits.
-        rows: The held-out rows.
+        rows: The held-out rows. Items that are not in their catalogue are left out of the
+            rankings, unless they are to be found.
         seen: Datasets, *e.g.*, training and validation rows, whose items are left out of
             their users' rankings, unless they are to be found. Needed, unless the dataset
             is a log of repeated use (:obj:`exclude_seen=False`), where it has no effect.
@@ -110,15 +111,17 @@ def evaluate_catalogue(
     device = _device(model, rows)
     rows = rows.to(device)
     num_items = rows.num_items
+    missing = torch.zeros(num_items, dtype=torch.bool, device=device)
+    if rows.catalogue is not None:
+        missing = ~torch.isin(torch.arange(num_items, device=device), rows.catalogue)
     if rows.y is not None:
         rows = rows[rows.y == 1]
     if len(rows) == 0:
         raise ValueError('There are no positive rows to rank')
-    too_large = [m.name for m in metrics if m.k > num_items]
+    size = num_items - int(missing.sum())
+    too_large = [m.name for m in metrics if m.k > size]
     if too_large:
-        raise ValueError(
-            f'{", ".join(too_large)}: the catalogue has only {num_items} items'
-        )
+        raise ValueError(f'{", ".join(too_large)}: the catalogue has only {size} items')
     key, list_index = torch.unique(
         torch.stack([rows.user, rows.context]), dim=1, return_inverse=True
     )
@@ -147,20 +150,21 @@ def evaluate_catalogue(
     with evaluating(model):
         chunks = torch.arange(user.numel(), device=device).split(per_chunk)
         for chunk in tqdm(chunks, desc='Ranking', disable=not progress):
-            size = (chunk.numel(), num_items)
+            shape = (chunk.numel(), num_items)
             batch = InteractionBatch.from_ids(
                 rows,
                 user[chunk].repeat_interleave(num_items),
                 items.repeat(chunk.numel()),
                 context[chunk].repeat_interleave(num_items),
             )
-            score = model(batch).view(size)
+            score = model(batch).view(shape)
             found = order[ptr[chunk[0]] : ptr[chunk[-1] + 1]]
-            target = torch.zeros(size, dtype=torch.bool, device=device)
+            target = torch.zeros(shape, dtype=torch.bool, device=device)
             target[list_index[found] - chunk[0], rows.item[found]] = True
-            hidden = torch.zeros_like(target)
+            hidden = missing.expand(shape)
             if known is not None:
-                hidden = known.contains(user[chunk].unsqueeze(1), items) & ~target
+                hidden = hidden | known.contains(user[chunk].unsqueeze(1), items)
+            hidden = hidden & ~target
             ranked = top_ranks(score, target, hidden, k)
             parts.append(_evaluation(ranked, metrics, user[chunk], context[chunk], rows))
     per_list = pd.concat([part.per_list for part in parts], ignore_index=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ def _bootstrap(
     values: pd.DataFrame, level: float, num_samples: int, seed: int
 ) -> pd.DataFrame:
     values = values.dropna(how='all')
+    if values.empty:
+        return pd.DataFrame(np.nan, index=values.columns, columns=['mean', 'low', 'high'])
     draws = np.random.default_rng(seed)
     means = np.empty((num_samples, values.shape[1]))
     for i in range(num_samples):
@@ -67,6 +70,48 @@ class Evaluation:
             seed: The seed of the draws.
         """
         return _bootstrap(self._values, level, num_samples, seed)
+
+    def by(
+        self,
+        groups: pd.Series | np.ndarray | Sequence[Any],
+        level: float = 0.95,
+        num_samples: int = 2000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Returns the mean of each metric with its bootstrap interval, by group of lists.
+
+        For each metric the table has a row for each group, with the number of its lists
+        in which there is something to be found, which alone count.
+
+        Args:
+            groups: The group of each list, in the order of :obj:`per_list`: a column, an
+                array or a list of labels. A missing label is a group, too.
+            level: The probability that an interval is to cover.
+            num_samples: How many times the lists are drawn again.
+            seed: The seed of the draws.
+
+        Example:
+            >>> new = np.where(split.is_new('test', 'user'), 'new', 'known')
+            >>> result = evaluate_candidates(model, split.test, lists)
+            >>> result.by(new)  # rows (metric, group); lists, mean, low, high
+            >>> result.by(new).loc['ndcg@10']  # of new and of known users
+
+        Raises:
+            ValueError: If there are more or fewer labels than lists.
+        """
+        labels = pd.Series(groups).reset_index(drop=True)
+        if len(labels) != len(self.per_list):
+            raise ValueError(
+                f'`groups` must have a label for each of the {len(self.per_list)} lists '
+                f'(got {len(labels)})'
+            )
+        values = self._values.reset_index(drop=True)
+        tables = {}
+        for name, part in values.groupby(labels, observed=True, dropna=False):
+            tables[name] = _bootstrap(part, level, num_samples, seed)
+            tables[name].insert(0, 'lists', part.notna().sum())
+        table: pd.DataFrame = pd.concat(tables, names=['group', 'metric']).swaplevel()
+        return table.loc[list(values)]
 
     def difference(
         self,

@@ -16,6 +16,7 @@ from iedr_geo.data import (
     Categorical,
     FeatureSchema,
     InteractionDataset,
+    intervened_split,
 )
 
 U, I = 5, 6  # noqa: E741
@@ -155,6 +156,43 @@ def test_fewest_unseen(pairs):
     assert I - degree[user] == left
 
 
+CATALOGUES = st.sets(st.integers(0, I - 1), min_size=1)
+
+
+@given(LOGS, CATALOGUES, st.lists(st.integers(0, 3), min_size=I, max_size=I))
+def test_unseen_of_a_catalogue(pairs, catalogue, popularity):
+    graph = build(
+        pairs,
+        popularity=torch.tensor(popularity),
+        catalogue=torch.tensor(list(catalogue)),
+    )
+    assert graph.existing.tolist() == sorted(catalogue)
+    order = [item for item in graph.by_popularity.tolist() if item in catalogue]
+    for user in range(U):
+        left = [item for item in order if (user, item) not in pairs]
+        long = [item for item in left for _ in range(popularity[item])]
+        for unseen, expected in (
+            (graph.unseen, left),
+            (graph.unseen_by_popularity, long),
+        ):
+            assert unseen.total[user] == len(expected)
+            place = torch.arange(len(expected))
+            assert unseen.at(torch.full_like(place, user), place).tolist() == expected
+    assert graph.fewest_unseen[1] == min(graph.unseen.total.tolist())
+
+
+def test_catalogue_stays(device):
+    graph = build(PAIRS, catalogue=torch.tensor([5, 1, 2, 5]))  # In any order.
+    for other in (graph.to(device), graph.subgraph(graph.user == 3), graph.to('cpu')):
+        assert other.existing.tolist() == other.catalogue.tolist() == [1, 2, 5]
+    assert graph.to(device).existing.device.type == device.type
+    core = graph.core(1)  # Without items 3 and 4.
+    assert core.item_ids[core.existing.numpy()].tolist() == [1, 2, 5]
+    assert build(PAIRS).core(1).existing.tolist() == [0, 1, 2, 3]
+    for part in intervened_split(build(PAIRS * 2, catalogue=graph.catalogue), 0.7, 0.9):
+        assert part.existing.tolist() == [1, 2, 5]
+
+
 # Adjacency.
 
 
@@ -287,7 +325,7 @@ def test_to_drops_what_was_kept():
     assert set(tensors) == {'user', 'item', 'popularity', 'intervened'}
     assert {tensor.device.type for tensor in tensors.values()} == {'meta'}
     assert set(vars(moved)) - set(tensors) == {
-        *('num_users', 'num_items', 'user_ids', 'item_ids')
+        *('num_users', 'num_items', 'catalogue', 'user_ids', 'item_ids')
     }
     assert moved.user_ids == list('abcde') and moved.num_items == I
     # The graph itself is as it was.
@@ -419,6 +457,15 @@ def test_from_parts_of_a_dataset(dataset):
     assert edges(BipartiteGraph.from_dataset(dataset[[1]], parts[1])) == [(2, 2)]
 
 
+def test_catalogue_of_the_first_dataset(dataset):
+    first = dataset[[0, 1]]
+    assert BipartiteGraph.from_dataset(first).catalogue is None
+    first.catalogue = torch.tensor([0, 2, 3])
+    graph = BipartiteGraph.from_dataset(first, dataset)
+    assert graph.existing.tolist() == [0, 2, 3]
+    assert BipartiteGraph.from_dataset(dataset, first).existing.tolist() == [0, 1, 2, 3]
+
+
 # Wrong arguments.
 
 
@@ -438,6 +485,8 @@ def test_from_parts_of_a_dataset(dataset):
         ({'popularity': [0.2, 0.3, 0.0, 0.1, 0.1, 0.3]}, '`popularity` must '),
         ({'intervened': [True]}, r'boolean, of shape \(2,\) .*of shape \(1,\)'),
         ({'intervened': [1, 0]}, r'boolean.*torch\.int64'),
+        ({'catalogue': [0, 6]}, r'Catalogue ids must be from 0 to less than 6.*0 to 6\)'),
+        ({'catalogue': [True] * 6}, r'Catalogue ids must be integers.*torch\.bool'),
         ({'user_ids': list('abcd')}, 'There are 5 users, but 4 user_ids'),
         ({'item_ids': range(7)}, 'There are 6 items, but 7 item_ids'),
     ],

@@ -74,6 +74,31 @@ def test_batch_of_parts_of_a_batch():
     )
 
 
+@given(SIZES, st.booleans(), st.data())
+def test_other_embedding_rows(sizes: list[int], with_values: bool, data: st.DataObject):
+    graphs = store(sizes, with_values)
+    if with_values:
+        value = torch.randint(2, (sum(sizes),)).float()
+        graphs = FeatureGraphs(graphs.x, graphs.ptr, value)
+    before = graphs.x.clone()
+    rows = data.draw(st.lists(st.integers(0, 3), min_size=5, max_size=5))
+    changed = graphs.with_x(torch.tensor(rows)[graphs.x])
+    assert changed.x.tolist() == [rows[x] for x in before.tolist()]
+    assert torch.equal(graphs.x, before)
+    assert changed.ptr is graphs.ptr and changed.value is graphs.value
+    if not with_values:
+        assert changed.node_id is None
+        return
+    # Nodes that share an id share row and value.
+    kinds = set(
+        zip(changed.node_id.tolist(), changed.x.tolist(), value.tolist(), strict=True)
+    )
+    assert len(kinds) == len(set(changed.node_id.tolist()))
+    # Any rows may be given, also such that tell apart what was alike.
+    apart = graphs.with_x(torch.arange(sum(sizes)))
+    assert len(set(apart.node_id.tolist())) == sum(sizes)
+
+
 def test_node_ids_tell_values_apart():
     """Nodes share an id where both row and value agree, and nowhere else."""
     graphs = store([3, 2, 4, 1], True)

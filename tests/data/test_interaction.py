@@ -428,6 +428,23 @@ def test_save_and_load(change: dict, tmp_path):
     pd.testing.assert_frame_equal(frame, dataset.context_frame)
 
 
+def test_catalogue(tmp_path, device: torch.device):
+    """It is kept by everything that makes a dataset of another."""
+    dataset = build()
+    assert dataset.catalogue is None
+    dataset.catalogue = torch.tensor([0, 2])
+    dataset.save(tmp_path / 'dataset.pt')
+    loaded = InteractionDataset.load(tmp_path / 'dataset.pt')
+    for other in (dataset[[3, 1]], dataset[:0], dataset.to(device), loaded):
+        assert other.catalogue.tolist() == [0, 2]
+    assert dataset.to(device)[[0]].catalogue.device.type == device.type
+    # Files that were written before there were any have none.
+    state = torch.load(tmp_path / 'dataset.pt', weights_only=True)
+    del state['catalogue']
+    torch.save(state, tmp_path / 'old.pt')
+    assert InteractionDataset.load(tmp_path / 'old.pt').catalogue is None
+
+
 def test_saved_contexts_mean_the_same(tmp_path):
     """Not even numbers with many digits, dates and sets change on the way."""
     log = LOG.assign(

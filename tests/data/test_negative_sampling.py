@@ -18,6 +18,7 @@ from iedr_geo.data import (
     PopularityMarginSampler,
     PopularityNegativeSampler,
     UniformNegativeSampler,
+    negative_sampling,
 )
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=12)
@@ -94,6 +95,86 @@ def test_uniform(exclude: str, allowed: list[int], device: torch.device):
     assert agree == pytest.approx(1 / len(allowed), abs=0.03)
 
 
+@given(
+    PAIRS,
+    st.sets(st.integers(0, 6), min_size=2),
+    st.sampled_from(['positive', 'seen']),
+    st.integers(0, 99),
+)
+def test_only_from_the_catalogue(pairs: list, catalogue: set, exclude: str, seed: int):
+    """Positives and what users have may be in it or not; two more items are nobody's."""
+    dataset = log(pairs, 7)
+    dataset.catalogue = torch.tensor(sorted(catalogue | {5, 6}))
+    negatives = draw(dataset, seed, num_negatives=9, exclude=exclude)
+    for (user, item), drawn in zip(pairs, negatives, strict=True):
+        had = {i for u, i in pairs if u == user} if exclude == 'seen' else {item}
+        assert set(drawn) <= (catalogue | {5, 6}) - had
+
+
+@pytest.mark.parametrize(
+    ('exclude', 'positive', 'allowed'),
+    [
+        ('positive', 4, [1, 3, 5, 7]),
+        ('positive', 1, [3, 4, 5, 7]),
+        ('positive', 7, [1, 3, 4, 5]),
+        ('positive', 0, [1, 3, 4, 5, 7]),  # Not in the catalogue: all are others.
+        ('positive', 6, [1, 3, 4, 5, 7]),
+        ('positive', 8, [1, 3, 4, 5, 7]),
+        ('seen', 4, [1, 5, 7]),
+        ('seen', 0, [1, 4, 5, 7]),
+    ],
+)
+def test_each_of_the_catalogue_once(
+    exclude: str, positive: int, allowed: list, monkeypatch, device: torch.device
+):
+    """Every number that can be drawn is an item of its own."""
+    dataset = log([(0, positive), (0, 3), (1, 5)], 9).to(device)
+    if exclude == 'positive':
+        dataset = dataset[[0, 2]]
+    dataset.catalogue = torch.tensor([1, 3, 4, 5, 7], device=device)
+
+    def draw_all(size: torch.Tensor, generator: object) -> torch.Tensor:
+        assert set(size[0].tolist()) == {len(allowed)}
+        return torch.arange(size.size(1), device=size.device).expand_as(size) % size
+
+    monkeypatch.setattr(negative_sampling, '_draw', draw_all)
+    first, *_ = draw(dataset, num_negatives=len(allowed), exclude=exclude)
+    assert sorted(first) == allowed
+
+
+@pytest.mark.parametrize('exclude', ['positive', 'seen'])
+def test_uniform_on_the_catalogue(exclude: str, device: torch.device):
+    dataset = log([(0, 3), (0, 1), (1, 7)], 12).to(device)
+    allowed, had = [0, 2, 4, 8, 9, 11], [1, 3] if exclude == 'seen' else [3]
+    dataset.catalogue = torch.tensor(sorted(allowed + had), device=device)
+    first, *_ = draw(dataset, num_negatives=4000, exclude=exclude)
+    count = torch.bincount(torch.tensor(first), minlength=12).double()
+    expected = 4000 / len(allowed)
+    assert count.sum() == count[allowed].sum()
+    assert ((count[allowed] - expected) ** 2 / expected).sum() < CRITICAL[5]
+
+
+@pytest.mark.parametrize('exclude', ['positive', 'seen'])
+def test_catalogue_of_all_items_is_none(exclude: str):
+    dataset = log([(0, 0), (1, 1), (2, 2)] * 5, 9)
+    expected = draw(dataset, num_negatives=4, exclude=exclude)
+    dataset.catalogue = torch.arange(9)
+    assert draw(dataset, num_negatives=4, exclude=exclude) == expected
+
+
+def test_draws_of_recorded_runs():
+    """Without a catalogue, a number is drawn and the positive skipped."""
+    dataset = log([(0, 0), (1, 4), (2, 8)], 9)
+    generator = torch.Generator().manual_seed(3)
+    share = torch.rand((3, 5), generator=generator, dtype=torch.double)
+    others = [[i for i in range(9) if i != item] for item in (0, 4, 8)]
+    expected = [
+        [others[row][int(8 * number)] for number in numbers]
+        for row, numbers in enumerate(share.tolist())
+    ]
+    assert draw(dataset, 3, num_negatives=5) == expected
+
+
 @pytest.mark.parametrize('exclude', ['positive', 'seen'])
 def test_generator_decides(exclude: str):
     dataset = log([(0, 0), (1, 1), (2, 2)] * 5, 9)
@@ -116,8 +197,18 @@ def test_user_with_every_item():
 
 @pytest.mark.parametrize('exclude', ['positive', 'seen'])
 def test_catalogue_of_one_item(exclude: str):
-    with pytest.raises(ValueError, match='at least two items'):
-        draw(log([(0, 0)], 1), exclude=exclude)
+    dataset = log([(0, 0)], 3)
+    dataset.catalogue = torch.tensor([1])
+    for one in (log([(0, 0)], 1), dataset):
+        with pytest.raises(ValueError, match='at least two items'):
+            draw(one, exclude=exclude)
+
+
+def test_user_with_the_whole_catalogue():
+    dataset = log([(0, 0), (1, 0), (1, 2)], 4)
+    dataset.catalogue = torch.tensor([0, 2])
+    with pytest.raises(ValueError, match=r"User 'u1' has all 2 items.*exclude='seen'"):
+        draw(dataset, exclude='seen')
 
 
 def test_no_rows():
@@ -333,6 +424,17 @@ def test_only_from_the_pools(has, popularity, margin, number, more, lower, seed)
         allowed = {i for _, pool in pools(graph, user, item, sampler) for i in pool}
         assert len(set(row)) == number
         assert set(row) <= allowed - has[user]
+
+
+def test_popularity_of_the_catalogue():
+    """The samplers by popularity take the law of what exists."""
+    exists = torch.tensor([0, 2, 3, 5])
+    graph = build([[3]], [1, 5, 5, 5, 9, 9], catalogue=exists)
+    sampler = PopularityMarginSampler(1, margin=0, min_pool=1, lower='margin')
+    check_law(sample(sampler, graph, [(0, 3)] * 1000), {(0,): 0.5, (5,): 0.5})
+    law = {(0,): 1 / 15, (2,): 5 / 15, (5,): 9 / 15}
+    rows = sample(PopularityNegativeSampler(1), graph, [(0, 3)] * 3000)
+    check_law(rows, law)
 
 
 def test_no_margin():

@@ -52,12 +52,15 @@ def value(metric: str, order: list[int], wanted: set[int], k: int) -> float:
     return sum(1 / math.log2(rank + 1) for rank in hits) / best
 
 
-def brute_force(scores: list[list[float]], held_out, seen) -> pd.DataFrame:
+def brute_force(
+    scores: list[list[float]], held_out, seen, exists=range(NUM_ITEMS)
+) -> pd.DataFrame:
     """The mean over all orders of a user's items that have scores descending."""
     rows = []
     for user in range(NUM_USERS):
         wanted = {i for u, i in held_out if u == user}
         hidden = {i for u, i in seen if u == user} - wanted
+        hidden |= set(range(NUM_ITEMS)) - set(exists) - wanted
         left = [i for i in range(NUM_ITEMS) if i not in hidden]
         falling = sorted((scores[user][i] for i in left), reverse=True)
         orders = [
@@ -110,6 +113,18 @@ def test_agrees_with_brute_force(factor, batch_size, device):
     expected = brute_force(scores, HELD_OUT, SEEN)
     assert_equal(result, expected)
     assert expected['recall@1'].isna().tolist() == [True] + [False] * 7
+
+
+def test_only_the_catalogue_is_ranked(device):
+    model, exists = Tables(device), [0, 1, 3, 4, 5]
+    scores = (model.user @ model.item.t()).tolist()
+    held_out = graph(HELD_OUT, catalogue=torch.tensor(exists))
+    result = evaluate_bipartite(model, held_out, graph(SEEN), METRICS)
+    expected = brute_force(scores, HELD_OUT, SEEN, exists)
+    assert_equal(result, expected)
+    assert not expected.equals(brute_force(scores, HELD_OUT, SEEN))
+    with pytest.raises(ValueError, match='recall@6: the catalogue has only 5 items'):
+        evaluate_bipartite(model, held_out, graph(SEEN), [Recall(6)])
 
 
 def test_nothing_is_seen():

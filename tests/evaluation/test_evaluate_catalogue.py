@@ -27,12 +27,13 @@ def brute_force(table, rows, seen=None):
     had: set = set()
     if seen is not None and rows.exclude_seen:
         had = set(zip(seen.user.tolist(), seen.item.tolist(), strict=True))
+    exists = range(rows.num_items) if rows.catalogue is None else rows.catalogue.tolist()
     result = []
     for (user, context), items in sorted(wanted.items()):
         ranking = [
             item
             for item in table[user, :, context].argsort(descending=True).tolist()
-            if item in items or (user, item) not in had
+            if item in items or ((user, item) not in had and item in exists)
         ]
         places = [place for place, item in enumerate(ranking, 1) if item in items]
         targets = [int(item in items) for item in ranking]
@@ -69,6 +70,33 @@ def test_agrees_with_brute_force(
     )
     means = expected[[metric.name for metric in METRICS]].mean()
     assert result.metrics == pytest.approx(dict(means), rel=1e-12)
+
+
+@pytest.mark.parametrize('with_seen', [True, False])
+@pytest.mark.parametrize('batch_size', [10, 10_000])
+def test_only_the_catalogue_is_ranked(
+    dataset, table, scorer, with_seen, batch_size, device
+):
+    """Besides what is to be found; also when that was seen, or does not exist."""
+    rows, log = dataset[60:], dataset[:60]
+    whole = brute_force(table, rows, log if with_seen else None)
+    rows.catalogue = torch.tensor([0, 2, 3, 7])
+    assert not set(rows.item.tolist()) <= {0, 2, 3, 7}
+    expected = brute_force(table, rows, log if with_seen else None)
+    assert not expected.equals(whole)
+    metrics = [metric for metric in METRICS if metric.k < 9]
+    result = evaluate_catalogue(
+        scorer, rows.to(device), [log] if with_seen else [], metrics, batch_size
+    )
+    pd.testing.assert_frame_equal(
+        result.per_list,
+        expected.drop(columns=['recall@9', 'mrr@9']),
+        rtol=1e-12,
+        check_column_type=False,
+        check_dtype=False,
+    )
+    with pytest.raises(ValueError, match=r'recall@9, mrr@9: .* only 4 items'):
+        evaluate_catalogue(scorer, rows, [], METRICS)
 
 
 def test_only_positive_rows_are_to_be_found(labelled, table, scorer):
