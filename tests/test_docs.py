@@ -62,6 +62,16 @@ def test_page_is_generated(name, monkeypatch):
     assert PAGES[f'docs/{name}.md'] == module.page()
 
 
+def test_figure_is_drawn(tmp_path):
+    load(DOCS / 'figures' / 'data_way.py').draw(tmp_path / 'drawn.svg')
+    texts = [
+        re.findall('<!-- (.*) -->', path.read_text())  # What glyphs stand for.
+        for path in (tmp_path / 'drawn.svg', DOCS / 'figures' / 'data_way.svg')
+    ]
+    assert texts[0] == texts[1]
+    assert {'feature graphs', 'FactorGenerator', 'Brazil'} <= set(texts[0])
+
+
 def load(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
