@@ -25,7 +25,7 @@ exclude_patterns = ['_build']
 templates_path = ['_templates']
 highlight_language = 'text'  # A fence without a language is what a snippet prints.
 
-myst_enable_extensions = ['attrs_block', 'dollarmath']
+myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 3
 
 autosummary_generate = False

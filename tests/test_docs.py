@@ -55,6 +55,13 @@ def test_readme_has_snippets():
     assert PAGES['README.md'].count('```python') >= 4
 
 
+def test_first_page_shows_output_of_others():
+    others = PAGES['README.md'] + PAGES['docs/tutorials/recommend_and_explain.md']
+    shown = [x for kind, x in FENCE.findall(PAGES['docs/index.md']) if kind == 'text']
+    assert len(shown) == 3
+    assert all(x in others for x in shown)
+
+
 @pytest.mark.parametrize('name', ['results', 'bipartite', 'disentanglement', 'speed'])
 def test_page_is_generated(name, monkeypatch):
     monkeypatch.syspath_prepend(DOCS)

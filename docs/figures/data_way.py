@@ -21,27 +21,22 @@ LANE = {'user': 5.15, 'item': 3.05, 'context': 0.95}
 SYMBOL = {'user': 'u', 'item': 'v', 'context': 'c'}
 INTRINSIC, EXTRINSIC, INK, PALE = '#5b4b8a', '#b5487a', '#222222', '#8a8a8a'
 STAGES = (  # Where each stage is, its name, what makes it, and what it is.
-    (1.05, 'tables', 'pandas', 'one row of a log,\nwith its features'),
+    (0.95, 'tables', 'pandas', 'one row of a log,\nwith its features'),
     (
-        3.75,
+        3.25,
         'feature graphs',
         'FeatureSchema',
-        'complete: a ring is the edge\nof a node to itself',
+        'complete: a ring is the\nedge of a node to itself',
     ),
+    (5.6, 'batch', 'InteractionLoader', 'distinct graphs, and\nwhich each row has'),
+    (7.5, 'readouts', 'SIGN', 'a vector\na graph'),
     (
-        6.6,
-        'batch',
-        'InteractionLoader',
-        'distinct graphs, and\nwhich of them each row has',
-    ),
-    (8.85, 'readouts', 'SIGN', 'a vector\na graph'),
-    (
-        11.0,
+        9.45,
         'factors',
         'FactorGenerator',
         'intrinsic and extrinsic,\nof users and of items',
     ),
-    (13.2, 'score', 'IEDR', 'a logit\na row'),
+    (11.45, 'score', 'IEDR', 'a logit\na row'),
 )
 
 
@@ -80,13 +75,13 @@ def films():
 
 
 def table(ax, side, record):
-    x, y = STAGES[0][0] - 0.95, LANE[side] + 0.16 * len(record)
+    x, y = STAGES[0][0] - 0.95, LANE[side] + 0.17 * len(record)
     for i, (name, value) in enumerate(record.items()):
-        top = y - 0.32 * (i + 1)
-        ax.add_patch(Rectangle((x, top), 0.85, 0.32, fc='#f1f1f1', ec=PALE, lw=0.6))
-        ax.add_patch(Rectangle((x + 0.85, top), 1.05, 0.32, fc='white', ec=PALE, lw=0.6))
-        ax.text(x + 0.07, top + 0.15, name, size=8, va='center', color=INK)
-        ax.text(x + 0.92, top + 0.15, value, size=8, va='center', color=SIDES[side])
+        top = y - 0.34 * (i + 1)
+        ax.add_patch(Rectangle((x, top), 0.85, 0.34, fc='#f1f1f1', ec=PALE, lw=0.6))
+        ax.add_patch(Rectangle((x + 0.85, top), 1.15, 0.34, fc='white', ec=PALE, lw=0.6))
+        ax.text(x + 0.07, top + 0.16, name, size=8.5, va='center', color=INK)
+        ax.text(x + 0.92, top + 0.16, value, size=8.5, va='center', color=SIDES[side])
 
 
 def places(size, radius):
@@ -110,7 +105,7 @@ def graph(ax, x, y, side, size, radius, dot, labels=None):
         ax.text(
             *(px, py - 0.34 if below else py + 0.3),
             label,
-            size=8,
+            size=9,
             ha='center',
             va='center',
             color=INK,
@@ -143,9 +138,9 @@ def draw(path):
     log, items, dataset = films()
     names = dataset.schema.names()
     sample = dataset[0].to_networkx(names)
-    figure = Figure(figsize=(13.4, 6.2), facecolor='white')
+    figure = Figure(figsize=(10, 6.05), facecolor='white')
     ax = figure.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(-1.0, 14.1), ylim=(-0.8, 6.85))
+    ax.set(xlim=(-0.65, 12.0), ylim=(-0.8, 6.85))
     ax.axis('off')
     for x, stage, maker, note in STAGES:
         ax.text(x, 6.55, stage, size=11.5, weight='bold', ha='center', color=INK)
@@ -160,7 +155,7 @@ def draw(path):
     }
     for side, y in LANE.items():
         color = SIDES[side]
-        ax.text(-0.45, y, side, size=11, weight='bold', color=color, rotation=90,
+        ax.text(-0.35, y, side, size=11, weight='bold', color=color, rotation=90,
                 ha='center', va='center')  # fmt: skip
         table(ax, side, records[side])
         labels = [
@@ -168,11 +163,11 @@ def draw(path):
             for _, data in sample.nodes(data=True)
             if data['side'] == side
         ]
-        graph(ax, STAGES[1][0], y, side, len(labels), 0.52, 45, labels)
-        arrow(ax, (2.15, y), (2.75, y))
-        arrow(ax, (4.8, y), (5.35, y))
+        graph(ax, STAGES[1][0], y, side, len(labels), 0.55, 45, labels)
+        arrow(ax, (2.1, y), (2.5, y))
+        arrow(ax, (4.15, y), (4.6, y))
         batch(ax, STAGES[2][0], y, side, dataset)
-        arrow(ax, (7.75, y), (8.25, y))
+        arrow(ax, (6.58, y), (6.98, y))
         vector(ax, STAGES[3][0], y, color, f'$\\mathbf{{{SYMBOL[side]}}}$')
     factors(ax)
     figure.savefig(path, metadata={'Date': None} if str(path).endswith('svg') else None)
@@ -205,7 +200,7 @@ def factors(ax):
     x, end = STAGES[4][0], STAGES[5][0]
     for side in ('user', 'item'):
         y, color, symbol = LANE[side], SIDES[side], SYMBOL[side]
-        arrow(ax, (9.4, y), (10.2, y), color)
+        arrow(ax, (8.02, y), (8.68, y), color)
         box = FancyBboxPatch(
             (x - 0.68, y - 0.82),
             1.36,
@@ -225,18 +220,18 @@ def factors(ax):
         )
     # The context goes into both generators.
     line = {'color': SIDES['context'], 'lw': 1.1}
-    ax.plot((9.4, 9.8, 9.8), (0.95, 0.95, 4.8), **line)
-    arrow(ax, (9.8, 2.7), (10.2, 2.7), SIDES['context'])
-    arrow(ax, (9.8, 4.8), (10.2, 4.8), SIDES['context'])
+    ax.plot((8.02, 8.32, 8.32), (0.95, 0.95, 4.8), **line)
+    arrow(ax, (8.32, 2.7), (8.68, 2.7), SIDES['context'])
+    arrow(ax, (8.32, 4.8), (8.68, 4.8), SIDES['context'])
     ax.add_patch(FancyBboxPatch((end - 0.22, 3.88), 0.44, 0.44, boxstyle='round,pad=0.06',
                                 fc='#fafafa', ec=INK))  # fmt: skip
     ax.text(end, 4.1, r'$\hat{y}$', size=14, ha='center', va='center', color=INK)
     ax.text(
-        12.0,
+        10.35,
         0.95,
         r'$\hat{y} = (\mathbf{o}^u_{in} + \mathbf{o}^u_{ex})^{\!\top}'
         r'(\mathbf{o}^v_{in} + \mathbf{o}^v_{ex})$',
-        size=12.5,
+        size=12,
         ha='center',
         va='center',
         color=INK,
