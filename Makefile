@@ -3,8 +3,9 @@ DATASET ?= planted
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.docs-installed
 
-.PHONY: run test scatter lint clean
+.PHONY: run test docs scatter lint clean
 
 # A run of the embedded data takes a minute and may be lost; others are not.
 AGAIN := $(if $(filter planted,$(DATASET)),--overwrite)
@@ -16,6 +17,10 @@ run: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(ARGS)
+
+# Builds the pages; any warning is an error. They are in docs/_build/html.
+docs: $(DOCS_INSTALLED)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 # Optional: compiles torch-scatter, some minutes. Its build imports the torch that is
 # installed, so it cannot be isolated, and a cached wheel may belong to another torch.
@@ -30,10 +35,14 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .*_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) build dist docs/_build *.egg-info .*_cache .hypothesis .coverage htmlcov
 
 # One environment for all: the extra `test` includes `train` and `plot`.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e ".[test,dev]"
+	touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
 	touch $@
