@@ -160,8 +160,9 @@ class DateTime(Column):
         missing = moments.isna().to_numpy()
         if missing.all():
             return np.zeros(len(moments), dtype=np.int64), missing
-        if self.part == 'weekend':
-            number = moments.dt.weekday >= 5
+        if self.part in ('weekday', 'weekend'):
+            number = moments.dt.day_of_week
+            number = number >= 5 if self.part == 'weekend' else number
         else:
             number = getattr(moments.dt, self.part) - self._first
         return np.where(missing, 0, number.fillna(0)).astype(np.int64), missing
