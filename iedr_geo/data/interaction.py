@@ -72,6 +72,8 @@ class InteractionData(Data):
 
 def _plain(value: Any) -> Any:
     """What JSON holds in the place of a set, an array, a NumPy number or a date."""
+    if isinstance(value, Tensor):
+        return value.tolist()
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=token)  # As the schema does.
     if pd.api.types.is_list_like(value):
