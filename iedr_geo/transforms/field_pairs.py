@@ -93,8 +93,7 @@ class FieldPairs(BaseTransform):
             for name in (source, target):
                 if name not in place:
                     raise ValueError(
-                        f"There is no field '{name}' (there are: "
-                        f'{", ".join(names)})'
+                        f"There is no field '{name}' (there are: {', '.join(names)})"
                     )
             template[place[source], place[target]] = weight
             if not self.directed:

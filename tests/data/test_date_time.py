@@ -172,7 +172,9 @@ def test_days():
     columns = [DateTime('t', part) for part in PARTS]
     schema, frame = fit(pd.Series(dates, dtype=object), *columns)
     expected = decode(schema, frame)
-    assert expected[0] == [(v, 1.0) for v in ('0', 'thursday', 'workday', '29', 'february')]
+    assert expected[0] == [
+        (v, 1.0) for v in ('0', 'thursday', 'workday', '29', 'february')
+    ]
     numbers = pd.Series([19782, None, -1], dtype='Int64')
     schema, frame = fit(numbers, *(DateTime('t', part, unit='D') for part in PARTS))
     assert decode(schema, frame) == expected
@@ -216,7 +218,9 @@ def test_arrow(kind: str):
 
 
 def test_labels_of_rows_may_come_twice():
-    frame = pd.DataFrame({'t': ['2024-01-01 05:00', None, '2024-01-01 07:00']}, index=[3, 3, 3])
+    frame = pd.DataFrame(
+        {'t': ['2024-01-01 05:00', None, '2024-01-01 07:00']}, index=[3, 3, 3]
+    )
     schema, _ = fit(frame['t'].to_numpy(), DateTime('t', 'hour'))
     assert decode(schema, frame) == [[('5', 1.0)], [('<missing>', 1.0)], [('7', 1.0)]]
     first, place = schema.distinct('context', frame)
@@ -261,7 +265,10 @@ def test_bad_cells(cells: Any, arguments: dict, message: str):
         ({'part': 'weekday', 'boundaries': (2,)}, "'t.weekday' must be hours"),
         ({'part': 'weekend', 'boundaries': (1,)}, "'t.weekend' must be hours"),
         *[
-            ({'part': 'hour', 'boundaries': b}, r"'t.hour' must .* above 0 to 23 at most \(got")
+            (
+                {'part': 'hour', 'boundaries': b},
+                r"'t.hour' must .* above 0 to 23 at most \(got",
+            )
             for b in ((), (0, 6), (6, 24), (6, 6), (12, 6), (6.5,), ('6',), 6)
         ],
         ({'part': 'day', 'boundaries': (1,)}, 'above 1 to 31 at most'),
@@ -295,7 +302,9 @@ def test_json():
 @given(st.lists(st.none() | MOMENTS, min_size=1, max_size=8), st.booleans())
 def test_contexts_are_what_fields_look_at(moments: list, cyclic: bool):
     buckets = DateTime('t', 'day', boundaries=(16,))
-    log = pd.DataFrame({'t': pd.Series(moments, dtype='datetime64[us]'), 'user': 1, 'item': 'a'})
+    log = pd.DataFrame(
+        {'t': pd.Series(moments, dtype='datetime64[us]'), 'user': 1, 'item': 'a'}
+    )
     dataset = InteractionDataset.from_pandas(
         log,
         None,

@@ -35,12 +35,20 @@ def drawn_graphs(draw: st.DrawFn) -> list[Data]:
         data = Data(x=torch.tensor(x), edge_index=torch.tensor(index, dtype=torch.long))
         if edges and weights:
             data.edge_weight = torch.tensor(
-                draw(st.lists(st.sampled_from([0.5, -1.0, 0.0]), min_size=len(pairs), max_size=len(pairs)))
+                draw(
+                    st.lists(
+                        st.sampled_from([0.5, -1.0, 0.0]),
+                        min_size=len(pairs),
+                        max_size=len(pairs),
+                    )
+                )
             )
         if values:
             data.value = torch.tensor([draw(st.sampled_from([1.0, 0.5])) for _ in x])
         for row, width in WIDTHS.items() if vectors else ():
-            entries = [[draw(st.integers(0, 1)) for _ in range(width)] for i in x if i == row]
+            entries = [
+                [draw(st.integers(0, 1)) for _ in range(width)] for i in x if i == row
+            ]
             data[f'vector_{row}'] = torch.tensor(entries).float().view(-1, width)
         out.append(data)
     return out
@@ -58,7 +66,10 @@ def store_of(graphs: list[Data]) -> FeatureGraphs:
         return torch.cat([data[name] for data in graphs])
 
     edges = None
-    if any(data.num_edges < data.num_nodes**2 for data in graphs) or 'edge_weight' in graphs[0]:
+    if (
+        any(data.num_edges < data.num_nodes**2 for data in graphs)
+        or 'edge_weight' in graphs[0]
+    ):
         counts = torch.tensor([0] + [data.num_edges for data in graphs])
         place = torch.cat([data.edge_index for data in graphs], dim=1)
         edges = Edges(place, counts.cumsum(0), together('edge_weight'))
@@ -66,7 +77,11 @@ def store_of(graphs: list[Data]) -> FeatureGraphs:
         together('x'),
         torch.cat([torch.tensor([0]), sizes.cumsum(0)]),
         together('value'),
-        {row: together(f'vector_{row}') for row in WIDTHS if f'vector_{row}' in graphs[0]},
+        {
+            row: together(f'vector_{row}')
+            for row in WIDTHS
+            if f'vector_{row}' in graphs[0]
+        },
         edges,
     )
 
@@ -75,7 +90,10 @@ def with_ids(graphs: list[Data], store: FeatureGraphs) -> list[Data]:
     """Adds the numbers of nodes and graphs, once it is sure that they mean the same."""
     nodes = []
     for data in graphs:
-        left = {row: iter(data.get(f'vector_{row}', torch.empty(0)).tolist()) for row in WIDTHS}
+        left = {
+            row: iter(data.get(f'vector_{row}', torch.empty(0)).tolist())
+            for row in WIDTHS
+        }
         values = data.get('value', torch.ones(data.num_nodes)).tolist()
         for x, value in zip(data.x.tolist(), values, strict=True):
             vector = next(left[x], None) if x in left else None
@@ -148,14 +166,18 @@ def test_file(tmp_path):
 def test_other_device(device: torch.device):
     edges = Edges(torch.tensor([[0, 0], [1, 0]]), torch.tensor([0, 1, 2]), torch.ones(2))
     vectors = {3: torch.tensor([[1.0, 2.0]])}
-    store = FeatureGraphs(torch.tensor([3, 7, 7]), torch.tensor([0, 2, 3]), None, vectors, edges)
+    store = FeatureGraphs(
+        torch.tensor([3, 7, 7]), torch.tensor([0, 2, 3]), None, vectors, edges
+    )
     moved = store.to(device)
     assert moved.edges.place.device.type == moved.vectors[3].device.type == device.type
     ids = torch.tensor([1, 0, 1])
     assert_same_data(moved.batch(ids.to(device)).cpu(), store.batch(ids))
     again = moved.with_edges(RemoveSelfLoops())
     assert again.edges.place.device.type == device.type
-    assert_same_data(again.batch(ids).cpu(), store.with_edges(RemoveSelfLoops()).batch(ids))
+    assert_same_data(
+        again.batch(ids).cpu(), store.with_edges(RemoveSelfLoops()).batch(ids)
+    )
     assert store.x.is_cpu
 
 
@@ -171,7 +193,9 @@ def test_many_vectors_do_not_overflow():
 
 
 def test_other_rows():
-    store = FeatureGraphs(torch.tensor([4, 7, 7]), torch.tensor([0, 2, 3]), torch.tensor([1.0, 2, 3]))
+    store = FeatureGraphs(
+        torch.tensor([4, 7, 7]), torch.tensor([0, 2, 3]), torch.tensor([1.0, 2, 3])
+    )
     store = store.with_edges(RemoveSelfLoops())
     changed = store.with_x(torch.tensor([5, 5, 6]))
     assert changed.x.tolist() == [5, 5, 6] and store.x.tolist() == [4, 7, 7]
@@ -219,7 +243,9 @@ def test_chunks(transform: Any, edges: int, monkeypatch):
 
     def spy(data: Batch) -> Data:
         seen.append(data.num_graphs)
-        assert torch.equal(data.field, field[data.x.new_tensor(first_of(seen)) :][: data.num_nodes])
+        assert torch.equal(
+            data.field, field[data.x.new_tensor(first_of(seen)) :][: data.num_nodes]
+        )
         return transform(data)
 
     def first_of(sizes: list[int]) -> int:
@@ -285,7 +311,10 @@ def changed(data: Batch, **attributes: Any) -> Batch:
             lambda data: changed(data, edge_weight=torch.ones(35, 1)),
             r'one finite weight \(got weights of shape \(35, 1\)',
         ),
-        (lambda data: changed(data, edge_weight=torch.ones(35).log() / 0), 'one finite weight'),
+        (
+            lambda data: changed(data, edge_weight=torch.ones(35).log() / 0),
+            'one finite weight',
+        ),
         (
             lambda data: changed(data, edge_weight=torch.full((35,), torch.inf)),
             'one finite weight',

@@ -79,7 +79,9 @@ def test_no_such_side(transform: Any):
 
 
 def test_no_such_field():
-    with pytest.raises(ValueError, match=r"no field 'studio' \(there are: town, age, taste"):
+    with pytest.raises(
+        ValueError, match=r"no field 'studio' \(there are: town, age, taste"
+    ):
         make_cinema({'user': FieldPairs([('studio', 'town')])})
 
 
@@ -100,7 +102,9 @@ def test_file(edges, tmp_path):
     assert_same_dataset(loaded, dataset)
     assert loaded.schema.to_json() == dataset.schema.to_json()
     if edges in ('own', 'none'):
-        with pytest.raises(RuntimeError, match=r'built by (Chain|Nothing)\(\).*give it again'):
+        with pytest.raises(
+            RuntimeError, match=r'built by (Chain|Nothing)\(\).*give it again'
+        ):
             loaded.schema.encode('context', loaded.context_frame)
         loaded = loaded.with_edges(**EDGES[edges])
         assert_same_dataset(loaded, dataset)
@@ -150,7 +154,11 @@ def test_fields_of_rows():
         graphs, offsets = getattr(dataset, f'{side}s'), dataset.schema.offsets(side)
         fields = dataset.schema.fields_of(side, graphs.x)
         rows = {x for name in names for x in (offsets[name], offsets[name] + 1)}
-        assert {int(dataset.schema.fields_of(side, torch.tensor(x))) for x in rows} == {0, 1, 2}
+        assert {int(dataset.schema.fields_of(side, torch.tensor(x))) for x in rows} == {
+            0,
+            1,
+            2,
+        }
         for x, field in zip(graphs.x.tolist(), fields.tolist(), strict=True):
             assert offsets[names[field]] <= x
             assert field == 2 or x < offsets[names[field + 1]]

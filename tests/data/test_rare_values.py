@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 
 from iedr_geo.data import Categorical, FeatureSchema, InteractionDataset, MultiCategorical
 
-USERS = pd.DataFrame({'user': range(4), 'town': ['x', 'x', 'y', None], 'likes': list('ABCA')})
+USERS = pd.DataFrame(
+    {'user': range(4), 'town': ['x', 'x', 'y', None], 'likes': list('ABCA')}
+)
 ITEMS = pd.DataFrame(
-    {'item': range(5), 'tags': ['p|q', 'q|q', '', 'r|p', 'r'], 'year': [1, '1', 1.0, 2, None]}
+    {
+        'item': range(5),
+        'tags': ['p|q', 'q|q', '', 'r|p', 'r'],
+        'year': [1, '1', 1.0, 2, None],
+    }
 )
 ROWS = st.tuples(
     st.integers(0, 3),
@@ -50,7 +56,9 @@ def values_of_rows(rows: list) -> dict[tuple[str, str], list[set[str]]]:
 @settings(max_examples=25)
 @given(st.lists(ROWS, min_size=1, max_size=10), st.integers(2, 4))
 def test_counted_over_the_log(rows: list, count: int):
-    log = pd.DataFrame(rows, columns=['user', 'item', 'day', 'with']).astype({'day': object})
+    log = pd.DataFrame(rows, columns=['user', 'item', 'day', 'with']).astype(
+        {'day': object}
+    )
     schema = make_schema(count)
     dataset = InteractionDataset.from_pandas(log, USERS, ITEMS, schema)
     for (side, field), values in values_of_rows(rows).items():
@@ -90,7 +98,11 @@ def test_schema_alone_counts_rows_of_tables():
 
 
 def test_counts_weigh_rows():
-    frames = {'user': USERS, 'item': ITEMS, 'context': pd.DataFrame({'day': ['m'], 'with': [[]]})}
+    frames = {
+        'user': USERS,
+        'item': ITEMS,
+        'context': pd.DataFrame({'day': ['m'], 'with': [[]]}),
+    }
     schema = make_schema(3).fit(frames, {'user': pd.Series([0, 3, 1, 9]).to_numpy()})
     assert schema.vocabulary['user'] == {'user': ['1', '3'], 'town': ['x']}
 
@@ -98,5 +110,7 @@ def test_counts_weigh_rows():
 @pytest.mark.parametrize('kind', [Categorical, MultiCategorical])
 @pytest.mark.parametrize('count', [0, -1])
 def test_bad_count(kind: type, count: int):
-    with pytest.raises(ValueError, match=rf"`min_count` of 'f' must be .* \(got {count}\)"):
+    with pytest.raises(
+        ValueError, match=rf"`min_count` of 'f' must be .* \(got {count}\)"
+    ):
         kind('f', min_count=count)

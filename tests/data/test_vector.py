@@ -73,7 +73,9 @@ def test_other_types(cells: list):
 
 def test_arrow():
     pa = pytest.importorskip('pyarrow')
-    column = pd.Series(pd.arrays.ArrowExtensionArray(pa.array(CELLS, pa.list_(pa.float64()))))
+    column = pd.Series(
+        pd.arrays.ArrowExtensionArray(pa.array(CELLS, pa.list_(pa.float64())))
+    )
     schema = fit(Vector('v'), CELLS)
     graphs = schema.encode('item', pd.DataFrame({'v': column}))
     assert torch.equal(graphs.x, schema.encode('item', table(CELLS)).x)
@@ -92,7 +94,9 @@ def test_contexts_that_differ_in_the_end():
     """None is told from another by a shorter text of bytes."""
     cells = [[1.0, 0.0], [1.0, 1e-40], [1.0], [0.0, 0.0], None]
     cells = [cells[i] for i in (0, 1, 0, 3, 4, 3)]
-    schema = FeatureSchema([Categorical('user')], [Categorical('item')], [Vector('v', False)])
+    schema = FeatureSchema(
+        [Categorical('user')], [Categorical('item')], [Vector('v', False)]
+    )
     log = pd.DataFrame({'user': 1, 'item': 'a', 'v': pd.Series(cells, dtype=object)})
     dataset = InteractionDataset.from_pandas(log, None, None, schema)
     assert dataset.context.tolist() == [0, 1, 0, 2, 3, 2]
@@ -128,7 +132,7 @@ def test_bad_cells(cells: list, message: str):
 
 def test_other_length_than_fitted():
     schema = fit(Vector('v'), CELLS)
-    with pytest.raises(ValueError, match="'v' holds vectors of length 3, .* have 2"):
+    with pytest.raises(ValueError, match=r"'v' holds vectors of length 3, .* have 2"):
         schema.encode('item', table([[1, 2, 3]]))
 
 
@@ -148,7 +152,9 @@ def test_dataset_in_a_file(make, tmp_path):
     """On all sides, of any type, with lists beside them."""
     users = pd.DataFrame({'user': [1, 2], 'v': [make([1.0, 2.0]), None]})
     log = pd.DataFrame({'user': [1, 2, 1], 'item': list('aba')})
-    log['w'] = pd.Series([make([0.5, 1.0, 2.0]), None, make([0.5, 1.0, 2.0])], dtype=object)
+    log['w'] = pd.Series(
+        [make([0.5, 1.0, 2.0]), None, make([0.5, 1.0, 2.0])], dtype=object
+    )
     log['tags'] = [['k'], [], ['k']]
     schema = FeatureSchema(
         [Vector('v')], [Categorical('item')], [Vector('w'), MultiCategorical('tags')]

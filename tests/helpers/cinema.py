@@ -107,7 +107,9 @@ class Nothing(BaseTransform):
 
 WEIGHTED = {
     'user': FieldPairs([('town', 'taste', 2.0), ('age', 'age', -0.5)]),
-    'item': FieldPairs([('studio', 'poster', 0.5), ('genres', 'genres', 3), ('poster',) * 2]),
+    'item': FieldPairs(
+        [('studio', 'poster', 0.5), ('genres', 'genres', 3), ('poster',) * 2]
+    ),
     'context': FieldPairs([('time.hour.cyclic', 'with', 0.25), ('time.weekday',) * 2]),
 }
 DIRECTED = {

@@ -1,7 +1,7 @@
 """Complete graphs, whatever edges there were."""
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 
@@ -14,6 +14,7 @@ def by_hand(size: int) -> list[list[int]]:
     return [[source, target] for target in range(size) for source in range(size)]
 
 
+@settings(max_examples=25)
 @given(SIZES, st.booleans())
 def test_single_graphs_and_a_batch(sizes: list[int], weighted: bool):
     graphs = []

@@ -3,7 +3,7 @@
 import networkx as nx
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 
@@ -38,6 +38,7 @@ def graphs(draw: st.DrawFn) -> tuple[list[Data], bool]:
     return out, weighted
 
 
+@settings(max_examples=40)
 @given(graphs(), PAIRS, st.booleans())
 def test_against_loops(drawn: tuple, pairs: dict, directed: bool):
     parts, had_weights = drawn

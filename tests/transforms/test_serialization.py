@@ -23,6 +23,10 @@ class Twice(Compose):
     """Likewise."""
 
 
+# And one that has the name of another.
+Other = type('Complete', (Chain,), {})
+
+
 def copy_of(transform):
     return transform_from_dict(json.loads(json.dumps(transform_to_dict(transform))))
 
@@ -68,6 +72,7 @@ def test_argument_of_remove_self_loops():
         (ToUndirected(), 'ToUndirected()'),
         (Fewer([('a', 'b')]), 'Fewer(1 pairs, directed=False)'),
         (Twice([PAIRS]), 'Twice'),
+        (Other(), 'Complete()'),
     ],
 )
 def test_what_is_ones_own(transform, name):

@@ -222,7 +222,9 @@ def test_features_of_nodes(cinema):
     """Vectors are a linear map of theirs, in the pointwise terms too."""
     model = make(cinema, pointwise=True)
     graphs = cinema.items.batch(torch.tensor([3, 2, 0]))
-    expected = [features_by_hand(model.embedding.weight, cinema, 'item', i) for i in (3, 2, 0)]
+    expected = [
+        features_by_hand(model.embedding.weight, cinema, 'item', i) for i in (3, 2, 0)
+    ]
     nodes = torch.stack([z for film in expected for _, z in film])
     torch.testing.assert_close(model.node_features(graphs), nodes)
     _, terms = model.encode_graphs('item', graphs)
@@ -242,7 +244,9 @@ def test_gradient_of_a_vector_is_the_vector(cinema):
         nodes = model.node_features(cinema.items.batch(torch.tensor([film])))
         nodes[-1].sum().backward()
         grad = model.embedding.weight.grad[first : first + 5]
-        assert torch.equal(grad, torch.tensor([0, 0, *vector]).double()[:, None].expand(5, 3))
+        assert torch.equal(
+            grad, torch.tensor([0, 0, *vector]).double()[:, None].expand(5, 3)
+        )
         assert model.embedding.weight.grad.abs().sum() == 3 * np.abs(vector).sum()
 
 
