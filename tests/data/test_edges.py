@@ -179,6 +179,11 @@ def test_other_device(device: torch.device):
         again.batch(ids).cpu(), store.with_edges(RemoveSelfLoops()).batch(ids)
     )
     assert store.x.is_cpu
+    elsewhere = store.to('meta').state()
+    assert elsewhere.pop('value') is None
+    for name, value in elsewhere.items():
+        tensors = value.values() if isinstance(value, dict) else [value]
+        assert all(tensor.is_meta for tensor in tensors), name
 
 
 def test_many_vectors_do_not_overflow():
@@ -221,7 +226,10 @@ def heavier(data: Batch) -> Batch:
 
 
 def shuffled(data: Batch) -> Batch:
+    """Integers as weights, in any order."""
     data.edge_index = data.edge_index[:, torch.randperm(data.num_edges)]
+    source, target = data.edge_index - data.ptr[data.batch[data.edge_index[0]]]
+    data.edge_weight = 1 + 10 * source + target
     return data
 
 
@@ -260,8 +268,9 @@ def test_chunks(transform: Any, edges: int, monkeypatch):
         data = transform(data)
         order = (data.edge_index[1] * size + data.edge_index[0]).argsort()
         one = Data(x=data.x, edge_index=data.edge_index[:, order])
-        if transform is heavier or isinstance(transform, FieldPairs):
-            one.edge_weight = data.get('edge_weight', torch.ones(data.num_edges))[order]
+        if not isinstance(transform, RemoveSelfLoops):
+            weight = data.get('edge_weight', torch.ones(data.num_edges))
+            one.edge_weight = weight[order].float()
         one.graph_id = torch.tensor([i])
         expected.append(one)
     every = torch.arange(len(graphs))
