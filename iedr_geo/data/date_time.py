@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import index
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -90,13 +91,17 @@ class DateTime(Column):
             return
         first = self._first
         last = first + len(PARTS[self.part]) - 1
-        object.__setattr__(self, 'boundaries', tuple(self.boundaries))
-        increase = all(a < b for a, b in pairwise((first, *self.boundaries, last + 1)))
-        if self.part in ('weekday', 'weekend') or not self.boundaries or not increase:
+        try:
+            boundaries = tuple(map(index, self.boundaries))
+        except TypeError:  # What is no sequence, or not of integers.
+            boundaries = ()
+        increase = all(a < b for a, b in pairwise((first, *boundaries, last + 1)))
+        if self.part in ('weekday', 'weekend') or not boundaries or not increase:
             raise ValueError(
                 f"The boundaries of '{self.name}' must be hours, days or months that "
-                f'increase from above {first} to {last} at most (got {self.boundaries})'
+                f'increase from above {first} to {last} at most (got {self.boundaries!r})'
             )
+        object.__setattr__(self, 'boundaries', boundaries)
 
     @property
     def column(self) -> str:
@@ -118,6 +123,7 @@ class DateTime(Column):
         return int(self.part in ('day', 'month'))
 
     def _moments(self, column: pd.Series) -> pd.Series:
+        column = column.reset_index(drop=True)  # Labels may come twice.
         if column.dtype.kind == 'M':
             return pd.to_datetime(column)
         known = column.notna()
@@ -126,7 +132,7 @@ class DateTime(Column):
             return moments
         cells = column[known]
         try:
-            numbers = pd.to_numeric(cells).astype(float)
+            numbers = pd.to_numeric(cells.astype(object))
         except (TypeError, ValueError):
             numbers = None
         if numbers is not None and self.unit is None:
@@ -150,7 +156,7 @@ class DateTime(Column):
 
     def _numbers(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Returns the place of each cell among the values, and which are missing."""
-        moments = self._moments(column).reset_index(drop=True)
+        moments = self._moments(column)
         missing = moments.isna().to_numpy()
         if missing.all():
             return np.zeros(len(moments), dtype=np.int64), missing

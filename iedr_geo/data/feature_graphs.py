@@ -101,7 +101,7 @@ class FeatureGraphs:
         """Numbers the nodes: the same number where row, value and vector are the same."""
         if self.value is None and not self.vectors:
             return None
-        key = self.x
+        key, below = self.x, 0
         if self.value is not None:
             values, place = torch.unique(self.value, return_inverse=True)
             key = key * values.numel() + place
@@ -111,8 +111,10 @@ class FeatureGraphs:
                 np.dtype((np.void, max(1, table.itemsize * table.shape[1])))
             )
             distinct, number = np.unique(text.ravel(), return_inverse=True)
-            key = key * (len(distinct) + 1)
-            key[self.x == row] += 1 + torch.from_numpy(number).to(key.device)
+            # Below all others: products of many numbers would not fit.
+            own = -1 - below - torch.from_numpy(number).to(key.device)
+            key = key.masked_scatter(self.x == row, own)
+            below += len(distinct)
         return torch.unique(key, return_inverse=True)[1]
 
     def __len__(self) -> int:
@@ -230,7 +232,8 @@ class FeatureGraphs:
             for name, attribute in attributes.items():
                 is_tensor = isinstance(attribute, Tensor)
                 batch[name] = attribute[nodes] if is_tensor else attribute
-            parts.append(_edges(batch, transform(batch), transform))
+            # A copy, so that what it changes is seen.
+            parts.append(_edges(batch, transform(copy.copy(batch)), transform))
         counts = torch.cat([part.ptr.diff() for part in parts])
         weights = [part.weight for part in parts]
         some = next((w for w in weights if w is not None), None)

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -71,6 +72,8 @@ class InteractionData(Data):
 
 def _plain(value: Any) -> Any:
     """What JSON holds in the place of a set, an array, a NumPy number or a date."""
+    if isinstance(value, Tensor):
+        return value.tolist()
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=token)  # As the schema does.
     if pd.api.types.is_list_like(value):
@@ -297,10 +300,8 @@ class InteractionDataset(Dataset):
             >>> fewer = dataset.with_edges(item=FieldPairs([('film', 'genres')]))
         """
         changed = copy.copy(self)
-        changed.schema = copy.copy(self.schema)
-        known: dict[Any, Any] = {**self.schema.edges, **edges}
-        changed.schema.edges = {s: t for s, t in known.items() if t is not None}
-        changed.schema.__post_init__()
+        known: Any = {**self.schema.edges, **edges}
+        changed.schema = replace(self.schema, edges=known)
         for side in SIDES:
             if side in edges:
                 graphs = getattr(self, f'{side}s')

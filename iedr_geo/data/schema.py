@@ -72,6 +72,7 @@ class FeatureSchema:
         for name in self.edges:
             if name not in SIDES:
                 raise ValueError(f"`edges` are of {', '.join(SIDES)} (got '{name}')")
+        self.edges = {s: t for s, t in self.edges.items() if t is not None}
         for side in SIDES:
             setattr(self, side, list(self.columns(side)))
             for column in self.columns(side):
@@ -279,5 +280,5 @@ class FeatureSchema:
                 for side, transform in content['edges'].items()
             }
             return cls(**columns, edges=edges, vocabulary=content['vocabulary'])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f'This is not a schema in JSON: {error!r}') from error

@@ -63,7 +63,8 @@ class Vector(Column):
                 f'{np.flatnonzero(has)[wrong[0]]} ({len(wrong)} rows in all)'
             )
         if self.normalize:
-            length = np.linalg.norm(vectors, axis=1, keepdims=True)
+            # In double precision: squares would not fit.
+            length = np.linalg.norm(vectors.astype(float), axis=1, keepdims=True)
             vectors /= np.where(length > 0, length, 1)
         return has, vectors
 
@@ -85,3 +86,10 @@ class Vector(Column):
         code = np.where(has, RESERVED, MISSING)
         vectors = vectors.reshape(len(vectors), len(vocabulary))
         return Nodes(np.arange(len(column)), code, np.ones(len(column)), vectors)
+
+    def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
+        """Returns the bytes of each vector as it will be multiplied."""
+        has, vectors = self._vectors(column)
+        keys = np.full(len(column), None, dtype=object)
+        keys[has] = [vector.tobytes() for vector in vectors]
+        return pd.Series(keys, column.index)

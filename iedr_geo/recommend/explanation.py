@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
@@ -128,7 +129,11 @@ def _without_pair(graph: Data, i: int, j: int) -> Data:
     """Returns a graph without the edges between two nodes."""
     source, target = graph.edge_index
     pair = ((source == i) & (target == j)) | ((source == j) & (target == i))
-    return graph.edge_subgraph(~pair)
+    part = copy.copy(graph)
+    for name in ('edge_index', 'edge_weight'):
+        if name in part:
+            part[name] = part[name][..., ~pair]
+    return part
 
 
 def _sample(graphs: dict[Side, Data]) -> InteractionData:

@@ -188,7 +188,7 @@ class IEDRSource(IEDRScorer):
         return InteractionDataset(
             dataset.users,
             dataset.items,
-            dataset.schema.encode('context', nowhere),
+            dataset.contexts.select(torch.tensor([0])),
             seen.user,
             seen.item,
             torch.zeros_like(seen.user),

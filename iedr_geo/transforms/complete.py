@@ -51,7 +51,8 @@ class Complete(BaseTransform):
         """Returns the complete graph, or graphs if it is a batch of several."""
         ptr = data.get('ptr')
         if ptr is None:
-            ptr = torch.tensor([0, data.num_nodes])
+            device = None if data.x is None else data.x.device
+            ptr = torch.tensor([0, data.num_nodes], device=device)
         data.edge_index = complete_edge_index(ptr.diff())
         if 'edge_weight' in data:
             del data.edge_weight

@@ -101,14 +101,18 @@ class FieldPairs(BaseTransform):
                 'The graph tells the field of no node: FieldPairs needs `field` and '
                 '`field_names`'
             )
-        place = {name: i for i, name in enumerate(data.field_names)}
+        names = data.field_names
+        if isinstance(names[0], (list, tuple)):  # Of each graph that PyG has collated.
+            if names.count(names[0]) < len(names):
+                raise ValueError('The graphs of the batch have different `field_names`')
+            names = names[0]
+        place = {name: i for i, name in enumerate(names)}
         template = torch.full((len(place), len(place)), torch.nan)
         for source, target, weight in self.pairs:
             for name in (source, target):
                 if name not in place:
                     raise ValueError(
-                        f"There is no field '{name}' (there are: "
-                        f'{", ".join(data.field_names)})'
+                        f"There is no field '{name}' (there are: {', '.join(names)})"
                     )
             template[place[source], place[target]] = weight
             if not self.directed:

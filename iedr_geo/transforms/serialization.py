@@ -34,7 +34,7 @@ class OwnTransform(BaseTransform):
 
 def transform_to_dict(transform: Any) -> dict[str, Any]:
     """Returns a transform as what JSON can hold: all of it, or else its name."""
-    if isinstance(transform, Compose):
+    if type(transform) is Compose:
         return {'Compose': [transform_to_dict(part) for part in transform.transforms]}
     name = type(transform).__name__
     if _KNOWN.get(name) is type(transform):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from pairs import distinct_rows_and_counts
+from runs import assert_same_gradients, assert_same_run, gradients, run
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -83,54 +84,6 @@ def make(dataset: InteractionDataset, **kwargs: Any) -> IEDR:
     torch.manual_seed(0)
     kwargs = {'channels': 4, 'hidden_channels': 8, 'num_negatives': 3} | kwargs
     return IEDR(dataset.schema.num_embeddings, **kwargs).double()
-
-
-def gradients(model: IEDR, loss: Tensor) -> dict[str, Tensor | None]:
-    model.zero_grad()
-    loss.backward(retain_graph=True)
-    return {name: p.grad for name, p in model.named_parameters()}
-
-
-def assert_same_gradients(
-    actual: dict[str, Tensor | None], expected: dict[str, Tensor | None], tol: float
-) -> None:
-    assert actual.keys() == expected.keys()
-    for name, wanted in expected.items():
-        grad = actual[name]
-        if wanted is None or grad is None:
-            assert grad is wanted, name
-        else:
-            torch.testing.assert_close(
-                grad.cpu(), wanted.cpu(), rtol=tol, atol=tol, msg=f'{name}: {{}}'.format
-            )
-
-
-def run(model: IEDR, batch: InteractionBatch | Batch) -> dict[str, Any]:
-    torch.manual_seed(1)
-    encoded = model.encode(batch)
-    losses = model.losses(batch, encoded)
-    out = {
-        'readouts': torch.cat(encoded[:3], dim=1),
-        'factors': torch.cat([*encoded.factors.user, *encoded.factors.item], dim=1),
-        'logits': encoded.logits,
-        'losses': torch.stack([*losses[:3], losses.total]),
-        'total': gradients(model, losses.total),
-    }
-    if model.disentangling:
-        estimator = model.estimator_loss(encoded.factors)
-        out['losses'] = torch.cat([out['losses'], estimator.view(1)])
-        out['estimator'] = gradients(model, estimator)
-    return out
-
-
-def assert_same_run(actual: dict[str, Any], expected: dict[str, Any], tol: float) -> None:
-    for name in ('readouts', 'factors', 'logits', 'losses'):
-        torch.testing.assert_close(
-            actual[name].cpu(), expected[name].cpu(), rtol=tol, atol=tol
-        )
-    for name in ('total', 'estimator'):
-        if name in expected:
-            assert_same_gradients(actual[name], expected[name], tol)
 
 
 every_variant = pytest.mark.parametrize('variant', IEDR_VARIANTS)

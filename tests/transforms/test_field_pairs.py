@@ -1,0 +1,149 @@
+"""Pairs of fields against loops over the edges."""
+
+import networkx as nx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_geometric.data import Batch, Data
+
+from iedr_geo.transforms import FieldPairs, RemoveSelfLoops
+
+NAMES = ['a', 'b', 'c']
+WEIGHTS = st.sampled_from([0.5, 1.0, -2.0, 0.0])
+PAIRS = st.dictionaries(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), WEIGHTS, min_size=1
+)
+
+
+def graph_of(fields: list[int], edges: list[tuple[int, int]], weighted: bool) -> Data:
+    data = Data(
+        x=torch.arange(len(fields)),
+        edge_index=torch.tensor(edges, dtype=torch.long).view(-1, 2).t(),
+        field=torch.tensor(fields),
+    )
+    if weighted:
+        data.edge_weight = torch.arange(len(edges)) / 4 + 0.25
+    return data
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[list[Data], bool]:
+    weighted, out = draw(st.booleans()), []
+    for _ in range(draw(st.integers(1, 3))):
+        fields = draw(st.lists(st.integers(0, 2), min_size=1, max_size=4))
+        nodes = st.integers(0, len(fields) - 1)
+        edges = draw(st.lists(st.tuples(nodes, nodes), max_size=8, unique=True))
+        out.append(graph_of(fields, edges, weighted))
+    return out, weighted
+
+
+@settings(max_examples=40)
+@given(graphs(), PAIRS, st.booleans())
+def test_against_loops(drawn: tuple, pairs: dict, directed: bool):
+    parts, had_weights = drawn
+    if not directed:  # One of a pair and its reverse.
+        pairs = {tuple(sorted(pair)): weight for pair, weight in pairs.items()}
+    transform = FieldPairs([(*pair, w) for pair, w in pairs.items()], directed)
+    has_weights = had_weights or any(w != 1 for w in pairs.values())
+    expected = []
+    for data in parts:
+        edges, weights = [], []
+        for e, (source, target) in enumerate(data.edge_index.t().tolist()):
+            ends = NAMES[data.field[source]], NAMES[data.field[target]]
+            ends = ends if directed else tuple(sorted(ends))
+            if ends in pairs:
+                edges.append([source, target])
+                before = data.edge_weight[e].item() if had_weights else 1.0
+                weights.append(before * pairs[ends])
+        data.field_names = NAMES
+        alone = transform(data)
+        assert alone.edge_index.t().tolist() == edges
+        assert ('edge_weight' in alone) == has_weights
+        if has_weights:
+            assert alone.edge_weight.tolist() == weights
+        expected.append(alone)
+    for data in (*parts, *expected):
+        del data.field_names
+    batch = Batch.from_data_list(parts)
+    batch.field_names = NAMES
+    together, wanted = transform(batch), Batch.from_data_list(expected)
+    assert torch.equal(together.edge_index, wanted.edge_index)
+    if has_weights:
+        assert torch.equal(together.edge_weight, wanted.edge_weight)
+    assert batch.num_edges == sum(data.num_edges for data in parts)  # As it was.
+
+
+def test_names_that_a_batch_keeps_of_every_graph():
+    transform = FieldPairs([('a', 'b', 2)])
+    parts = [graph_of([0, 1, 2], [(0, 1), (1, 2), (1, 0)], False) for _ in range(2)]
+    for data in parts:
+        data.field_names = NAMES
+    together = transform(Batch.from_data_list(parts))
+    expected = Batch.from_data_list([transform(data) for data in parts])
+    assert torch.equal(together.edge_index, expected.edge_index)
+    assert torch.equal(together.edge_weight, expected.edge_weight)
+    parts[1].field_names = ['b', 'a', 'c']
+    with pytest.raises(ValueError, match='different `field_names`'):
+        transform(Batch.from_data_list(parts))
+
+
+def test_self_loops_can_be_taken_away():
+    """A pair of a field with itself has them."""
+    data = graph_of([0, 0], [(0, 0), (1, 0), (0, 1), (1, 1)], False)
+    data.field_names = NAMES
+    pairs = FieldPairs([('a', 'a', 3)])
+    assert pairs(data).num_edges == 4
+    data = RemoveSelfLoops()(pairs(data))
+    assert data.edge_index.tolist() == [[1, 0], [0, 1]]
+    assert data.edge_weight.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize('directed', [False, True])
+def test_from_networkx(directed: bool):
+    graph = (nx.DiGraph if directed else nx.Graph)()
+    graph.add_edge('a', 'b', weight=2)
+    graph.add_edge('c', 'c')
+    if directed:
+        graph.add_edge('b', 'a', weight=-1)
+    transform = FieldPairs.from_networkx(graph)
+    edges = [(0, 1), (1, 0), (2, 2), (0, 2)]
+    data = graph_of([0, 1, 2], edges, False)
+    data.field_names = NAMES
+    data = transform(data)
+    assert data.edge_index.t().tolist() == [[0, 1], [1, 0], [2, 2]]
+    assert data.edge_weight.tolist() == [2, -1 if directed else 2, 1]
+    assert str(transform) == f'FieldPairs({2 + directed} pairs, directed={directed})'
+
+
+@pytest.mark.parametrize(
+    ('pairs', 'directed', 'message'),
+    [
+        ([], False, 'no pairs'),
+        (['ab'], False, "'ab' is no pair"),
+        ([('a',)], False, r"\('a',\) is no pair"),
+        ([('a', 'b', 1, 2)], True, 'is no pair'),
+        ([('a', 'b'), ('b', 'a')], False, "'b', 'a' comes twice"),
+        ([('a', 'b'), ('a', 'b', 2)], True, "'a', 'b' comes twice"),
+        ([('a', 'b', float('nan'))], False, r"'a', 'b' is not finite \(nan\)"),
+        ([('a', 'b', float('inf'))], False, 'not finite'),
+    ],
+)
+def test_bad_pairs(pairs: list, directed: bool, message: str):
+    with pytest.raises(ValueError, match=message):
+        FieldPairs(pairs, directed)
+
+
+def test_bad_graphs():
+    FieldPairs([('a', 'b'), ('b', 'a')], directed=True)
+    multi = nx.MultiGraph([('a', 'b'), ('a', 'b')])
+    with pytest.raises(ValueError, match='several edges'):
+        FieldPairs.from_networkx(multi)
+    with pytest.raises(ValueError, match='no pairs'):
+        FieldPairs.from_networkx(nx.Graph())
+    data = graph_of([0, 1], [(0, 1)], False)
+    with pytest.raises(ValueError, match='tells the field of no node'):
+        FieldPairs([('a', 'b')])(data)
+    data.field_names = NAMES
+    with pytest.raises(ValueError, match=r"no field 'd' \(there are: a, b, c\)"):
+        FieldPairs([('a', 'd')])(data)
