@@ -8,12 +8,13 @@ import pytest
 import torch
 from cinema import EDGES, FIELDS, make_cinema
 
+from iedr_geo.analysis import field_pair_strengths
 from iedr_geo.data import InteractionDataset
 from iedr_geo.nn import IEDR
-from iedr_geo.transforms import FieldPairs, field_pair_strengths, top_field_pairs
+from iedr_geo.transforms import FieldPairs
 
 # Its function has the same name.
-module = import_module('iedr_geo.transforms.top_field_pairs')
+module = import_module('iedr_geo.analysis.field_pair_strengths')
 
 
 @pytest.fixture(scope='module')
@@ -95,7 +96,8 @@ def test_strongest(cinema, k):
     model = make(cinema)
     strengths = by_hand(model, cinema, 'item')
     ranked = sorted(strengths, key=lambda pair: -strengths[pair])
-    transform = top_field_pairs(model, cinema, 'item', k)
+    table = field_pair_strengths(model, cinema, 'item')
+    transform = FieldPairs.strongest(table, k)
     assert isinstance(transform, FieldPairs) and not transform.directed
     assert transform.pairs == [(*pair, 1.0) for pair in ranked[:k]]
     kept = {frozenset(pair) for pair in ranked[:k]}
@@ -109,7 +111,7 @@ def test_strongest(cinema, k):
 
 def test_bad_arguments(cinema):
     with pytest.raises(ValueError, match=r'`k` must be at least 1 \(got 0\)'):
-        top_field_pairs(make(cinema), cinema, 'item', 0)
+        FieldPairs.strongest(pd.DataFrame(columns=['field_a', 'field_b']), 0)
     for encoder, name in (('mean', 'MeanEncoder'), ('mlp', 'MLPEncoder')):
         with pytest.raises(ValueError, match=f'user encoder.*{name}, looks at no pairs'):
             field_pair_strengths(make(cinema, encoder=encoder), cinema, 'user')
