@@ -31,7 +31,7 @@ ALLOWED = {
 # ... and what besides under `if TYPE_CHECKING:`.
 ALLOWED_TYPES = {'nn': 'data loader'}
 
-OPTIONAL = {'lightning', 'pytorch_lightning', 'matplotlib', 'sklearn'}
+OPTIONAL = {'lightning', 'pytorch_lightning', 'matplotlib', 'pytest', 'sklearn'}
 
 
 def _walk(node: ast.AST, typing_only: bool = False) -> Iterator[tuple[ast.AST, bool]]:
@@ -135,7 +135,7 @@ def test_unknown_subpackage(path: str):
 
 
 @pytest.mark.parametrize(
-    'names', ['', 'data nn', 'transforms datasets loader', 'recommend analysis']
+    'names', ['', 'data nn', 'transforms datasets loader', 'recommend analysis testing']
 )
 def test_import_loads_no_optional_package(names: str):
     present = [name for name in names.split() if (ROOT / name).is_dir()]

@@ -3,6 +3,8 @@
 import importlib
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +155,34 @@ def test_benchmark_of_recommendations(tmp_path, data_root):
 
 def test_own_loop():
     assert 'Test: ndcg@5' in run('iedr_own_loop.py', '--epochs', 1)
+
+
+@pytest.mark.parametrize(
+    ('name', 'compared'),
+    [
+        ('biclub_own_embeddings', 2),
+        ('contrastive_own_augmentation', 3),
+        ('iedr_user_over_lightgcn', 3),
+        ('lightgcn_pnsm', 2),
+        ('two_tower_sign', 3),
+    ],
+)
+def test_recipe(name, compared, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [name, '--epochs', '1'])
+    runpy.run_path(str(EXAMPLES / 'recipes' / f'{name}.py'), run_name='__main__')
+    lines = capsys.readouterr().out.splitlines()
+    assert sum('Epoch: 000' in line for line in lines) == compared
+    results = [line for line in lines if line.startswith('Test, ')]
+    assert len(results) == compared and len(set(results)) == compared
+    # One epoch ranks better than chance: 0.045 in lists of 100, less in a catalogue.
+    values = [float(re.search(r'ndcg@[12]0 (\S+)', line)[1]) for line in results]
+    assert min(values) > 0.06
+
+
+def test_every_recipe_is_tested():
+    [mark] = test_recipe.pytestmark
+    names = {name for name, _ in mark.args[1]}
+    assert names == {path.stem for path in (EXAMPLES / 'recipes').glob('*.py')}
 
 
 def test_benchmark_of_memory(tmp_path):

@@ -72,6 +72,21 @@ def _replaced(folder: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _write_model(folder: Path, model: IEDR, schema: FeatureSchema) -> None:
+    """Writes a model that its constructor arguments can make again."""
+    with torch.device('meta'):
+        made = {name: type(part) for name, part in IEDR(**model.config).named_modules()}
+    for name, part in model.named_modules():
+        if made.get(name) is not type(part):
+            raise ValueError(
+                f"`{name}` of the model is a {type(part).__name__}, which IEDR's "
+                f'arguments do not make: a model folder cannot hold it. Keep its '
+                f'state_dict beside the code that makes the model'
+            )
+    _write(folder, 'IEDR', model.config, model.state_dict())
+    (folder / SCHEMA).write_text(schema.to_json())
+
+
 def _write(
     folder: Path, name: str, arguments: dict[str, Any], weights: dict[str, Tensor]
 ) -> None:
@@ -95,7 +110,8 @@ def save_model(
         schema: What the rows of its embedding table mean.
 
     Raises:
-        ValueError: If model and schema do not fit each other.
+        ValueError: If model and schema do not fit each other, or the model has a part
+            that is not the library's.
         OSError: If the folder cannot be written, or holds anything but a model.
     """
     if schema.num_embeddings != model.embedding.num_embeddings:
@@ -104,8 +120,7 @@ def save_model(
             f'{model.embedding.num_embeddings}: it was trained on another schema'
         )
     with _replaced(folder) as partial:
-        _write(partial, 'IEDR', model.config, model.state_dict())
-        (partial / SCHEMA).write_text(schema.to_json())
+        _write_model(partial, model, schema)
 
 
 def save_recommender(
@@ -114,8 +129,7 @@ def save_recommender(
     """Writes a model with its users, its items and what each user has seen."""
     with _replaced(folder) as partial:
         if isinstance(source, IEDRSource):
-            _write(partial, 'IEDR', source.model.config, source.model.state_dict())
-            (partial / SCHEMA).write_text(source.dataset.schema.to_json())
+            _write_model(partial, source.model, source.dataset.schema)
             source.catalogue().save(partial / CATALOGUE)
             return
         columns = {name: [c.start, c.stop] for name, c in source.columns.items()}

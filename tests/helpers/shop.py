@@ -1,4 +1,4 @@
-"""A shop with every kind of feature, and models of it whose scores are exact."""
+"""The toy shop, and models of it whose scores are exact."""
 
 from __future__ import annotations
 
@@ -9,42 +9,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.data import (
-    BipartiteGraph,
-    Bucketized,
-    Categorical,
-    FeatureSchema,
-    InteractionDataset,
-    MultiCategorical,
-    Numerical,
-)
+from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import DICE, IEDR, MF, BipartiteModel, LightGCN
+from iedr_geo.testing import toy_tables
 
-# All feature graphs have 2 or 4 nodes, so that no mean has to be rounded.
-CUSTOMERS = pd.DataFrame(
-    {
-        'customer': [30, 4, 21, 5, 17],
-        'age': [1, 2, -1, None, 1],
-        'income': [0, 2, 1, 1, -2],
-        'town': ['x', 'y', 'y', None, 'x'],
-    }
-)
-# Neither in the order of the ids, nor are items alike next to each other.
-ARTICLES = pd.DataFrame(
-    {
-        'article': [40, 7, 112, 31, 5, 100, 23, 9, 64, 2, 18, 77],
-        'tags': ['p', 'q', 'p|q|r', 'p', '', 'q', 'p', 'r|p|s', 'q', 'p', 'p|q|r', 'r'],
-        'price': [3, 8, 3, 4, 8, 8, 3, 3, 9, 8, 2, None],
-    }
-)
-# Customer 4 buys some again, 17 has bought everything, 21 nothing.
-BOUGHT = [(30, 40), (30, 5), (4, 7), (4, 31), (4, 7), (5, 2), (30, 77)]
-BOUGHT += [(17, article) for article in ARTICLES['article']]
-SALES = pd.DataFrame(BOUGHT, columns=['customer', 'article']).assign(
-    day=lambda table: [('mon', 'tue', 'sat')[i % 3] for i in range(len(table))],
-    gift=lambda table: [i % 2 == 0 for i in range(len(table))],
-)
+SALES, CUSTOMERS, ARTICLES, _ = toy_tables()
+BOUGHT = list(zip(SALES['customer'], SALES['article'], strict=True))
 IDS = [str(article) for article in ARTICLES['article']]
 CONTEXTS = [
     {'day': day, 'gift': gift} for day in ('mon', 'sat') for gift in (True, False)
@@ -56,18 +27,9 @@ def bought(customer: Any) -> set[str]:
 
 
 def make_shop(sales: pd.DataFrame = SALES, **kwargs: Any) -> InteractionDataset:
-    schema = FeatureSchema(
-        user=[
-            Categorical('customer'),
-            Numerical('age'),
-            Numerical('income'),
-            Categorical('town'),
-        ],
-        item=[MultiCategorical('tags', '|'), Bucketized('price', (3, 9))],  # No id.
-        context=[Categorical('day'), Categorical('gift')],
-    )
+    tables = toy_tables()._replace(interactions=sales)
     return InteractionDataset.from_pandas(
-        sales, CUSTOMERS, ARTICLES, schema, user='customer', item='article', **kwargs
+        *tables, user='customer', item='article', **kwargs
     )
 
 

@@ -14,8 +14,8 @@ from iedr_geo.data import FeatureSchema, InteractionDataset
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionLoader
-from iedr_geo.nn import IEDR, IEDR_VARIANTS
-from iedr_geo.recommend import load_model, save_model
+from iedr_geo.nn import IEDR, IEDR_VARIANTS, SIGN, MeanEncoder
+from iedr_geo.recommend import Recommender, load_model, save_model
 
 FILES = ['config.json', 'schema.json', 'weights.pt']
 
@@ -270,3 +270,19 @@ def test_loaded_model_ranks_alike(folder, model, dataset):
     expected = evaluate_candidates(model, split.test, lists).metrics
     loaded = load_model(folder).model
     assert evaluate_candidates(loaded, split.test, lists).metrics == expected
+
+
+@pytest.mark.parametrize('own', [torch.nn.Identity(), SIGN(4, 8), MeanEncoder()])
+def test_part_of_ones_own_is_refused(tmp_path, model, dataset, own):
+    """What could not be read again is not written, whether it has weights or not."""
+    model.encoders['item'] = own
+    if type(own) is SIGN:  # Is what the arguments make.
+        save_model(tmp_path / 'model', model, dataset.schema)
+        assert_same_model(load_model(tmp_path / 'model').model, model)
+        return
+    message = f'`encoders.item` of the model is a {type(own).__name__}'
+    with pytest.raises(ValueError, match=message):
+        save_model(tmp_path / 'model', model, dataset.schema)
+    with pytest.raises(ValueError, match=message):
+        Recommender(model, dataset).save(tmp_path / 'model')
+    assert list(tmp_path.iterdir()) == []

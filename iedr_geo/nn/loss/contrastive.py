@@ -166,8 +166,9 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         draws: ContrastiveDraws | None = None,
         rows: Tensor | None = None,
         row_weight: Tensor | None = None,
+        other_context: Tensor | None = None,
     ) -> Tensor:
-        """Returns the mean loss of the rows.
+        r"""Returns the mean loss of the rows.
 
         Args:
             generator: Makes intrinsic factors, *e.g.*, a :class:`FactorGenerator`.
@@ -177,6 +178,13 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             draws: The random choices for :obj:`rows` (default: drawn here).
             rows: The rows to take the loss of, of shape :math:`(A)` (default: all).
             row_weight: What each of them counts, of shape :math:`(A)` (default: one).
+            other_context: The readout of each one's other context
+                :math:`\mathbf{c}_j`, of shape :math:`(A, F)`, *e.g.*, by an augmentation
+                of one's own (default: by *NegGen1* or *NegGen2*).
+
+        Raises:
+            ValueError: If :obj:`entity_id` is missing, or :obj:`other_context` is not of
+                the shape of the rows' contexts.
         """
         if self.mask_false_negatives and entity_id is None:
             raise ValueError('`mask_false_negatives` needs `entity_id`')
@@ -184,12 +192,18 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             rows = torch.arange(entity.size(0), device=entity.device)
         draws = self.draw(context, rows.numel()) if draws is None else draws
         own = context[rows]
-        other = torch.where(
-            draws.permuted.unsqueeze(1),
-            context[draws.permutation],
-            own * draws.mask.to(context.dtype),
-        )
-        place = torch.stack([own, other], dim=1)
+        if other_context is None:
+            other_context = torch.where(
+                draws.permuted.unsqueeze(1),
+                context[draws.permutation],
+                own * draws.mask.to(context.dtype),
+            )
+        if other_context.shape != own.shape:
+            raise ValueError(
+                f'`other_context` must hold the readout of a context for each row, of '
+                f'shape {tuple(own.shape)} (got {tuple(other_context.shape)})'
+            )
+        place = torch.stack([own, other_context], dim=1)
         candidates = torch.stack([draws.negative, draws.other_negative], dim=1)
         candidates = torch.cat([rows.view(-1, 1, 1).expand(-1, 2, 1), candidates], dim=2)
         left_out = None

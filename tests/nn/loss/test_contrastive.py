@@ -188,6 +188,48 @@ def test_some_rows_with_weights(
     assert_same(actual, expected, problem.tensors)
 
 
+@pytest.mark.parametrize('fused', [True, False])
+@pytest.mark.parametrize('rows', [None, [4, 1, 4]])
+@pytest.mark.parametrize('kind', ['mlp', 'residual', 'linear'])
+def test_other_context(kind, rows, fused, device, assert_same):
+    problem = Problem(device, kind=kind)
+    loss = ContextInvariantContrastiveLoss(
+        NEGATIVES, contexts='dropout', fused=fused, block_size=4 * NEGATIVES
+    )
+    size = ROWS if rows is None else len(rows)
+    draws = loss.draw(problem.context, size)
+    # Any context c_j is c_i times a factor: the path that is tested above can have it.
+    other = torch.randn_like(problem.context[:size])
+    own = problem.context[:size] if rows is None else problem.context[rows]
+    as_mask = draws._replace(mask=other / own.detach())
+    expected = contrastive(*problem.readouts, as_mask, 0.5, rows=rows).detach()
+    index = None if rows is None else torch.tensor(rows, device=device)
+    actual = loss(*problem.readouts, draws=draws, rows=index, other_context=other)
+    torch.testing.assert_close(actual.detach(), expected)
+
+    # With contexts of other rows, gradients are those of NegGen1.
+    permutation = torch.tensor([3, 0, 0, 5, 1, 2], device=device)[:size]
+    permuted = torch.ones_like(permutation, dtype=torch.bool)
+    draws = draws._replace(permutation=permutation, permuted=permuted)
+    assert_same(
+        loss(
+            *problem.readouts,
+            draws=draws._replace(permuted=~permuted),
+            rows=index,
+            other_context=problem.context[permutation],
+        ),
+        contrastive(*problem.readouts, draws, 0.5, rows=rows),
+        problem.tensors,
+    )
+
+
+def test_bad_other_context():
+    problem = Problem(torch.device('cpu'))
+    loss, rows = ContextInvariantContrastiveLoss(), torch.tensor([4, 1])
+    with pytest.raises(ValueError, match=r'`other_context`.*\(2, 4\) \(got \(6, 4\)\)'):
+        loss(*problem.readouts, rows=rows, other_context=problem.context)
+
+
 @pytest.mark.parametrize(
     ('kind', 'combine'), [('mlp', 'product'), ('mlp', 'sum'), ('residual', 'product')]
 )

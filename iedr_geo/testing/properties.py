@@ -1,0 +1,123 @@
+"""Properties of any module: gradients arrive, modes stay, parameters are reset."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def checked_copy(module: torch.nn.Module, seed: int) -> Iterator[torch.nn.Module]:
+    """Yields a copy in float64 and in evaluation mode; what is drawn goes by the seed.
+
+    The module, its gradients and the state of the random generators stay as they are.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield copy.deepcopy(module).double().eval()
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """Returns where the parameters are; the CPU if there are none."""
+    return next((p.device for p in module.parameters()), torch.device('cpu'))
+
+
+def trained_parameters(module: torch.nn.Module) -> dict[str, Tensor]:
+    """Returns the parameters that are not frozen, by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def check_same(actual: Tensor, expected: Tensor, failure: str, tol: float = 1e-7) -> None:
+    """Raises an error that says what failed, and by how much values differ."""
+    torch.testing.assert_close(
+        actual,
+        expected,
+        rtol=tol,
+        atol=tol,
+        equal_nan=True,
+        msg=lambda message: f'{failure}: {message}',
+    )
+
+
+def check_output(out: object, shape: tuple[int, ...], name: str) -> None:
+    """Checks that a result is a tensor of a shape, and finite."""
+    if not isinstance(out, Tensor) or out.shape != shape:
+        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise AssertionError(f'{name} must be a tensor of shape {shape} (got {got})')
+    if not out.isfinite().all():
+        raise AssertionError(f'{name} must be finite (got {out})')
+
+
+def check_precision(single: Tensor, double: Tensor, name: str) -> None:
+    """Checks that a result is of the precision of the inputs, and the same but for it."""
+    for out, dtype in ((single, torch.float), (double, torch.double)):
+        if out.dtype != dtype:
+            raise AssertionError(f'{name} of inputs in {dtype} are in {out.dtype}')
+    check_same(single.double(), double, f'{name} in single precision differ', tol=1e-3)
+
+
+def check_gradients(
+    module: torch.nn.Module, out: Tensor, inputs: Mapping[str, Tensor]
+) -> None:
+    """Checks that a gradient reaches inputs and parameters, and what it is.
+
+    Args:
+        module: What has the parameters.
+        out: What it returned.
+        inputs: What it was given, by name.
+    """
+    named = trained_parameters(module).items()
+    wanted = {**inputs, **{f"the parameter '{name}'": p for name, p in named}}
+    grads: tuple[Tensor | None, ...] = (None,) * len(wanted)
+    if out.requires_grad:
+        grads = torch.autograd.grad(
+            out, list(wanted.values()), torch.randn_like(out), allow_unused=True
+        )
+    for name, grad in zip(wanted, grads, strict=True):
+        if grad is None or (name in inputs and not grad.any()):
+            raise AssertionError(f'No gradient reaches {name}')
+        if not grad.isfinite().all():
+            raise AssertionError(f'The gradient of {name} is not finite (got {grad})')
+
+
+def gradients(out: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Returns the gradients of a weighted sum, zero of what plays no part in it."""
+    weight = torch.linspace(0.5, 1.5, out.numel(), dtype=out.dtype, device=out.device)
+    grads: Sequence[Tensor | None] = [None] * len(tensors)
+    if out.requires_grad:
+        grads = torch.autograd.grad(out, tensors, weight.view_as(out), allow_unused=True)
+    return [
+        torch.zeros_like(tensor) if grad is None else grad
+        for tensor, grad in zip(tensors, grads, strict=True)
+    ]
+
+
+def check_modes(module: torch.nn.Module, call: Callable[[], object]) -> None:
+    """Checks that after a call, training is training and evaluation is evaluation."""
+    for training in (True, False):
+        module.train(training)
+        call()
+        for name, submodule in module.named_modules():
+            if submodule.training != training:
+                mode = 'training' if training else 'evaluation'
+                raise AssertionError(
+                    f"A call in {mode} mode switches '{name or 'the module'}' out of it"
+                )
+
+
+def check_reset(module: torch.nn.Module) -> None:
+    """Checks that `reset_parameters`, if there is one, leaves no parameter out."""
+    if not hasattr(module, 'reset_parameters'):
+        return
+    parameters = trained_parameters(module)
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.fill_(torch.nan)
+    module.reset_parameters()  # type: ignore[operator]
+    for name, parameter in parameters.items():
+        if not parameter.isfinite().all():
+            raise AssertionError(f"`reset_parameters` leaves '{name}' as it was")

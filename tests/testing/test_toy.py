@@ -1,0 +1,74 @@
+"""The toy shop has what it says."""
+
+from __future__ import annotations
+
+import torch
+
+from iedr_geo.data.columns import KINDS
+from iedr_geo.data.schema import SIDES
+from iedr_geo.nn import IEDR
+from iedr_geo.testing import toy_batch, toy_dataset, toy_tables
+
+
+def test_every_kind_of_column():
+    schema = toy_tables().schema
+    kinds = {column.kind for side in SIDES for column in schema.columns(side)}
+    assert kinds == set(KINDS)
+    assert schema.vocabulary is None
+
+
+def test_what_real_tables_have_as_well():
+    interactions, users, items, _ = toy_tables()
+    assert users[['age', 'town']].isna().any().all()
+    assert items['price'].isna().any() and (items['tags'] == '').any()
+    assert not items['article'].is_monotonic_increasing
+    assert items.duplicated(['tags', 'price']).any()
+    pairs = interactions[['customer', 'article']]
+    assert pairs.duplicated().any()
+    bought = pairs.groupby('customer')['article'].nunique()
+    assert bought.max() == len(items) and len(bought) == len(users) - 1
+
+
+def test_no_mean_has_to_be_rounded():
+    dataset = toy_dataset()
+    for side in SIDES:
+        assert set(getattr(dataset, f'{side}s').ptr.diff().tolist()) <= {2, 4}
+
+
+def test_tables_are_their_readers_own():
+    first = toy_tables()
+    del first.users['town']
+    first.schema.item.clear()
+    toy_dataset()  # Its tables and schema are others again.
+    assert 'town' in toy_tables().users and len(toy_tables().schema.item) == 2
+
+
+def test_dataset_takes_arguments():
+    assert toy_dataset().exclude_seen
+    assert not toy_dataset(exclude_seen=False).exclude_seen
+
+
+def test_batch():
+    dataset, batch = toy_dataset(), toy_batch(num_negatives=3)
+    positive = batch.y == 1
+    assert positive.view(-1, 4)[:, 0].all() and positive.sum() == len(dataset)
+    assert torch.equal(batch.item_id[positive], dataset.item)
+    for side in ('user', 'context'):
+        rows = getattr(batch, f'{side}_id').view(-1, 4)
+        assert torch.equal(rows, getattr(dataset, side).unsqueeze(1).expand(-1, 4))
+    assert (batch.item_id.view(-1, 4)[:, 1:] != dataset.item.unsqueeze(1)).all()
+    drawn = [toy_batch(3, seed).item_id for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+def test_a_model_learns_from_the_batch():
+    batch, model = toy_batch(), IEDR(toy_dataset().schema.num_embeddings, 8)
+    optimizer = torch.optim.Adam(model.main_parameters(), lr=0.01)
+    losses = []
+    for _ in range(60):
+        loss = model.losses(batch).prediction
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.75 * losses[0]
