@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import index
 from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from iedr_geo.data.columns import MISSING, RESERVED, Column, Nodes
+from iedr_geo.data.columns import MISSING, RESERVED, Column, Nodes, to_numbers
 
 # The values of each part, in order.
 PARTS: dict[str, list[str]] = {
@@ -42,6 +44,8 @@ PARTS: dict[str, list[str]] = {
     ],
 }
 
+_MOMENTS = (str, datetime.date, np.datetime64)
+
 
 @dataclass(frozen=True)
 class DateTime(Column):
@@ -72,7 +76,7 @@ class DateTime(Column):
     kind: ClassVar[str] = 'date_time'
 
     def __post_init__(self) -> None:
-        if self.part not in PARTS:
+        if self.part not in list(PARTS):
             raise ValueError(
                 f"`part` of DateTime('{self.column}') is one of {', '.join(PARTS)} (got "
                 f"'{self.part}')"
@@ -90,13 +94,17 @@ class DateTime(Column):
             return
         first = self._first
         last = first + len(PARTS[self.part]) - 1
-        object.__setattr__(self, 'boundaries', tuple(self.boundaries))
-        increase = all(a < b for a, b in pairwise((first, *self.boundaries, last + 1)))
-        if self.part in ('weekday', 'weekend') or not self.boundaries or not increase:
+        try:
+            boundaries = tuple(map(index, self.boundaries))
+        except TypeError:  # No integers.
+            boundaries = ()
+        increase = all(a < b for a, b in pairwise((first, *boundaries, last + 1)))
+        if self.part in ('weekday', 'weekend') or not boundaries or not increase:
             raise ValueError(
                 f"The boundaries of '{self.name}' must be hours, days or months that "
                 f'increase from above {first} to {last} at most (got {self.boundaries})'
             )
+        object.__setattr__(self, 'boundaries', boundaries)
 
     @property
     def column(self) -> str:
@@ -124,9 +132,9 @@ class DateTime(Column):
         moments = pd.Series(pd.NaT, index=column.index)
         if not known.any():
             return moments
-        cells = column[known]
+        cells = column[known].astype(object)
         try:
-            numbers = pd.to_numeric(cells).astype(float)
+            numbers = to_numbers(cells)
         except (TypeError, ValueError):
             numbers = None
         if numbers is not None and self.unit is None:
@@ -136,12 +144,14 @@ class DateTime(Column):
             )
         try:
             if numbers is not None:
-                parsed = pd.to_datetime(numbers, unit=self.unit)
-            elif cells.map(lambda cell: isinstance(cell, str)).all():
-                parsed = pd.to_datetime(cells.astype(object), format='ISO8601')
+                parsed = pd.to_datetime(pd.Series(numbers), unit=self.unit)
+            elif cells.map(lambda cell: isinstance(cell, _MOMENTS)).all():
+                parsed = pd.to_datetime(cells, format='ISO8601')
             else:
-                parsed = pd.to_datetime(cells.astype(object))
-            return parsed.reindex(column.index)
+                raise TypeError('numbers, durations or lists among times')
+            # By place: labels of rows can recur.
+            place = np.where(known, known.cumsum() - 1, -1)
+            return pd.Series(parsed.array.take(place, allow_fill=True))
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"Column '{self.column}' holds what is no time, or no text in ISO 8601: "
@@ -155,7 +165,9 @@ class DateTime(Column):
         if missing.all():
             return np.zeros(len(moments), dtype=np.int64), missing
         if self.part == 'weekend':
-            number = moments.dt.weekday >= 5
+            number = moments.dt.day_of_week >= 5
+        elif self.part == 'weekday':
+            number = moments.dt.day_of_week
         else:
             number = getattr(moments.dt, self.part) - self._first
         return np.where(missing, 0, number.fillna(0)).astype(np.int64), missing

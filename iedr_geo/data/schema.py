@@ -69,13 +69,17 @@ class FeatureSchema:
     vocabulary: dict[Side, dict[str, list[str]]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in self.edges:
+        for name, transform in self.edges.items():
             if name not in SIDES:
                 raise ValueError(f"`edges` are of {', '.join(SIDES)} (got '{name}')")
+            if not callable(transform):
+                raise ValueError(
+                    f'The {name} edges must be built by a transform (got {transform!r})'
+                )
         for side in SIDES:
             setattr(self, side, list(self.columns(side)))
             for column in self.columns(side):
-                if not isinstance(column, Column):
+                if not (isinstance(column, Column) and isinstance(column.column, str)):
                     raise ValueError(
                         f"{column!r} is no {side} column: write, e.g., Categorical('id')"
                     )

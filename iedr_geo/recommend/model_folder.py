@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -140,7 +141,8 @@ def load_recommender(folder: str | os.PathLike[str]) -> IEDRSource | VectorSourc
     config = _read_config(folder)
     if config['model'] == 'IEDR':
         model = load_model(folder).model
-        return IEDRSource(model, _read(folder / CATALOGUE, InteractionDataset.load))
+        return IEDRSource(model, InteractionDataset.load(folder / CATALOGUE))
+    factors = _read(folder / CONFIG, lambda _: _factors(config))
     tables = _read(folder / WEIGHTS, _load)
     catalogue = _read(folder / CATALOGUE, _load)
     try:
@@ -153,14 +155,16 @@ def load_recommender(folder: str | os.PathLike[str]) -> IEDRSource | VectorSourc
             user_ids=user_ids,
             item_ids=item_ids,
         )
-        factors = {
-            name: slice(*ends) for name, ends in config['arguments']['factors'].items()
-        }
         return VectorSource(tables['user'], tables['item'], factors, graph)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{folder / CATALOGUE} is damaged or belongs to another model: {error}'
         ) from error
+
+
+def _factors(config: dict[str, Any]) -> dict[str, slice]:
+    columns = config['arguments']['factors']
+    return {name: slice(*map(index, ends)) for name, ends in columns.items()}
 
 
 def _load(path: Path) -> Any:
