@@ -250,7 +250,7 @@ def test_corrupted_columns(case):
         )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(corrupted())
 def test_columns_of_a_fitted_schema(case):
     tables, columns = case
@@ -498,7 +498,7 @@ def scores_in(dataset: InteractionDataset, model: IEDR, user: int, nodes: list) 
         return model(batch).tolist()
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(column=st.sampled_from(sorted(CONTEXT)), cell=st.sampled_from(CELLS))
 @pytest.mark.filterwarnings('ignore:The model has not seen')
 def test_contexts(dataset, recommender, column: str, cell: Any):
@@ -609,7 +609,7 @@ def folders(tmp_path_factory, dataset, recommender) -> dict[str, Path]:
     ('kind', 'name'),
     [('iedr', 'config.json'), ('iedr', 'schema.json'), ('dice', 'config.json')],
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_damaged_model_folders(folders, kind: str, name: str, data: Any):
     folder = folders[kind]
