@@ -39,8 +39,9 @@ def token(value: Any) -> str:
     A column of integers becomes floating point as soon as one value is missing,
     and text when it goes through a CSV file; neither may change who is who.
     """
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        value = int(value)
+    if isinstance(value, (float, np.floating)):
+        value = float(value)  # The digits of a narrower type are not in a file.
+        value = int(value) if value.is_integer() else value
     return str(value)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -131,8 +132,9 @@ def _missing(cell: Any) -> bool:
 
 
 def _text(cell: Any) -> str:
-    is_whole = isinstance(cell, float) and cell.is_integer()
-    return str(int(cell) if is_whole else cell)
+    if isinstance(cell, (float, np.floating)):
+        return str(int(cell) if float(cell).is_integer() else float(cell))
+    return str(cell)
 
 
 def _several(column: MultiCategorical, cell: Any) -> list[str]:
