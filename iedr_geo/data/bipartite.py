@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from iedr_geo.data.interaction import InteractionDataset
 
 
+def check_one_log(*datasets: InteractionDataset) -> None:
+    """Raises an error if datasets do not number the same users and items alike."""
+    first = datasets[0]
+    for other in datasets[1:]:
+        for name in ('user_ids', 'item_ids'):
+            if not getattr(first, name).equals(getattr(other, name, None)):
+                raise ValueError(
+                    f'The datasets must be parts of one log: their {name} differ '
+                    f'({first!r} and {other!r})'
+                )
+
+
 def _check_ids(ids: Tensor, count: int, side: str) -> None:
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.dim() != 1:
         raise ValueError(
@@ -183,6 +195,7 @@ class BipartiteGraph:
             *datasets: Parts of one log. The graph is on the device of the first, and has
                 its catalogue.
         """
+        check_one_log(*datasets)
         first = datasets[0]
         rows = [d if d.y is None else d[d.y == 1] for d in datasets]
         return cls(

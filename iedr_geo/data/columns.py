@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_list_like, is_string_dtype
+from pandas.api.types import infer_dtype, is_list_like
 
 UNKNOWN = 0
 MISSING = 1
@@ -39,15 +39,21 @@ def token(value: Any) -> str:
     A column of integers becomes floating point as soon as one value is missing,
     and text when it goes through a CSV file; neither may change who is who.
     """
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        value = int(value)
+    if isinstance(value, (float, np.floating)):
+        value = float(value)  # The digits of a narrower type are not in a file.
+        value = int(value) if value.is_integer() else value
     return str(value)
 
 
 def tokens(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Factorizes a column: a code for each row (-1: missing) and the codes' tokens."""
+    if column.dtype.kind == 'f':  # Arrow tells NaN from what is missing.
+        column = pd.Series(column.to_numpy(float, na_value=np.nan), name=column.name)
     try:
         codes, values = pd.factorize(column)
+        if column.dtype == object and infer_dtype(column).startswith('mixed'):
+            # To Python, True equals 1.
+            codes, values = pd.factorize(column.map(token, na_action='ignore'))
     except (TypeError, NotImplementedError):  # What is not hashable.
         raise ValueError(
             f"Column '{column.name}' holds lists where single values belong: use "
@@ -98,8 +104,10 @@ class Column(ABC):
 
 
 def _check_count(name: str, min_count: int) -> None:
-    if min_count < 1:
-        raise ValueError(f"`min_count` of '{name}' must be at least 1 (got {min_count})")
+    if not isinstance(min_count, int) or min_count < 1:
+        raise ValueError(
+            f"`min_count` of '{name}' must be at least 1 (got {min_count}), and an int"
+        )
 
 
 def _frequent(
@@ -143,6 +151,10 @@ class Categorical(Column):
         lookup = np.array([*known, MISSING])  # Code -1 reads the last entry.
         return Nodes(np.arange(len(column)), lookup[codes], np.ones(len(column)))
 
+    def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
+        """Returns a number for each value."""
+        return pd.Series(tokens(column)[0], column.index)
+
 
 @dataclass(frozen=True)
 class MultiCategorical(Column):
@@ -165,24 +177,41 @@ class MultiCategorical(Column):
 
     def __post_init__(self) -> None:
         _check_count(self.name, self.min_count)
+        if self.separator is not None and not (
+            isinstance(self.separator, str) and self.separator
+        ):
+            raise ValueError(
+                f"`separator` of '{self.name}' must be text (got {self.separator!r})"
+            )
 
     def _split(self, cell: Any) -> Any:
+        if isinstance(cell, Mapping):
+            raise ValueError(
+                f"Column '{self.name}' holds mappings where lists belong: {cell!r}"
+            )
         if isinstance(cell, (set, frozenset)):
             return sorted(cell, key=token)  # Sets of text change order between runs.
         if self.separator is not None and not is_list_like(cell):
             return token(cell).split(self.separator)
         return cell
 
+    def _text(self, value: Any) -> str:
+        if is_list_like(value):
+            raise ValueError(
+                f"Column '{self.name}' holds lists in lists, among them: {value!r}"
+            )
+        return token(value).strip()
+
     def _explode(self, column: pd.Series) -> pd.Series:
         column = column.reset_index(drop=True).astype(object)
         filled = column.dropna()
-        if self.separator is None and len(filled) and is_string_dtype(filled):
+        if self.separator is None and not filled.map(is_list_like).all():
             raise ValueError(
-                f"Column '{self.name}' holds text, not lists: pass "
+                f"Column '{self.name}' holds text or single values, not lists: pass "
                 f'`separator` to MultiCategorical, or use Categorical'
             )
         values = column.map(self._split, na_action='ignore').explode()
-        text = values.map(lambda value: token(value).strip(), na_action='ignore')
+        text = values.map(self._text, na_action='ignore')
         values = text.mask(text == '')
         # A row keeps its missing marker only if nothing else is left in it.
         some = values.notna().groupby(level=0).transform('any')
@@ -201,6 +230,23 @@ class MultiCategorical(Column):
         return nodes._replace(row=values.index.to_numpy())
 
 
+def to_numbers(column: pd.Series) -> np.ndarray:
+    """Returns the numbers of a column, NaN where one is missing.
+
+    Raises:
+        TypeError: If a cell is neither a number nor text.
+        ValueError: If a text is no number.
+    """
+    if column.dtype.kind not in 'biuf':
+        column = column.astype(object)  # pandas finds numbers in periods and durations.
+    if infer_dtype(column) == 'mixed' and column.map(is_list_like).any():
+        raise TypeError('lists')  # pandas finds nothing in empty ones.
+    numbers = pd.to_numeric(column)
+    if numbers.dtype.kind == 'c':
+        raise TypeError('complex numbers')
+    return numbers.to_numpy(dtype=float, na_value=np.nan)
+
+
 def _numbers(name: str, column: pd.Series) -> np.ndarray:
     if column.dtype.kind in 'Mm':
         raise ValueError(
@@ -208,16 +254,17 @@ def _numbers(name: str, column: pd.Series) -> np.ndarray:
             f"DateTime('{name}', 'hour') or another part of them"
         )
     try:
-        numbers = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
+        numbers = to_numbers(column)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"Column '{name}' is declared a number, but holds other values: {error}"
         ) from None
-    infinite = np.flatnonzero(np.isinf(numbers))
+    largest = float(np.finfo(np.float32).max)  # What a node's value can be.
+    infinite = np.flatnonzero(np.abs(numbers) > largest)
     if len(infinite):
         raise ValueError(
             f"Column '{name}' holds {len(infinite)} infinite values, the first in "
-            f'row {infinite[0]}'
+            f'row {infinite[0]} (the largest number is {largest:.1e})'
         )
     return numbers
 
@@ -277,7 +324,9 @@ class Bucketized(Column):
             raise ValueError(
                 f"Bucketized('{self.name}') needs either `boundaries` or `num_buckets`"
             )
-        if self.num_buckets is not None and self.num_buckets < 2:
+        if self.num_buckets is not None and (
+            not isinstance(self.num_buckets, int) or self.num_buckets < 2
+        ):
             raise ValueError(
                 f"Bucketized('{self.name}') needs at least 2 buckets "
                 f'(got {self.num_buckets})'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from iedr_geo.data.columns import MISSING, RESERVED, Column, Nodes
+from iedr_geo.data.columns import MISSING, RESERVED, Column, Nodes, to_numbers
 
 # The values of each part, in order.
 PARTS: dict[str, list[str]] = {
@@ -43,6 +44,8 @@ PARTS: dict[str, list[str]] = {
     ],
 }
 
+_MOMENTS = (str, datetime.date, np.datetime64)
+
 
 @dataclass(frozen=True)
 class DateTime(Column):
@@ -73,7 +76,7 @@ class DateTime(Column):
     kind: ClassVar[str] = 'date_time'
 
     def __post_init__(self) -> None:
-        if self.part not in PARTS:
+        if self.part not in list(PARTS):
             raise ValueError(
                 f"`part` of DateTime('{self.column}') is one of {', '.join(PARTS)} (got "
                 f"'{self.part}')"
@@ -130,9 +133,10 @@ class DateTime(Column):
         moments = pd.Series(pd.NaT, index=column.index)
         if not known.any():
             return moments
-        cells = column[known]
+        cells = column[known].astype(object)
         try:
-            numbers = pd.to_numeric(cells.astype(object))
+            to_numbers(cells)
+            numbers = pd.to_numeric(cells)  # Nanoseconds keep all their digits.
         except (TypeError, ValueError):
             numbers = None
         if numbers is not None and self.unit is None:
@@ -143,11 +147,13 @@ class DateTime(Column):
         try:
             if numbers is not None:
                 parsed = pd.to_datetime(numbers, unit=self.unit)
-            elif cells.map(lambda cell: isinstance(cell, str)).all():
-                parsed = pd.to_datetime(cells.astype(object), format='ISO8601')
+            elif cells.map(lambda cell: isinstance(cell, _MOMENTS)).all():
+                parsed = pd.to_datetime(cells, format='ISO8601')
             else:
-                parsed = pd.to_datetime(cells.astype(object))
-            return parsed.reindex(column.index)
+                raise TypeError('numbers, durations or lists among times')
+            # By place: labels of rows can recur.
+            place = np.where(known, known.cumsum() - 1, -1)
+            return pd.Series(parsed.array.take(place, allow_fill=True))
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"Column '{self.column}' holds what is no time, or no text in ISO 8601: "

@@ -301,6 +301,8 @@ class FeatureGraphs:
 def _edges(before: Batch, after: Data, transform: Any) -> Edges:
     """Returns the edges that a transform gave to the graphs of a batch, in order."""
     name = type(transform).__name__
+    if not isinstance(after, Data):
+        raise ValueError(f'{name} returns no graph, but {after!r}')
     same = after.num_nodes == before.num_nodes and torch.equal(after.x, before.x)
     if not same:
         raise ValueError(f'{name} changes the nodes of the graphs, not only their edges')

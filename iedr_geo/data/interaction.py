@@ -13,6 +13,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import infer_dtype
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
@@ -78,7 +79,16 @@ def _plain(value: Any) -> Any:
         return sorted(value, key=token)  # As the schema does.
     if pd.api.types.is_list_like(value):
         return list(value)
-    return value.item() if isinstance(value, np.generic) else str(value)
+    if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float)):
+        return value.item()
+    return token(value)
+
+
+def _infer(column: pd.Series) -> pd.Series:
+    """Finds a column's type, but makes no floating point numbers of integers."""
+    if infer_dtype(column, skipna=False) == 'integer-na':
+        return column
+    return column.infer_objects()
 
 
 class InteractionDataset(Dataset):
@@ -169,6 +179,12 @@ class InteractionDataset(Dataset):
     ) -> InteractionDataset:
         """Builds a dataset from own tables.
 
+        What the rows say decides, not their order or their labels, but for this: users
+        and items are numbered as in their tables, or else, as are contexts, by their
+        first rows in the log. Draws go by these numbers and by the order of the log, so
+        equal seeds give equal runs only where all of them are equal; items of equal
+        scores are in the order of their numbers.
+
         Args:
             interactions: A row for each interaction: user, item and the schema's
                 context columns.
@@ -206,24 +222,29 @@ class InteractionDataset(Dataset):
         item_rows = locate(interactions[item], known_items, 'item')
         y = None if label is None else parse_labels(interactions[label])
         moment = None if time is None else parse_times(interactions[time])
-        # Last: tables with an error leave the schema as it was.
+        fitted = copy.copy(schema)
         if schema.vocabulary is None:
-            schema.fit(
+            fitted.fit(
                 {'user': users, 'item': items, 'context': interactions},
                 {
                     'user': np.bincount(user_rows, minlength=len(users)),
                     'item': np.bincount(item_rows, minlength=len(items)),
                 },
             )
-        first, distinct = schema.distinct('context', interactions)
+        first, distinct = fitted.distinct('context', interactions)
         contexts = interactions[context_columns].iloc[first].reset_index(drop=True)
+        graphs = (
+            fitted.encode('user', users),
+            fitted.encode('item', items),
+            fitted.encode('context', contexts),
+        )
+        # Last: tables with an error leave the schema as it was.
+        schema.vocabulary = fitted.vocabulary
         return cls(
-            users=schema.encode('user', users),
-            items=schema.encode('item', items),
-            contexts=schema.encode('context', contexts),
-            user=user_rows,
-            item=item_rows,
-            context=torch.from_numpy(distinct),
+            *graphs,
+            user_rows,
+            item_rows,
+            torch.from_numpy(distinct),
             schema=schema,
             user_ids=list(known_users),
             item_ids=list(known_items),
@@ -346,24 +367,39 @@ class InteractionDataset(Dataset):
         for name in ('exclude_seen', 'user_name', 'item_name'):
             state[name] = getattr(self, name)
         partial = f'{os.fspath(path)}.partial'
-        torch.save(state, partial)
+        with open(partial, 'wb') as file:
+            torch.save(state, file)
         os.replace(partial, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> InteractionDataset:
-        """Reads what :meth:`save` wrote."""
-        state = torch.load(path, map_location='cpu', weights_only=True)
-        for side in SIDES:
-            state[f'{side}s'] = FeatureGraphs.from_state(state[f'{side}s'])
-        state['schema'] = FeatureSchema.from_json(state['schema'])
-        user_ids, item_ids = json.loads(state.pop('ids'))
-        frame = json.loads(state.pop('context_frame'))
-        return InteractionDataset(
-            **state,
-            user_ids=user_ids,
-            item_ids=item_ids,
-            context_frame=pd.DataFrame(frame['data'], columns=frame['columns']),
-        )
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is damaged or holds no dataset.
+        """
+        with open(path, 'rb') as file:
+            try:
+                state = torch.load(file, map_location='cpu', weights_only=True)
+                for side in SIDES:
+                    state[f'{side}s'] = FeatureGraphs.from_state(state[f'{side}s'])
+                state['schema'] = FeatureSchema.from_json(state['schema'])
+                user_ids, item_ids = json.loads(state.pop('ids'))
+                frame = json.loads(state.pop('context_frame'))
+                contexts = pd.DataFrame(
+                    frame['data'], columns=frame['columns'], dtype=object
+                )
+                return InteractionDataset(
+                    **state,
+                    user_ids=user_ids,
+                    item_ids=item_ids,
+                    context_frame=contexts.apply(_infer),
+                )
+            except Exception as error:
+                raise ValueError(
+                    f'{os.fspath(path)} is damaged or holds no dataset: {error!r}'
+                ) from error
 
 
 torch.serialization.add_safe_globals([InteractionData])

@@ -112,7 +112,7 @@ def intervened_split(
         raise ValueError(
             f"`cap_mode` is 'probability' or 'percentile' (got '{cap_mode}')"
         )
-    if len(parts) != 3 or min(parts) < 0 or abs(sum(parts) - 1) > 1e-6:
+    if len(parts) != 3 or min(parts) < 0 or not abs(sum(parts) - 1) <= 1e-6:
         raise ValueError(f'`parts` must be three shares that sum to 1 (got {parts})')
     if cap_mode == 'probability' and share > cap:
         raise ValueError(

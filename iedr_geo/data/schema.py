@@ -69,14 +69,18 @@ class FeatureSchema:
     vocabulary: dict[Side, dict[str, list[str]]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in self.edges:
+        for name, transform in self.edges.items():
             if name not in SIDES:
                 raise ValueError(f"`edges` are of {', '.join(SIDES)} (got '{name}')")
+            if transform is not None and not callable(transform):
+                raise ValueError(
+                    f'The {name} edges must be built by a transform (got {transform!r})'
+                )
         self.edges = {s: t for s, t in self.edges.items() if t is not None}
         for side in SIDES:
             setattr(self, side, list(self.columns(side)))
             for column in self.columns(side):
-                if not isinstance(column, Column):
+                if not (isinstance(column, Column) and isinstance(column.column, str)):
                     raise ValueError(
                         f"{column!r} is no {side} column: write, e.g., Categorical('id')"
                     )

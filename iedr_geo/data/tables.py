@@ -10,16 +10,21 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.data.columns import tokens
+from iedr_geo.data.columns import to_numbers, tokens
 
 
 def check_columns(frame: pd.DataFrame, names: Sequence[str], table: str) -> None:
     """Raises an error that names the table and the column if one is not usable."""
+    if not isinstance(frame, pd.DataFrame) or frame.columns.nlevels > 1:
+        raise ValueError(
+            f'The {table} table must be a DataFrame of pandas with one level of column '
+            f'names (got {type(frame).__name__})'
+        )
     duplicated = frame.columns[frame.columns.duplicated()].unique().tolist()
     if duplicated:
         raise ValueError(f'The {table} table has duplicate columns: {duplicated}')
     for name in names:
-        if name not in frame.columns:
+        if name not in list(frame.columns):
             raise ValueError(
                 f"The {table} table has no column '{name}' (it has: "
                 f'{", ".join(map(str, frame.columns))})'
@@ -30,6 +35,16 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str], table: str) -> None
 
 def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
     """Factorizes a column of ids, none of which may be missing."""
+    if column.dtype.kind == 'f':
+        size = getattr(column.dtype, 'itemsize', 8)
+        exact = 2.0 ** (np.finfo(f'f{size}').nmant + 1)
+        numbers = column.to_numpy(float, na_value=np.nan)
+        if (np.abs(numbers) > exact).any():
+            raise ValueError(
+                f"Column '{column.name}' of the {table} holds ids that a floating point "
+                f'number cannot tell apart, beyond {exact:.0f}: read them as integers or '
+                f'as text'
+            )
     codes, values = tokens(column)
     if (codes < 0).any():
         raise ValueError(
@@ -88,7 +103,12 @@ def distinct_rows(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         try:
             codes = pd.factorize(frame[name])[0]
         except (TypeError, NotImplementedError):  # Lists, of Python or of Arrow.
-            codes = pd.factorize(frame[name].astype(object).map(_hashable))[0]
+            try:
+                codes = pd.factorize(frame[name].astype(object).map(_hashable))[0]
+            except TypeError as error:
+                raise ValueError(
+                    f"Column '{name}' holds lists of what cannot be compared: {error}"
+                ) from None
         key = pd.factorize(key * (codes.max() + 2) + codes + 1)[0]
     return np.unique(key, return_index=True)[1], key
 
@@ -96,26 +116,38 @@ def distinct_rows(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def parse_labels(column: pd.Series) -> Tensor:
     """Returns a column of labels, all of which must be 0 or 1."""
     try:
-        labels = pd.to_numeric(column).to_numpy(dtype=np.float32, na_value=np.nan)
+        labels = to_numbers(column)
     except (ValueError, TypeError):
-        labels = np.full(len(column), np.nan, dtype=np.float32)
+        labels = np.full(len(column), np.nan)
     wrong = np.flatnonzero(~np.isin(labels, (0, 1)))
     if len(wrong):
         raise ValueError(
             f"Column '{column.name}' must hold labels 0 and 1: row {wrong[0]} holds "
             f'{column.iloc[wrong[0]]!r} ({len(wrong)} rows in all)'
         )
-    return torch.tensor(labels)  # A copy: the column may share its memory.
+    return torch.from_numpy(labels.astype(np.float32))
 
 
 def parse_times(column: pd.Series) -> Tensor:
     """Returns a column of numbers or dates as numbers that order alike."""
-    if column.dtype.kind == 'M':  # Dates of NumPy, of pandas and of Arrow.
+    kind = column.dtype.kind
+    if kind in 'Mm':  # Dates and durations of NumPy, of pandas and of Arrow.
         missing = column.isna().to_numpy()
-        times = column.to_numpy(dtype='datetime64[ns]').astype(np.int64)
+        column = pd.to_datetime(column) if kind == 'M' else pd.to_timedelta(column)
+        try:
+            column = column.dt.as_unit('ns')
+        except ValueError as error:
+            raise ValueError(
+                f"Column '{column.name}' holds times that nanoseconds cannot count: "
+                f'{error}'
+            ) from None
+        times = column.to_numpy(dtype=f'{kind}8[ns]').astype(np.int64)
+    elif kind == 'i' and column.notna().all() and column.abs().max() > 2**53:
+        times = column.to_numpy(np.int64)  # Nanoseconds, which float64 would round.
+        missing = np.zeros(len(column), dtype=bool)
     else:
         try:
-            times = pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
+            times = to_numbers(column)
         except (ValueError, TypeError):
             raise ValueError(
                 f"Column '{column.name}' holds neither numbers nor dates: convert it "
@@ -127,4 +159,4 @@ def parse_times(column: pd.Series) -> Tensor:
             f"Column '{column.name}' has no time in row {int(np.argmax(missing))} "
             f'({int(missing.sum())} rows in all)'
         )
-    return torch.tensor(times)
+    return torch.from_numpy(times.copy())  # The column may share its memory.

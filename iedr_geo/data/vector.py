@@ -39,7 +39,12 @@ class Vector(Column):
                     f"Column '{self.name}' must hold vectors: row {row} holds "
                     f'{cells[row]!r}'
                 )
-        rows = [np.asarray(cells[row]) for row in np.flatnonzero(has)]
+        try:
+            rows = [np.asarray(cells[row]) for row in np.flatnonzero(has)]
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"Column '{self.name}' holds what is no vector: {error}"
+            ) from None
         if not rows:
             return has, np.empty((0, 0), dtype=np.float32)
         for row, vector in zip(np.flatnonzero(has), rows, strict=True):
@@ -50,7 +55,11 @@ class Vector(Column):
                     f'{rows[0].shape}'
                 )
         try:
-            vectors = np.stack(rows).astype(np.float32)
+            vectors = np.stack(rows)
+            if vectors.dtype.kind in 'cMm':
+                raise TypeError(f'{vectors.dtype}')
+            with np.errstate(over='ignore'):  # What is infinite then is found below.
+                vectors = vectors.astype(np.float32)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"Column '{self.name}' holds vectors of other things than numbers: "

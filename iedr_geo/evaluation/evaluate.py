@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
+from iedr_geo.data.bipartite import check_one_log
 from iedr_geo.evaluation.evaluation import Evaluation, evaluating
 from iedr_geo.evaluation.top_ranks import top_ranks
 from iedr_geo.loader import InteractionBatch
@@ -137,6 +138,7 @@ def evaluate_catalogue(
                 'The dataset leaves out items that a user has seen: pass the rows in '
                 'which as `seen`, e.g. seen=[train, valid] (an empty list for none)'
             )
+        check_one_log(rows, *seen)
         known = BipartiteGraph(  # Of all rows, whatever their labels.
             torch.cat([rows.user[:0], *(part.user.to(device) for part in seen)]),
             torch.cat([rows.item[:0], *(part.item.to(device) for part in seen)]),

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -157,9 +158,10 @@ def load_recommender(
     config = _read_config(folder)
     if config['model'] == 'IEDR':
         model = load_model(folder).model
-        dataset = _read(folder / CATALOGUE, InteractionDataset.load)
+        dataset = InteractionDataset.load(folder / CATALOGUE)
         dataset.schema.edges |= edges or {}
         return IEDRSource(model, dataset)
+    factors = _read(folder / CONFIG, lambda _: _factors(config))
     tables = _read(folder / WEIGHTS, _load)
     catalogue = _read(folder / CATALOGUE, _load)
     try:
@@ -172,14 +174,16 @@ def load_recommender(
             user_ids=user_ids,
             item_ids=item_ids,
         )
-        factors = {
-            name: slice(*ends) for name, ends in config['arguments']['factors'].items()
-        }
         return VectorSource(tables['user'], tables['item'], factors, graph)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{folder / CATALOGUE} is damaged or belongs to another model: {error}'
         ) from error
+
+
+def _factors(config: dict[str, Any]) -> dict[str, slice]:
+    columns = config['arguments']['factors']
+    return {name: slice(*map(index, ends)) for name, ends in columns.items()}
 
 
 def _load(path: Path) -> Any:

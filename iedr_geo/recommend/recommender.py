@@ -17,6 +17,7 @@ from tqdm import tqdm
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
+from iedr_geo.data.tables import check_columns
 from iedr_geo.evaluation import evaluating, mark_items
 from iedr_geo.nn import IEDR, BipartiteModel
 from iedr_geo.recommend.explanation import Explanation
@@ -136,8 +137,7 @@ class Recommender:
         progress: bool = False,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Returns the row of each recommendation, and the columns of the table."""
-        if k < 1:
-            raise ValueError(f'`k` must be at least 1 (got {k})')
+        _check_k(k)
         source = self._source
         items = self._candidates(candidates)
         user = source.entities('user', users)
@@ -228,11 +228,7 @@ class Recommender:
         """
         _, name = self._source.known('user')
         names = list(self._source.context_names)
-        for column in (name, *names):
-            if column not in rows:
-                raise ValueError(f"The rows lack column '{column}'")
-        if rows.empty:
-            raise ValueError('There are no rows to recommend for')
+        check_columns(rows, [name, *names], 'rows')
         context = rows[names]
         first, context_row = self._source.distinct_contexts(context)
         contexts = self._source.contexts(context.iloc[first])
@@ -392,8 +388,7 @@ class Recommender:
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
         source = self._source
-        if k < 1:
-            raise ValueError(f'`k` must be at least 1 (got {k})')
+        _check_k(k)
         if by is None and source.factors:
             by = source.factors[0]
         if by not in source.factors:
@@ -506,6 +501,11 @@ class Recommender:
             f'{self.__class__.__name__}(num_users={users}, num_items={items}, '
             f'parts={list(self.parts)})'
         )
+
+
+def _check_k(k: int) -> None:
+    if not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f'`k` must be at least 1 (got {k}), and an integer')
 
 
 def _frame(context: Context | None) -> pd.DataFrame:

@@ -80,6 +80,11 @@ class IEDRModule(TrainingModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__(model)
+        if train.schema.num_embeddings != model.embedding.num_embeddings:
+            raise ValueError(
+                f'The schema of the training rows has {train.schema.num_embeddings} '
+                f'embeddings, the model {model.embedding.num_embeddings}'
+            )
         if estimator_steps < 1:
             raise ValueError(
                 f'`estimator_steps` must be at least 1 (got {estimator_steps}); a model '

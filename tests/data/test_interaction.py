@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -475,9 +476,8 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / 'dataset.pt'
     build().save(path)
 
-    def fail(state: dict, file: str) -> None:
-        with open(file, 'w') as partial:
-            partial.write('half')
+    def fail(state: dict, file: IO[bytes]) -> None:
+        file.write(b'half')
         raise OSError('disk full')
 
     monkeypatch.setattr(torch, 'save', fail)

@@ -454,9 +454,9 @@ def test_many_with_strangers(recommender, rows):
 
 def test_many_of_unusable_rows(recommender, rows):
     for column in ('customer', 'day', 'gift'):
-        with pytest.raises(ValueError, match=f"rows lack column '{column}'"):
+        with pytest.raises(ValueError, match=f"rows.*no column '{column}'"):
             recommender.recommend_many(rows.drop(columns=column))
-    with pytest.raises(ValueError, match='no rows'):
+    with pytest.raises(ValueError, match='rows table is empty'):
         recommender.recommend_many(rows[:0])
 
 
