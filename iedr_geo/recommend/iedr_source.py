@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
-from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
 from iedr_geo.nn import IEDR
 from iedr_geo.recommend.explanation import Explanation, explain
+from iedr_geo.recommend.ids import id_tokens
 from iedr_geo.recommend.iedr_scorer import IEDRScorer, Readouts
 from iedr_geo.recommend.top_k import first_of
 
@@ -125,8 +125,7 @@ class IEDRSource(IEDRScorer):
 
     def place(self, side: Side, entities: Sequence[Any]) -> np.ndarray:
         """Returns the number of each user or item, or -1 of one that is new."""
-        tokens = [None if isinstance(e, Mapping) else token(e) for e in entities]
-        return self.known(side)[0].get_indexer(pd.Index(tokens, dtype=object))
+        return self.known(side)[0].get_indexer(id_tokens(entities))
 
     def context(self, context: Mapping[str, Any]) -> Readouts:
         """Returns the readout of a context, which is kept for the next time."""

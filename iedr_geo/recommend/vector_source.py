@@ -13,6 +13,7 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
+from iedr_geo.recommend.ids import id_tokens
 from iedr_geo.recommend.iedr_scorer import Readouts
 
 
@@ -72,8 +73,7 @@ class VectorSource:
         Raises:
             ValueError: If one is new: without features, nothing is known of it.
         """
-        tokens = [None if isinstance(e, Mapping) else token(e) for e in entities]
-        place = self._ids[side].get_indexer(pd.Index(tokens, dtype=object))
+        place = self._ids[side].get_indexer(id_tokens(entities))
         if (place < 0).any():
             stranger = entities[int(np.argmax(place < 0))]
             raise ValueError(
