@@ -336,3 +336,22 @@ def test_directed_template_of_a_recommender():
     other = Recommender(model, dataset.with_edges(user=turned))
     scores = [r.score(3, 13, CONTEXT) for r in (Recommender(model, dataset), other)]
     assert abs(scores[0] - scores[1]) > 1e-6
+
+
+def test_times_of_users_and_items():
+    """Those who are new are described by the column, whatever fields it has."""
+    users = pd.DataFrame({'user': [1, 2], 'since': ['2024-02-29', None]})
+    log = pd.DataFrame({'user': [1, 2], 'item': list('ab'), 'day': list('xy')})
+    schema = FeatureSchema(
+        [DateTime('since', 'month'), DateTime('since', 'weekday', cyclic=True)],
+        [Categorical('item')],
+        [Categorical('day')],
+    )
+    dataset = InteractionDataset.from_pandas(log, users, None, schema)
+    recommender = Recommender(make_model(schema), dataset)
+    for user, since in ((1, '2001-02-22 12:00'), (2, None)):
+        expected = recommender.score(user, 'a', {'day': 'x'})
+        assert recommender.score({'since': since}, 'a', {'day': 'x'}) == expected
+    assert recommender.score({}, 'a', {'day': 'x'}) == expected
+    with pytest.raises(ValueError, match=r"no column 'since.month' \(it has: since\)"):
+        recommender.score({'since.month': 'may'}, 'a', {'day': 'x'})
