@@ -52,7 +52,7 @@ class MovieLens100K(MovieLensRatings):
     hence the hour of their day, is not known.
 
     Users rate in sessions: most ratings share their second with another of the user, and
-    half of the users have one context alone.
+    more than half of the users have a single context.
 
     Args:
         root: A folder with :obj:`u.data`, :obj:`u.user`, :obj:`u.item` and
