@@ -30,6 +30,7 @@ PAPER_NDCG = {
     'NegGen2': 0.7150,
     'IEDR_sp': 0.7068,
 }
+TITLES = {'ml-100k': 'MovieLens-100K', 'ml-latest-small': 'MovieLens-latest-small'}
 LABELS = {
     'dropout': 'IEDR + message dropout, pointwise terms',
     'released': "IEDR, the authors' scripts",
@@ -47,8 +48,12 @@ the test lists are ranked once, with the model of that epoch. Ties count as the
 expectation over tied orders, AUC is over all rows. Frappe: users with more than 5
 records, their last row for test and the one before for validation, and the candidate
 lists of the paper's authors (1 + 99 items), so that the paper's figures stand on the same
-data. Planted: each user's last row against 99 uniform negatives; *oracle* ranks by the
-scores that the data were drawn by. With several seeds, mean ± standard deviation.
+data. MovieLens: every rating is an interaction, whatever its stars; each user's last one
+by time is for test and the one before for validation (those of one second in the order of
+the file), each against 99 films that the user has not rated, drawn uniformly with fixed
+seeds; no paper has figures on these lists. Planted: each user's last row against 99
+uniform negatives; *oracle* ranks by the scores that the data were drawn by. With several
+seeds, mean ± standard deviation.
 
 **Differences** are in points of NDCG@10, paired: both models rank the same lists, and the
 interval (95 %, bootstrap over the lists) is that of the mean difference of a list. With
@@ -133,7 +138,8 @@ def command(run):
 def section(key, variants):
     dataset, preset, grouped = key
     rows = 'grouped' if grouped else 'shuffled'
-    lines = [f'## {dataset.capitalize()}, preset {preset}, {rows} rows\n']
+    title = TITLES.get(dataset, dataset.capitalize())
+    lines = [f'## {title}, preset {preset}, {rows} rows\n']
     head = ['model', 'seeds', *METRICS, f'NDCG@10 less that of {REFERENCE}']
     head += ['paper, NDCG@10'] if dataset == 'frappe' else []
     head += ['best epoch', 's / epoch']

@@ -60,6 +60,18 @@ def test_iedr_on_frappe(tmp_path, data_root):
     assert '94142 training rows, split by order of rows' in out
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('dataset', 'rows'), [('ml-100k', 98_114), ('ml-latest-small', 99_616)]
+)
+def test_iedr_on_movielens(tmp_path, data_root, dataset, rows):
+    flags = ('--threads', 1, '--quiet', '--run', tmp_path, '--epochs', 1)
+    place = ('--dataset', dataset, '--root', data_root / dataset, '--preset', 'best')
+    assert f'{rows} training rows, split by order of time' in run(
+        'iedr.py', *place, *flags
+    )
+
+
 METRICS = {f'{name}@{k}' for k in (20, 50) for name in ('recall', 'hit_ratio', 'ndcg')}
 
 

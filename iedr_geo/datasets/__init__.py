@@ -4,6 +4,8 @@ from iedr_geo.datasets.coo import read_coo_split
 from iedr_geo.datasets.frappe import Frappe
 from iedr_geo.datasets.gowalla import Gowalla
 from iedr_geo.datasets.movielens import MovieLens1M
+from iedr_geo.datasets.movielens_100k import MovieLens100K
+from iedr_geo.datasets.movielens_latest_small import MovieLensLatestSmall
 from iedr_geo.datasets.planted import plant
 from iedr_geo.datasets.planted_clicks import ClickScores, PlantedClicks
 from iedr_geo.datasets.planted_factors import PlantedFactors, TrueScores
@@ -13,6 +15,8 @@ __all__ = [
     'Frappe',
     'Gowalla',
     'MovieLens1M',
+    'MovieLens100K',
+    'MovieLensLatestSmall',
     'PlantedClicks',
     'PlantedFactors',
     'TrueScores',

@@ -71,7 +71,7 @@ class Gowalla(RawGraph):
         )
         for part in _PARTS
     }
-    arrays: ClassVar[str] = 'gowalla.npz'
+    alternative: ClassVar[tuple[str, ...]] = ('gowalla.npz',)
     # Of the sorted pairs, as two columns of 64-bit numbers.
     checksums: ClassVar[dict[str, str]] = {
         'train.txt': 'd453bfc18e5613d6310ab05f7ebc1c6c724ee913dc31c769d1c8743c678d27f7',

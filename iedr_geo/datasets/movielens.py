@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,12 +10,12 @@ import torch
 from torch_geometric.data import HeteroData
 
 from iedr_geo.data import BipartiteGraph
-from iedr_geo.datasets.raw_folder import RawGraph, check_sha256, reading
+from iedr_geo.datasets.raw_folder import RawArchive, RawGraph, reading
 
 _COLUMNS = ['user', 'item', 'rating', 'time']
 
 
-class MovieLens1M(RawGraph):
+class MovieLens1M(RawArchive, RawGraph):
     r"""The ratings of `MovieLens-1M <https://grouplens.org/datasets/movielens/1m/>`_,
     from `"The MovieLens Datasets: History and Context"
     <https://doi.org/10.1145/2827872>`_.
@@ -53,18 +51,10 @@ class MovieLens1M(RawGraph):
     urls: ClassVar[dict[str, str]] = {
         'ratings.dat': 'https://files.grouplens.org/datasets/movielens/ml-1m.zip'
     }
-    arrays: ClassVar[str] = 'ratings.npz'
-    # Of the zip file.
+    alternative: ClassVar[tuple[str, ...]] = ('ratings.npz',)
     checksum: ClassVar[str] = (
         'a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20'
     )
-
-    def _fetch(self, name: str, path: Path) -> None:
-        super()._fetch(name, path)
-        check_sha256(path.read_bytes(), self.checksum, path)
-        with zipfile.ZipFile(path) as archive:
-            content = archive.read(f'ml-1m/{name}')
-        path.write_bytes(content)
 
     def process(self) -> None:
         """Numbers users and movies in the order of their ids."""

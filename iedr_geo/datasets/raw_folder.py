@@ -7,8 +7,9 @@ import os
 import os.path as osp
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,6 +53,8 @@ class RawFolder(Dataset):
 
     folder: ClassVar[str]
     urls: ClassVar[dict[str, str]]
+    # Files that may stand in the place of those that are downloaded.
+    alternative: ClassVar[tuple[str, ...]] = ()
 
     def _find(self, root: str | os.PathLike[str] | None) -> str:
         """Returns the folder to read."""
@@ -76,8 +79,22 @@ class RawFolder(Dataset):
 
     @property
     def raw_file_names(self) -> list[str]:
-        """The files that are downloaded."""
-        return list(self.urls)
+        """The files that are downloaded, or those that stand for them."""
+        names = list(self.urls)
+        if self.alternative and not self._has(names) and self._has(self.alternative):
+            return list(self.alternative)
+        return names
+
+    def _has(self, names: Iterable[str]) -> bool:
+        return all(osp.exists(osp.join(self.raw_dir, name)) for name in names)
+
+    @cached_property
+    def _digest(self) -> str:
+        """What tells the content of the raw files from any other."""
+        digest = hashlib.sha256()
+        for path in self.raw_paths:
+            digest.update(Path(path).read_bytes())
+        return digest.hexdigest()[:16]
 
     def _download(self) -> None:
         missing = [path for path in self.raw_paths if not osp.exists(path)]
@@ -118,13 +135,34 @@ class RawFolder(Dataset):
         download_url(self.urls[name], str(path.parent), filename=path.name)
 
 
+class RawArchive(RawFolder):
+    """Raw files that come in one zip file, there in a folder of the dataset's name."""
+
+    checksum: ClassVar[str]  # Of the zip file.
+
+    def download(self) -> None:
+        """Downloads the zip file, and keeps what is missing if its checksum agrees."""
+        (url,) = set(self.urls.values())
+        archive = Path(self.raw_dir, f'{self.folder}.zip.partial')
+        archive.unlink(missing_ok=True)  # PyG would take it for the download.
+        try:
+            download_url(url, self.raw_dir, filename=archive.name)
+            check_sha256(archive.read_bytes(), self.checksum, archive)
+            with zipfile.ZipFile(archive) as content:
+                for path in map(Path, self.raw_paths):
+                    if not path.exists():
+                        partial = Path(f'{path}.partial')
+                        partial.write_bytes(content.read(f'{self.folder}/{path.name}'))
+                        partial.replace(path)
+        finally:
+            archive.unlink(missing_ok=True)
+
+
 class RawGraph(RawFolder, InMemoryDataset):
     """A graph from raw files, or from one file of arrays that stands for them all.
 
     No checksum is asked of files that are there already.
     """
-
-    arrays: ClassVar[str]
 
     def __init__(
         self,
@@ -136,24 +174,9 @@ class RawGraph(RawFolder, InMemoryDataset):
         self.load(self.processed_paths[0], data_cls=HeteroData)
 
     @property
-    def raw_file_names(self) -> list[str]:
-        """The files that are downloaded, or that which stands for them."""
-        names = list(self.urls)
-        if all(osp.exists(osp.join(self.raw_dir, name)) for name in names):
-            return names
-        return [self.arrays] if osp.exists(osp.join(self.raw_dir, self.arrays)) else names
-
-    @property
     def processed_file_names(self) -> str:
         """A name that follows from the content of the raw files."""
         return f'{self._digest}.pt'
-
-    def _process(self) -> None:
-        digest = hashlib.sha256()
-        for path in self.raw_paths:
-            digest.update(Path(path).read_bytes())
-        self._digest = digest.hexdigest()[:16]
-        super()._process()
 
     def _write(self, data: HeteroData) -> None:
         partial = f'{self.processed_paths[0]}.partial'

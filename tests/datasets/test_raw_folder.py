@@ -86,7 +86,7 @@ def test_root(cls, tmp_path, home, nested, arrays):
     folder = root / 'raw' if nested else root
     if arrays:
         folder.mkdir(parents=True)
-        np.savez(folder / cls.arrays, **ARRAYS[cls])
+        np.savez(folder / cls.alternative[0], **ARRAYS[cls])
     else:
         write(folder, TEXT[cls])
     before = listing(root)
@@ -99,7 +99,7 @@ def test_root(cls, tmp_path, home, nested, arrays):
 
 
 def test_text_goes_before_arrays(cls, root):
-    np.savez(root / cls.arrays, **ARRAYS[cls])
+    np.savez(root / cls.alternative[0], **ARRAYS[cls])
     write(root, SHORTER[cls])
     assert edges(cls(root)[0]) != EDGES[cls]
     (root / next(iter(TEXT[cls]))).unlink()  # Only if none is missing.
@@ -223,19 +223,20 @@ def test_damaged_download(cls, home, server, kind):
     """No trace of it is left, so the next try starts anew."""
     *others, last = TEXT[cls]
     url = cls.urls[last]
+    damaged = 'ml-1m.zip' if cls is MovieLens1M else last
     good = server[url]
     server[url] = {
         'page': b'<!DOCTYPE html><title>Rate limit exceeded</title>',
         'other': archive('1::10::5::70\n') if cls is MovieLens1M else b'1 2\n',
         'truncated': good[:-2],
     }[kind]
-    with pytest.raises(ValueError, match=f'{last}.* is damaged'):
+    with pytest.raises(ValueError, match=f'{damaged}.* is damaged'):
         cls()
     folder = home / 'iedr_geo' / cls.folder
     assert {path.name for path in folder.iterdir()} == set(others)
     server[url] = good
     # Left by a process that was killed.
-    (folder / f'{last}.partial').write_bytes(b'half')
+    (folder / f'{damaged}.partial').write_bytes(b'half')
     assert edges(cls()[0]) == EDGES[cls]
     assert not list(home.rglob('*.partial'))
 

@@ -1,0 +1,134 @@
+"""Small raw files of films and ratings, in the formats of MovieLens."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+from iedr_geo.data import InteractionDataset
+
+RATINGS = [  # User, film, rating and time, in no order.
+    (1, 2, 3, 881250949),  # Thursday, 4 December 1997, 15:55:49 in UTC
+    (2, 7, 1, 891717742),  # Saturday, 4 April 1998, 19:22:22
+    (1, 1, 5, 881250949),
+    (1, 5, 4, 881250949),
+    (2, 2, 4, 891717600),
+    (1, 3, 2, 881193600),  # Thursday, 4 December 1997, midnight
+    (3, 4, 5, 885945599),  # Tuesday, 27 January 1998, 23:59:59
+    (2, 1, 3, 891717742),
+    (3, 6, 4, 885945600),  # Wednesday, 28 January 1998, midnight
+    (3, 1, 4, 885967200),  # Wednesday, 28 January 1998, 6:00:00
+]
+CONTEXTS = {
+    881250949: ('12-17', 'thursday', 'workday', 'december'),
+    891717742: ('18-23', 'saturday', 'weekend', 'april'),
+    891717600: ('18-23', 'saturday', 'weekend', 'april'),
+    881193600: ('0-5', 'thursday', 'workday', 'december'),
+    885945599: ('18-23', 'tuesday', 'workday', 'january'),
+    885945600: ('0-5', 'wednesday', 'workday', 'january'),
+    885967200: ('6-11', 'wednesday', 'workday', 'january'),
+}
+
+
+def lines(separator: str, rows: list[tuple[object, ...]], end: str = '\n') -> str:
+    return ''.join(separator.join(map(str, row)) + end for row in rows)
+
+
+# Names of several words and in brackets, letters of Latin-1, a video, a title with a
+# space behind it, a film with neither title nor year, films without a known genre.
+ARCHIVE = {
+    'u.data': lines('\t', RATINGS),
+    'u.user': '1|17|M|student|0213x\n2|18|F|other|T8H1N\n3|56|M|writer|94043\n',
+    'u.item': (
+        '1|Toy Story (1995)|01-Jan-1995||http://x/?Toy%20Story|0|0|1|0\n'
+        '2|Misérables, Les (1958)|01-Jan-1958||http://x/?Les|0|1|0|1\n'
+        '3|unknown||||1|0|0|0\n'
+        '4|Land Before Time III: "Giving" (1995) (V)|||http://x/?Land|0|0|1|0\n'
+        '5|Seven (Se7en) (1995)|01-Jan-1995||http://x/?Se7en|0|1|0|0\n'
+        '6|Shadow and Light (1996) |02-Apr-1997||http://x/?Marlene|1|0|0|0\n'
+        '7|Good Morning (1971)|4-Feb-1971|||1|0|0|0\n'
+    ),
+    'u.genre': "unknown|0\nAction|1\nChildren's|2\nFilm-Noir|3\n\n",
+}
+TYPED = {
+    'ml-100k.inter': 'user_id:token\titem_id:token\trating:float\ttimestamp:float\n'
+    + lines('\t', RATINGS),
+    'ml-100k.user': (
+        'user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n'
+        '1\t17\tM\tstudent\t0213x\n2\t18\tF\tother\tT8H1N\n3\t56\tM\twriter\t94043\n'
+    ),
+    'ml-100k.item': (
+        'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n'
+        "1\tToy Story\t1995\tChildren's\n"
+        '2\tMisérables, Les\t1958\tAction Film-Noir\n'
+        '3\tunkonwn\tunkonwn\tunknown\n'
+        '4\tLand Before Time III: "Giving" (1995)\tV\tChildren\'s\n'
+        '5\tSeven (Se7en)\t1995\tAction\n'
+        '6\tShadow and Light\t1996\tunknown\n'
+        '7\tGood Morning\t1971\tunknown\n'
+    ),
+}
+FILMS = {  # Title, genres and year.
+    '1': ('Toy Story (1995)', ["Children's"], 1995),
+    '2': ('Misérables, Les (1958)', ['Action', 'Film-Noir'], 1958),
+    '3': ('unknown', [], None),
+    '4': ('Land Before Time III: "Giving" (1995) (V)', ["Children's"], 1995),
+    '5': ('Seven (Se7en) (1995)', ['Action'], 1995),
+    '6': ('Shadow and Light (1996)', [], 1996),
+    '7': ('Good Morning (1971)', [], 1971),
+}
+LATEST = {
+    'ratings.csv': 'userId,movieId,rating,timestamp\r\n'
+    + lines(',', [(u, i, r - 0.5, t) for u, i, r, t in RATINGS], '\r\n'),
+    'movies.csv': (
+        'movieId,title,genres\r\n'
+        '1,Toy Story (1995),Adventure|Children\r\n'
+        '2,"American President, The (1995)",Comedy\r\n'
+        '3,Black Mirror,(no genres listed)\r\n'
+        '4,Death Note: Desu nôto (2006\u20132007),(no genres listed)\r\n'
+        '5,"11\'09""01 - September 11 (2002)",Drama\r\n'
+        '6,Superman/Doomsday (2007) ,Action|Animation\r\n'
+        '7,Seven (a.k.a. Se7en) (1995),Film-Noir\r\n'
+        '40,Never Rated (1902),Comedy|Sci-Fi\r\n'
+    ),
+}
+LATEST_FILMS = {
+    '1': ('Toy Story (1995)', ['Adventure', 'Children'], 1995),
+    '2': ('American President, The (1995)', ['Comedy'], 1995),
+    '3': ('Black Mirror', [], None),
+    '4': ('Death Note: Desu nôto (2006\u20132007)', [], None),
+    '5': ('11\'09"01 - September 11 (2002)', ['Drama'], 2002),
+    '6': ('Superman/Doomsday (2007)', ['Action', 'Animation'], 2007),
+    '7': ('Seven (a.k.a. Se7en) (1995)', ['Film-Noir'], 1995),
+    '40': ('Never Rated (1902)', ['Comedy', 'Sci-Fi'], 1902),
+}
+
+
+def content(name: str, text: str) -> bytes:
+    """Returns a file's text in its encoding."""
+    return text.encode('latin-1' if name == 'u.item' else 'utf-8')
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    """Writes files to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_bytes(content(name, text))
+    return folder
+
+
+def nodes(data: InteractionDataset, side: str) -> list[list[str]]:
+    """Returns the names of the nodes of each graph of a side."""
+    names, graphs = data.schema.names(), getattr(data, f'{side}s')
+    x = [names[row] for row in graphs.x.tolist()]
+    return [x[start:end] for start, end in pairwise(graphs.ptr.tolist())]
+
+
+def buckets(
+    data: InteractionDataset, side: str, field: str
+) -> dict[str, tuple[float, float]]:
+    """Returns the numbers that each node of a field stands for, from and to."""
+    bounds = [*map(float, data.schema.vocabulary[side][field]), float('inf')]
+    first = data.schema.offsets(side)[field] + 2  # Behind unknown and missing.
+    names = data.schema.names()[first:]
+    return dict(zip(names, pairwise(bounds), strict=False))
