@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -159,7 +160,8 @@ def load_recommender(
     if config['model'] == 'IEDR':
         model = load_model(folder).model
         dataset = InteractionDataset.load(folder / CATALOGUE)
-        dataset.schema.edges |= edges or {}
+        known = {**dataset.schema.edges, **(edges or {})}
+        dataset.schema = replace(dataset.schema, edges=known)
         return IEDRSource(model, dataset)
     factors = _read(folder / CONFIG, lambda _: _factors(config))
     tables = _read(folder / WEIGHTS, _load)

@@ -1,4 +1,4 @@
-"""A shop with every kind of column, small enough to check by hand."""
+"""A shop with ids, categories, lists and numbers, small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ToyTables(NamedTuple):
 
 
 def toy_tables() -> ToyTables:
-    """Returns tables with every kind of column, and with what real ones have as well.
+    """Returns tables of ids, categories, lists and numbers, and what real ones have too.
 
     Values are missing, ids are not in order, items are alike, some are bought twice, one
     user has bought nothing and one everything. All feature graphs have 2 or 4 nodes, so

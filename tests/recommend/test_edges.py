@@ -215,6 +215,10 @@ def test_folder_with_a_transform_of_ones_own(tmp_path):
     ):
         with pytest.raises(RuntimeError, match=r'built by Chain\(\).*give it again'):
             call()
+    told = Recommender.load(tmp_path / 'model', edges=OWN)
+    assert told.score(3, NEW, CONTEXT) == recommender.score(3, NEW, CONTEXT)
+    with pytest.raises(ValueError, match=r"`edges` are of user, item.*\(got 'items'\)"):
+        Recommender.load(tmp_path / 'model', edges={'items': OWN['item']})
 
 
 @pytest.fixture(scope='module')
