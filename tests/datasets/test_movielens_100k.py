@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from films import ARCHIVE, FILMS, TYPED, buckets, nodes, write
+from films import ARCHIVE, FILMS, TYPED, buckets, nodes, sessions, write
 
 from iedr_geo.datasets import MovieLens100K
 
@@ -190,14 +190,13 @@ def test_features_of_every_user_and_film(real, tables):
     assert len(real.schema.vocabulary['item']['genres']) == 18
 
 
-def test_most_ratings_share_their_second_with_another(real):
-    """What limits contexts and makes ties: users rate in sessions."""
-    user, time = real.user.numpy(), real.time.numpy()
-    count = Counter(zip(user, time, strict=True))
-    shared = np.mean([count[pair] > 1 for pair in zip(user, time, strict=True)])
-    assert round(shared, 3) == 0.758
+def test_users_rate_in_sessions(real):
+    assert sessions(real) == {
+        'shared second': 0.758,
+        'one context': 532,
+        'tie': 415,
+        'same context': 0.935,
+    }
     train, valid, test, _ = real.split()
-    of_user = {int(u): t for u, t in zip(valid.user, valid.time, strict=True)}
-    ties = [of_user[int(u)] == t for u, t in zip(test.user, test.time, strict=True)]
-    assert sum(ties) == 415
-    assert set(test.context.tolist()) <= set(train.context.tolist())
+    for part in (valid, test):
+        assert set(part.context.tolist()) <= set(train.context.tolist())
