@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import pytest
 import torch
 
@@ -44,8 +47,9 @@ def test_nodes_tell_of_the_tables(data):
         labels = [f'item={item["item"]}', f'category={item["category"]}', *tags]
         *nodes, price = (names[x] for x in sample.x_item)
         assert nodes == labels
-        lower = float(price.removeprefix('price='))
-        assert lower <= item['price']
+        ends = [float(end) for end in re.findall(r'[\d.]+', price)]
+        low, high = {'<': (0, *ends), '>': (*ends, math.inf)}.get(price[6], ends)
+        assert low <= item['price'] < high
         log = data.planted.interactions.iloc[row]
         context = [f'{name}={log[name]}' for name in CONTEXTS]
         assert [names[x] for x in sample.x_context] == context
