@@ -15,8 +15,9 @@ run: $(INSTALLED)
 	$(BIN)/python examples/iedr.py --dataset $(DATASET) $(if $(ROOT),--root "$(ROOT)") \
 		$(AGAIN) $(ARGS)
 
+# In two processes, each of which takes whole files: fixtures of modules cost the most.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Builds the pages; any warning is an error. They are in docs/_build/html.
 docs: $(DOCS_INSTALLED)

@@ -51,12 +51,21 @@ What makes the difference:
 
 Each of these is tested against the plain form, values and gradients. In bfloat16, the
 matrix products are; similarities, softmax and sums stay in float32.
-
-## SIGN on larger graphs
-
-1,024 complete graphs of features out of 500. The time follows the distinct pairs, which
-cannot exceed 125,250, as long as sorting the edges does not prevail.
 """
+
+WIDE = """
+## SIGN on wide graphs
+
+Forward and backward on {graphs} complete graphs of random features: edge by edge, by the
+distinct pairs of features of any edges, and by those of graphs known to be complete. Time
+follows the distinct pairs: features are paired by counting, not by sorting, as long as a
+table of all pairs is not far larger than the edges. Memory is the peak of a process
+beyond what it held before. Machine: {machine}, {threads} thread(s). Repeat it with
+`python ../../examples/benchmarks/wide_graphs.py --threads 1 --json wide_graphs.json`.
+
+| nodes a graph | features | edges | distinct pairs | by edges, ms | by pairs, ms | \
+complete, ms | by edges, MiB | by pairs, MiB | complete, MiB |
+|---|---|---|---|---|---|---|---|---|---|"""
 
 LARGE = """
 ## Ten million interactions
@@ -100,8 +109,16 @@ def page():
             lines.append(
                 f'| {label} | {plain:,.1f} | {times[name]:.1f} | {ratios[name]:.1f} |'
             )
-    lines += [READING, '| nodes a graph | ms |', '|---|---|']
-    lines += [f'| {n} | {times[f"sign_{n}_nodes"]:.1f} |' for n in (4, 8, 16, 32, 64)]
+    lines.append(READING.rstrip())
+    wide = json.loads((HERE / 'benchmarks/wide_graphs.json').read_text())
+    lines.append(WIDE.format(**wide))
+    for row in wide['rows']:
+        sizes = [row[name] for name in ('nodes', 'features', 'edges', 'pairs')]
+        forms = ('edges', 'pairs', 'complete')
+        cells = [f'{size:,}' for size in sizes]
+        cells += [f'{row["milliseconds"][form]:,.1f}' for form in forms]
+        cells += [f'{row["mebibytes"][form]:,.0f}' for form in forms]
+        lines.append(f'| {" | ".join(cells)} |')
     large = json.loads((HERE / 'benchmarks/large.json').read_text())
     lines += [LARGE, '| phase | s | peak resident memory so far, GiB |', '|---|---|---|']
     for name, phase in large.items():

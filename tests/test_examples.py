@@ -225,3 +225,14 @@ def test_benchmark_of_feature_graphs(tmp_path, data_root):
     run('benchmarks/feature_graphs.py', '--root', data_root / 'frappe', *flags)
     wanted = {'build', 'sign', 'sign_grouped', 'step', 'step_grouped'}
     assert wanted <= set(json.loads(report.read_text())['ratios'])
+
+
+def test_benchmark_of_wide_graphs(tmp_path):
+    report = tmp_path / 'wide.json'
+    flags = ('--graphs', 40, '--cases', '30x20', '--repeats', 1, '--threads', 1)
+    run('benchmarks/wide_graphs.py', *flags, '--json', report)
+    [row] = json.loads(report.read_text())['rows']
+    assert row['edges'] == 40 * 30**2
+    assert row['pairs'] == 210  # All of them.
+    assert min(row['milliseconds'].values()) > 0
+    assert row['mebibytes']['edges'] > 2 * row['mebibytes']['complete']

@@ -29,8 +29,7 @@ from iedr_geo.data import (
 )
 from iedr_geo.datasets import Frappe
 from iedr_geo.loader import InteractionLoader
-from iedr_geo.nn import IEDR, SIGN
-from iedr_geo.nn.conv.feature_pairs import FeaturePairs
+from iedr_geo.nn import IEDR
 from iedr_geo.transforms.complete import complete_edge_index
 
 parser = argparse.ArgumentParser(
@@ -224,26 +223,6 @@ if device.type == 'cuda':
     for name, value in measure(modes, 100).items():
         milliseconds[f'step_{name}'] = value
         print(f'{name:14}{value:10.2f} ms')
-
-print('\nSIGN forward and backward, 1,024 graphs of features out of 500')
-for nodes in (4, 8, 16, 32, 64):
-    torch.manual_seed(0)
-    x = torch.randint(500, (1024 * nodes,), device=device)
-    edge_index = complete_edge_index(torch.full((1024,), nodes)).to(device)
-    ptr = torch.arange(1025, device=device) * nodes
-    embedding = torch.nn.Embedding(500, 32, device=device)
-    encoder = SIGN(32).to(device)
-
-    def run(encoder=encoder, embedding=embedding, graphs=(edge_index, ptr), x=x):
-        encoder(embedding(x), *graphs, node_id=x, complete=True).sum().backward()
-
-    name = f'sign_{nodes}_nodes'
-    milliseconds |= measure({name: run}, 5)
-    distinct = FeaturePairs.of_edges(x, edge_index, ptr).left.numel()
-    print(
-        f'{nodes:4} nodes{edge_index.size(1):10} edges{distinct:9} distinct pairs'
-        f'{milliseconds[name]:10.1f} ms'
-    )
 
 if args.json is not None:
     content = {

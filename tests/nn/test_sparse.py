@@ -71,6 +71,30 @@ def test_product_equals_dense(rows, columns, entries, dtype, tol, device):
         torch.testing.assert_close(actual.double(), wanted, rtol=tol, atol=tol)
 
 
+@pytest.mark.parametrize(
+    ('rows', 'columns', 'entries'), [(5, 4, 8), (3, 2, 40), (30, 20, 25), (4, 6, 0)]
+)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('index', [torch.int64, torch.int32])
+def test_transpose(rows, columns, entries, dtype, index):
+    matrix, transposed, dense = make(rows, columns, entries)
+    matrix = Compressed(matrix.ptr, matrix.column.to(index), matrix.value.to(dtype))
+    actual = matrix.transposed(columns)
+    assert actual.value.dtype == dtype
+    assert torch.equal(actual.ptr.long(), transposed.ptr)
+    for row in range(columns):  # In the order of the rows that they come from.
+        start, end = transposed.ptr[row : row + 2].tolist()
+        assert actual.column[start:end].tolist() == sorted(transposed.column[start:end])
+    x = torch.randn(rows, 3, dtype=dtype)
+    torch.testing.assert_close(actual.matmul(x), dense.to(dtype).t() @ x)
+
+
+def test_transpose_of_no_columns():
+    ptr, none = torch.zeros(4, dtype=torch.long), torch.empty(0, dtype=torch.long)
+    actual = Compressed(ptr, none, torch.empty(0)).transposed(0)
+    assert actual.matmul(torch.ones(3, 2)).shape == (0, 2)
+
+
 @settings(max_examples=50)
 @given(
     st.integers(1, 6), st.integers(1, 6), st.integers(0, 20), st.integers(0, 3), st.data()

@@ -2,12 +2,67 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch_geometric.utils import cumsum
 
 from iedr_geo.nn.conv.message_dropout import draw_kept, dropout_sum
 from iedr_geo.nn.sparse import Compressed, sparse_product
+
+KEYS_AN_EDGE = 8  # Up to so many, counting is faster than sorting, on a CPU.
+MANY_EDGES = 2**19  # From here on, their order matters to a CPU's cache.
+
+
+class _Pairing(NamedTuple):
+    """The nodes of each pair, the pair of each edge and, if sorted, edges by pair."""
+
+    left: Tensor
+    right: Tensor
+    pair: Tensor
+    by_pair: tuple[Tensor, Tensor] | None = None
+
+
+def _keys(one: Tensor, two: Tensor, size: Tensor | int) -> Tensor:
+    return torch.minimum(one, two).mul_(size).add_(torch.maximum(one, two))
+
+
+def _sort_pairs(node_id: Tensor, source: Tensor, target: Tensor) -> _Pairing:
+    key = _keys(node_id[source], node_id[target], node_id.max() + 1)
+    ordered, order = key.sort(stable=True)
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    pair = torch.empty_like(order)
+    pair[order] = first.cumsum(0) - 1
+    start = first.nonzero().view(-1)
+    chosen = order[start]
+    ptr = torch.cat([start, start.new_tensor([order.numel()])])
+    return _Pairing(source[chosen], target[chosen], pair, (ptr, order))
+
+
+def _count(key: Tensor, num_keys: int) -> tuple[Tensor, Tensor]:
+    """Returns the distinct keys, and the place of each key among them."""
+    seen = torch.zeros(num_keys, dtype=torch.bool).index_fill_(0, key, True)
+    place = seen.cumsum(0, dtype=torch.int32).sub_(1)
+    return seen.nonzero().view(-1), place.index_select(0, key)
+
+
+def _count_pairs(node_id: Tensor, source: Tensor, target: Tensor) -> _Pairing | None:
+    """Pairs by a table of all pairs, unless that is far larger than the edges are."""
+    max_keys = KEYS_AN_EDGE * source.numel()
+    if (num_ids := int(node_id.max()) + 1) > max_keys:
+        return None
+    distinct, feature = _count(node_id, num_ids)
+    if (num_pairs := (size := distinct.numel()) ** 2) > max_keys:
+        return None
+    feature = feature.long()
+    one, two = feature.index_select(0, source), feature.index_select(0, target)
+    key, pair = _count(_keys(one, two, size), num_pairs)
+    num_nodes = node_id.numel()
+    node = torch.full_like(distinct, num_nodes)  # The first with each feature.
+    node.scatter_reduce_(0, feature, torch.arange(num_nodes), 'amin')
+    return _Pairing(node[key // size], node[key % size], pair)
 
 
 def _graphs_of_nodes(node_id: Tensor, ptr: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,7 +87,8 @@ class FeaturePairs:
         pair: The pair of each edge, of shape :math:`(E)`.
         weight: What each edge contributes to the mean over its target's edges and then
             over its graph's nodes, of shape :math:`(E)`.
-        edge_ptr: Where each graph's edges begin, of shape :math:`(G + 1)`.
+        edge_ptr: Where each graph's edges begin, of shape :math:`(G + 1)`. Of complete
+            graphs with many edges, where each node's begin.
     """
 
     def __init__(
@@ -40,25 +96,16 @@ class FeaturePairs:
         node_id: Tensor,
         source: Tensor,
         target: Tensor,
-        graph: Tensor,
         weight: Tensor,
-        num_graphs: int,
+        edge_ptr: Tensor,
     ) -> None:
-        one, two = node_id[source], node_id[target]
-        key = torch.minimum(one, two) * (node_id.max() + 1) + torch.maximum(one, two)
-        ordered, order = key.sort(stable=True)
-        first = torch.ones_like(ordered, dtype=torch.bool)
-        first[1:] = ordered[1:] != ordered[:-1]
-        self.pair = torch.empty_like(order)
-        self.pair[order] = first.cumsum(0) - 1
-        start = first.nonzero().view(-1)
-        chosen = order[start]
-        self.left, self.right = source[chosen], target[chosen]
+        pairing = _count_pairs(node_id, source, target) if node_id.is_cpu else None
+        if pairing is None:
+            pairing = _sort_pairs(node_id, source, target)
+        self.left, self.right, self.pair, self._by_pair = pairing
         self.weight = weight
-        self.edge_ptr = cumsum(torch.bincount(graph, minlength=num_graphs))
-        self._pair_ptr = torch.cat([start, start.new_tensor([order.numel()])])
-        self._by_pair = order
-        self._graph = graph
+        self.edge_ptr = edge_ptr
+        self._rows: tuple[Tensor, int] | None = None  # Their graphs, if not themselves.
 
     @classmethod
     def of_edges(
@@ -78,41 +125,67 @@ class FeaturePairs:
                 :math:`(G + 1)`.
             edge_weight: The weight of each edge, of shape :math:`(E)`.
         """
-        size, node_graph = _graphs_of_nodes(node_id, ptr)
-        graph = node_graph[edge_index[1]]
+        size, graph_of_node = _graphs_of_nodes(node_id, ptr)
+        graph = graph_of_node.index_select(0, edge_index[1])
         if (graph[1:] < graph[:-1]).any():  # Batches of PyG are sorted already.
-            graph, order = graph.sort(stable=True)
+            order = graph.argsort(stable=True)
             edge_index = edge_index[:, order]
             edge_weight = None if edge_weight is None else edge_weight[order]
         source, target = edge_index
         degree = torch.bincount(target, minlength=node_id.numel())
         # In float64, so that the sums agree with a mean in any precision.
-        weight = 1 / (degree[target] * size[graph]).double()
+        share = 1 / (degree * size[graph_of_node]).double()
+        weight = share.index_select(0, target)
         if edge_weight is not None:
             weight = weight * edge_weight.detach()
-        return cls(node_id, source, target, graph, weight, size.numel())
+        return cls(node_id, source, target, weight, cumsum(degree)[ptr])
 
     @classmethod
     def of_complete_graphs(cls, node_id: Tensor, ptr: Tensor) -> FeaturePairs:
         """Returns the pairs of graphs in which every node has an edge from every node.
 
-        Each pair of nodes counts for the edges in both directions, which halves what is
-        to be sorted.
+        Each pair of nodes counts for the edges in both directions, which halves the
+        work. Only the mean can be taken of them: dropout tells the directions apart.
 
         Args:
             node_id: As in :meth:`of_edges`.
             ptr: As in :meth:`of_edges`.
         """
-        size, node_graph = _graphs_of_nodes(node_id, ptr)
+        size, graph = _graphs_of_nodes(node_id, ptr)
         node = torch.arange(node_id.numel(), device=ptr.device)
-        start = ptr[node_graph]
-        count = node - start + 1  # A node is paired with those up to itself.
-        target = node.repeat_interleave(count)
-        shift = (start - cumsum(count)[:-1]).repeat_interleave(count)
-        source = torch.arange(target.numel(), device=ptr.device) + shift
-        graph = node_graph[target]
-        weight = torch.where(source == target, 1.0, 2.0).double() / size[graph].square()
-        return cls(node_id, source, target, graph, weight, size.numel())
+        count = ptr[graph + 1] - node  # A node is paired with itself and those after it.
+        end = cumsum(count)
+        edge_ptr = end[ptr]
+        many = node_id.is_cpu and int(end[-1]) > MANY_EDGES
+        if many:
+            # With the nodes of each graph in the order of their features, and then a
+            # row for each node, again by feature, one row reads what the last has read.
+            order = node_id.argsort(stable=True)
+            order = order[graph[order].argsort(stable=True)]
+            node_id = node_id[order]
+            node = node_id.argsort(stable=True)
+            graph, count = graph[node], count[node]
+            edge_ptr = end = cumsum(count)
+        shift = (node - end[:-1]).repeat_interleave(count)
+        source = torch.arange(shift.numel(), device=ptr.device).add_(shift)
+        target = node.repeat_interleave(count, output_size=source.numel())
+        share = 2 / size.double().square()
+        weight = share[graph].repeat_interleave(count, output_size=source.numel())
+        weight[end[:-1]] /= 2  # Itself.
+        out = cls(node_id, source, target, weight, edge_ptr)
+        if many:
+            out.left, out.right = order[out.left], order[out.right]
+            out._rows = graph, size.numel()
+        return out
+
+    def _transposed(self, matrix: Compressed) -> Compressed:
+        if self._by_pair is None:
+            return matrix.transposed(self.left.numel())
+        ptr, order = self._by_pair
+        size = matrix.ptr.diff()
+        row = torch.arange(size.numel(), device=order.device)
+        row = row.repeat_interleave(size, output_size=order.numel())
+        return Compressed(ptr, row[order], matrix.value[order])
 
     def mean(self, message: Tensor) -> Tensor:
         """Takes the mean over each node's edges, then over each graph's nodes.
@@ -123,13 +196,16 @@ class FeaturePairs:
         Returns:
             The readout of each graph, of shape :math:`(G, F)`.
         """
-        return sparse_product(
-            message,
-            Compressed(self.edge_ptr, self.pair, self.weight),
-            Compressed(
-                self._pair_ptr, self._graph[self._by_pair], self.weight[self._by_pair]
-            ),
-        )
+        weight = self.weight.to(torch.promote_types(message.dtype, torch.float32))
+        matrix = Compressed(self.edge_ptr, self.pair, weight)
+        if torch.is_grad_enabled() and message.requires_grad:
+            out = sparse_product(message, matrix, self._transposed(matrix))
+        else:
+            out = matrix.matmul(message)
+        if self._rows is None:
+            return out
+        graph, num_graphs = self._rows
+        return out.new_zeros(num_graphs, out.size(1)).index_add(0, graph, out)
 
     def dropout_mean(self, message: Tensor, rows: Tensor, p: float) -> Tensor:
         """Takes the mean of messages that each row drops out on its own.

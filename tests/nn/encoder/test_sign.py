@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.nn import SIGN, BiInteractionEncoder
+from iedr_geo.nn.conv import feature_pairs
 from iedr_geo.nn.conv.message_dropout import draw_kept
 
 IN, HIDDEN, OUT = 3, 6, 4
@@ -105,6 +106,7 @@ class Case:
         pairs: bool,
         rows: Sequence[int] | None = None,
         single: bool = False,
+        complete: bool = False,
     ) -> Tensor:
         device = self.table.device
         node_id, edge_index = graphs.node_id.to(device), graphs.edge_index.to(device)
@@ -116,6 +118,7 @@ class Case:
             edge_weight=None if weight is None else weight.to(device),
             node_id=node_id if pairs else None,
             rows=None if rows is None else torch.tensor(rows, device=device),
+            complete=complete,
         )
 
     def expected(self, graphs: Graphs, masks: Tensor | None = None) -> Tensor:
@@ -156,6 +159,26 @@ def test_equals_loops(kind, weighted, pairs, make_case, aggregation, assert_same
         graphs = draw_graphs(kind, weighted, seed)
         actual = case.encode(graphs, pairs)
         assert_same(actual, case.expected(graphs), case.tensors)
+
+
+@pytest.mark.parametrize('many', [False, True])
+@pytest.mark.parametrize('keys', [0, 10**6], ids=['sorting', 'counting'])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+def test_complete_graphs_equal_loops(
+    many, keys, dtype, make_case, assert_same, monkeypatch
+):
+    monkeypatch.setattr(feature_pairs, 'KEYS_AN_EDGE', keys)
+    monkeypatch.setattr(feature_pairs, 'MANY_EDGES', 0 if many else 10**6)
+    case = make_case()
+    case.encoder.to(dtype)
+    case.table = case.table.detach().to(dtype).requires_grad_()
+    for seed in range(3):
+        graphs = draw_graphs('complete', False, seed)
+        rows = [4, 0, 2, 2, 5, 2]
+        actual = case.encode(graphs, True, rows, complete=True)
+        expected = case.expected(graphs.take(rows))
+        tol = 1e-9 if dtype == torch.float64 else 1e-5
+        assert_same(actual, expected, case.tensors, tol)
 
 
 @both_paths
