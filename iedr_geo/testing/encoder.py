@@ -48,7 +48,7 @@ def check_encoder(
     - Edge weights of one change nothing.
     - In training, gradients reach the features and all parameters.
     - A call leaves training and evaluation modes as they are.
-    - :meth:`reset_parameters`, if there is one, resets all parameters.
+    - ``reset_parameters``, if there is one, resets all parameters.
 
     The checks are of a copy: the encoder itself stays as it is.
 

@@ -46,7 +46,7 @@ def check_generator(
       gradients are the same as without.
     - In training, gradients reach readouts, contexts and all parameters.
     - A call leaves training and evaluation modes as they are.
-    - :meth:`reset_parameters`, if there is one, resets all parameters.
+    - ``reset_parameters``, if there is one, resets all parameters.
 
     The checks are of a copy: the generator itself stays as it is.
 
