@@ -95,9 +95,9 @@ figures are no bound on what the model can reach.
   (94 of 610) the last two ratings share their second, and the order of the file alone
   says which is for test; that of latest-small is by film.
 - *CIED on MovieLens* makes no difference that the lists show: both intervals hold zero,
-  over three seeds. Both are far above popularity; what they owe to contexts at all was not
-  measured. The preset *paper* was not run. The machine was shared with
-  other work: compare no times of these runs.
+  over three seeds. Both are far above popularity; what they owe to contexts at all was
+  not measured. The preset *paper* was not run. The machine was shared with other work:
+  compare no times of these runs.
 - *IEDR_sp in the preset paper diverged.* The bound on the mutual information has no lower
   limit, and factors that the contexts do not tie down can grow without end.
 - In the preset *best*, Linear and IEDR_sp put their generator in the place of the
