@@ -17,7 +17,7 @@ run: $(INSTALLED)
 
 # In two processes, each of which takes whole files: fixtures of modules cost the most.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Builds the pages; any warning is an error. They are in docs/_build/html.
 docs: $(DOCS_INSTALLED)
