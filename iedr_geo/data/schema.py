@@ -236,8 +236,10 @@ class FeatureSchema:
             side: Which side it is.
             graphs: The graphs, whatever edges they have.
         """
+        if side not in self.edges:
+            return graphs.with_edges(None)
         graphs = graphs.with_edges(
-            self.edges.get(side),
+            self.edges[side],
             field=self.fields_of(side, graphs.x),
             field_names=[column.name for column in self.columns(side)],
         )
