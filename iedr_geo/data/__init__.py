@@ -10,6 +10,7 @@ from iedr_geo.data.hide_unseen import hide_unseen
 from iedr_geo.data.interaction import InteractionData, InteractionDataset
 from iedr_geo.data.intervened_split import InterventionSplit, intervened_split
 from iedr_geo.data.negative_sampling import (
+    NegativeSampler,
     PopularityMarginSampler,
     PopularityNegativeSampler,
     UniformNegativeSampler,
@@ -40,6 +41,7 @@ __all__ = [
     'InteractionDataset',
     'InterventionSplit',
     'MultiCategorical',
+    'NegativeSampler',
     'Numerical',
     'PopularityMarginSampler',
     'PopularityNegativeSampler',

@@ -33,7 +33,8 @@ def check_one_log(*datasets: InteractionDataset) -> None:
                 )
 
 
-def _check_ids(ids: Tensor, count: int, side: str) -> None:
+def check_ids(ids: Tensor, count: int, side: str) -> None:
+    """Raises an error if ids are not integers from 0 to less than a count."""
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.dim() != 1:
         raise ValueError(
             f'{side.capitalize()} ids must be integers of shape (E) (got {ids.dtype} of '
@@ -90,8 +91,8 @@ class BipartiteGraph:
         user_ids: Sequence[Any] | pd.Index | None = None,
         item_ids: Sequence[Any] | pd.Index | None = None,
     ) -> None:
-        _check_ids(user, num_users, 'user')
-        _check_ids(item, num_items, 'item')
+        check_ids(user, num_users, 'user')
+        check_ids(item, num_items, 'item')
         if user.shape != item.shape:
             raise ValueError(
                 f'Each interaction has a user and an item (got {user.numel()} users and '
@@ -123,7 +124,7 @@ class BipartiteGraph:
             )
         self.popularity = popularity.long()
         if catalogue is not None:
-            _check_ids(catalogue, num_items, 'catalogue')
+            check_ids(catalogue, num_items, 'catalogue')
             catalogue = torch.unique(catalogue)
         self.catalogue = catalogue
         self.user_ids = pd.RangeIndex(num_users) if user_ids is None else user_ids
@@ -364,6 +365,11 @@ class BipartiteGraph:
             user_ids=self.user_ids,
             item_ids=self.item_ids,
         )
+
+    @cached_property
+    def parts(self) -> tuple[BipartiteGraph, BipartiteGraph]:
+        """The graphs of the normal and of the intervened edges."""
+        return self.subgraph(~self.intervened), self.subgraph(self.intervened)
 
     def core(self, min_degree: int, repeat: bool = False) -> BipartiteGraph:
         """Keeps items, then users, that have enough edges, and numbers them anew.

@@ -184,6 +184,43 @@ class FeatureGraphs:
         """Returns some of the graphs, in any order and with repetition, as a store."""
         return self.from_batch(self.batch(index))
 
+    def concatenate(self, other: FeatureGraphs) -> FeatureGraphs:
+        """Returns these graphs and then others of the same side, as a store."""
+        other = other.to(self.x.device)
+        ends = self.ptr[-1:], other.ptr[1:]
+        value = None
+        if self.value is not None or other.value is not None:
+            values = (
+                torch.ones_like(g.x, dtype=torch.float) if g.value is None else g.value
+                for g in (self, other)
+            )
+            value = torch.cat(list(values))
+        rows = self.vectors.keys() | other.vectors.keys()
+        edges = None
+        if self.edges is not None or other.edges is not None:
+            edges = _concatenate_edges(self._all_edges(), other._all_edges())
+        return FeatureGraphs(
+            torch.cat([self.x, other.x]),
+            torch.cat([self.ptr, ends[0] + ends[1]]),
+            value,
+            {
+                row: torch.cat(
+                    [g.vectors[row] for g in (self, other) if row in g.vectors]
+                )
+                for row in sorted(rows)
+            },
+            edges,
+        )
+
+    def _all_edges(self) -> Edges:
+        """Returns the edges, also those of complete graphs."""
+        if self.edges is not None:
+            return self.edges
+        sizes = self.ptr.diff()
+        ptr = cumsum(sizes * sizes)
+        start = self.ptr[:-1].repeat_interleave(ptr.diff())
+        return Edges(complete_edge_index(sizes) - start, ptr)
+
     def content(self) -> Tensor:
         """Numbers the graphs: the same number where the nodes are, in whatever order.
 
@@ -200,6 +237,28 @@ class FeatureGraphs:
             return torch.arange(len(self), device=size.device)
         table = table.sort(dim=1).values
         return torch.unique(table, dim=0, return_inverse=True)[1]
+
+    def hashes(self) -> np.ndarray:
+        """Returns a number for each graph: the same where the nodes are, in any order, also
+        of graphs in another store of the same schema.
+
+        Returns:
+            Unsigned 64-bit numbers, of shape :math:`(G)`. That two graphs of a million
+            share one by chance is as likely as one in ten million.
+        """
+        node = _mixed(self.x.cpu().numpy())
+        if self.value is not None:
+            value = self.value.cpu().float().numpy() + 0.0  # Zero has two signs.
+            node = _mixed(node ^ _mixed(value.view(np.int32).astype(np.int64)))
+        for row, vectors in self.vectors.items():
+            table = vectors.cpu().float().numpy() + 0.0
+            bits = table.view(np.int32).astype(np.int64)
+            column = np.arange(table.shape[1], dtype=np.int64) << 32
+            place = (self.x == row).cpu().numpy()
+            node[place] ^= _mixed(bits + column).sum(axis=1, dtype=np.uint64)
+        ptr = self.ptr.cpu().numpy()
+        sums: np.ndarray = np.add.reduceat(_mixed(node), ptr[:-1])
+        return sums
 
     def with_edges(
         self, transform: Callable[[Data], Data] | None, **attributes: Any
@@ -296,6 +355,32 @@ class FeatureGraphs:
     def __repr__(self) -> str:
         edges = '' if self.edges is None else f', edges={self.edges.place.size(1)}'
         return f'{self.__class__.__name__}({len(self)}, nodes={self.x.numel()}{edges})'
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Returns numbers in which all bits depend on all bits (the end of SplitMix64)."""
+    mixed = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    out: np.ndarray = mixed ^ (mixed >> np.uint64(31))
+    return out
+
+
+def _concatenate_edges(one: Edges, two: Edges) -> Edges:
+    weight = None
+    if one.weight is not None or two.weight is not None:
+        weights = (
+            torch.ones(e.place.size(1), device=e.place.device)
+            if e.weight is None
+            else e.weight
+            for e in (one, two)
+        )
+        weight = torch.cat(list(weights))
+    return Edges(
+        torch.cat([one.place, two.place], dim=1),
+        torch.cat([one.ptr, one.ptr[-1:] + two.ptr[1:]]),
+        weight,
+    )
 
 
 def _edges(before: Batch, after: Data, transform: Any) -> Edges:

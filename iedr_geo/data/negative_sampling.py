@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from iedr_geo.data.bipartite import BipartiteGraph
+
+
+class NegativeSampler(Protocol):
+    """What draws negatives. Every loader takes every sampler.
+
+    A sampler may have a method ``at(curriculum: float) -> NegativeSampler``, the sampler
+    to draw by when the :class:`~iedr_geo.loader.Curriculum` has come to a factor.
+    """
+
+    @property
+    def num_negatives(self) -> int:
+        """How many are drawn for each positive, :math:`K`."""
+
+    @property
+    def resample(self) -> bool:
+        """Whether every epoch has its own; otherwise those of the first serve all."""
+
+    def sample(
+        self,
+        graph: BipartiteGraph,
+        query: Tensor,
+        item: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draws negatives, on the device of the graph.
+
+        Args:
+            graph: What the users have.
+            query: The user of each positive, of shape :math:`(B)`.
+            item: The item of each positive, of shape :math:`(B)`.
+            generator: The source of randomness, on the same device.
+
+        Returns:
+            Items, of shape :math:`(B, K)`.
+        """
 
 
 def _draw(size: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -18,9 +54,12 @@ def _draw(size: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.minimum((share * size).long(), size - 1)
 
 
-def _check_left(graph: BipartiteGraph, num_items: int, reason: str) -> None:
-    user, left = graph.fewest_unseen
-    if left < num_items:
+def _check_left(graph: BipartiteGraph, query: Tensor, number: int, reason: str) -> None:
+    if graph.fewest_unseen[1] >= number or query.numel() == 0:
+        return  # Without a look at who is asked for, which would wait for the device.
+    user = int(query[graph.unseen.total[query].argmin()])
+    left = int(graph.unseen.total[user])
+    if left < number:
         has = 'all' if left == 0 else f'all but {left} of the'
         raise ValueError(
             f"User '{graph.user_ids[user]}' has {has} {len(graph.existing)} items: "
@@ -57,35 +96,26 @@ class UniformNegativeSampler:
     def sample(
         self,
         graph: BipartiteGraph,
-        user: Tensor,
+        query: Tensor,
         item: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draws negatives, on the device of the graph.
-
-        Args:
-            graph: What the users have.
-            user: The user of each positive, of shape :math:`(B)`.
-            item: The item of each positive, of shape :math:`(B)`.
-            generator: The source of randomness, on the same device.
-
-        Returns:
-            Items, of shape :math:`(B, K)`.
+        """Draws negatives, as :class:`NegativeSampler` says.
 
         Raises:
-            ValueError: If a user of the graph has no item left to draw.
+            ValueError: If one of the users has no item left to draw.
         """
         catalogue, size = graph.existing, len(graph.existing)
         if size < 2:
             raise ValueError('Negatives need a catalogue of at least two items')
-        user = user.unsqueeze(1).expand(-1, self.num_negatives)
+        user = query.unsqueeze(1).expand(-1, self.num_negatives)
         if self.exclude == 'positive':
             item = item.unsqueeze(1)
             place = torch.searchsorted(catalogue, item)
             exists = catalogue[place.clamp(max=size - 1)] == item
             drawn = _draw((size - exists.long()).expand_as(user), generator)
             return catalogue[drawn + (exists & (drawn >= place))]
-        _check_left(graph, 1, "no negative is left with exclude='seen'")
+        _check_left(graph, query, 1, "no negative is left with exclude='seen'")
         return graph.unseen.at(user, _draw(graph.unseen.total[user], generator))
 
 
@@ -97,9 +127,11 @@ class PopularityNegativeSampler:
 
     Args:
         num_negatives: How many to draw for each positive.
+        resample: Whether every epoch has negatives of its own.
     """
 
     num_negatives: int = 4
+    resample: bool = True
 
     def __post_init__(self) -> None:
         _check_number(self.num_negatives)
@@ -107,13 +139,13 @@ class PopularityNegativeSampler:
     def sample(
         self,
         graph: BipartiteGraph,
-        user: Tensor,
+        query: Tensor,
         item: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draws negatives, as :meth:`UniformNegativeSampler.sample` does."""
-        _check_left(graph, 1, 'no negative is left')
-        user = user.unsqueeze(1).expand(-1, self.num_negatives)
+        """Draws negatives, as :class:`NegativeSampler` says."""
+        _check_left(graph, query, 1, 'no negative is left')
+        user = query.unsqueeze(1).expand(-1, self.num_negatives)
         size = graph.unseen_by_popularity.total[user]
         some = size > 0
         uniform = graph.unseen.total[user]
@@ -142,8 +174,8 @@ class PopularityMarginSampler:
             authors' code, or :obj:`'margin'`, :math:`p - \text{margin}`, as in the paper.
         exclude: Which items of a user are no negatives: :obj:`'seen'`, all in the graph,
             or :obj:`'part'`, as in the authors' code, those of the normal or those of the
-            intervened part, to whichever the positive belongs (as
-            :class:`~iedr_geo.loader.BipartiteLoader` draws).
+            intervened edges, to whichever the positive belongs.
+        resample: Whether every epoch has negatives of its own.
     """
 
     num_negatives: int = 4
@@ -151,6 +183,7 @@ class PopularityMarginSampler:
     min_pool: int = 40
     lower: str = 'half'
     exclude: str = 'seen'
+    resample: bool = True
 
     def __post_init__(self) -> None:
         _check_number(self.num_negatives)
@@ -169,17 +202,40 @@ class PopularityMarginSampler:
     def sample(
         self,
         graph: BipartiteGraph,
-        user: Tensor,
+        query: Tensor,
         item: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draws negatives, as :meth:`UniformNegativeSampler.sample` does.
+        """Draws negatives, as :class:`NegativeSampler` says.
 
         Raises:
             ValueError: If a user has too few items left for a row without repetition.
         """
+        if self.exclude == 'seen':
+            return self._draw(graph, query, item, generator)
+        normal, intervened = graph.parts
+        mask = intervened.contains(query, item)
+        negative = torch.empty(
+            (query.numel(), self.num_negatives), dtype=torch.long, device=query.device
+        )
+        for part, rows in ((normal, ~mask), (intervened, mask)):
+            negative[rows] = self._draw(part, query[rows], item[rows], generator)
+        return negative
+
+    def at(self, curriculum: float) -> PopularityMarginSampler:
+        """Returns the sampler whose margin is multiplied by a factor."""
+        return replace(self, margin=self.margin * curriculum)
+
+    def _draw(
+        self,
+        graph: BipartiteGraph,
+        user: Tensor,
+        item: Tensor,
+        generator: torch.Generator | None,
+    ) -> Tensor:
         number = self.num_negatives
-        _check_left(graph, number, f'too few are left for {number} different negatives')
+        reason = f'too few are left for {number} different negatives'
+        _check_left(graph, user, number, reason)
         begin, size = self._pools(graph, user, item, generator)
         # What is in a pool already is skipped, in the order of the pool.
         drawn = torch.empty_like(begin)

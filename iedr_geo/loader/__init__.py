@@ -1,7 +1,17 @@
 """From datasets and graphs to batches."""
 
-from iedr_geo.loader.bipartite_loader import BipartiteBatch, BipartiteLoader
+from iedr_geo.loader.curriculum import Curriculum
+from iedr_geo.loader.edge_loader import EdgeBatch, EdgeLoader
 from iedr_geo.loader.interaction_batch import InteractionBatch
 from iedr_geo.loader.interaction_loader import InteractionLoader
+from iedr_geo.loader.user_loader import UserBatch, UserLoader
 
-__all__ = ['BipartiteBatch', 'BipartiteLoader', 'InteractionBatch', 'InteractionLoader']
+__all__ = [
+    'Curriculum',
+    'EdgeBatch',
+    'EdgeLoader',
+    'InteractionBatch',
+    'InteractionLoader',
+    'UserBatch',
+    'UserLoader',
+]

@@ -63,8 +63,84 @@ class InteractionBatch:
             graphs[side] = getattr(dataset, f'{side}s').batch(distinct)
         return cls(**graphs, **index, y=y)
 
+    @classmethod
+    def from_graphs(
+        cls,
+        user: FeatureGraphs,
+        item: FeatureGraphs,
+        context: FeatureGraphs,
+        user_graph: Tensor,
+        item_graph: Tensor,
+        context_graph: Tensor,
+        *,
+        user_id: Tensor | None = None,
+        item_id: Tensor | None = None,
+        context_id: Tensor | None = None,
+    ) -> InteractionBatch:
+        """Builds a batch of users, items and contexts that are given by their features.
+
+        What is not of the dataset has the id -1: a model that looks ids up must say what
+        it does with it.
+
+        Args:
+            user: The graphs of the users.
+            item: The graphs of the items.
+            context: The graphs of the contexts.
+            user_graph: The user graph of each row, of shape :math:`(B)`.
+            item_graph: The item graph of each row, of shape :math:`(B)`.
+            context_graph: The context graph of each row, of shape :math:`(B)`.
+            user_id: The id of each user graph (default: -1).
+            item_id: The id of each item graph (default: -1).
+            context_id: The id of each context graph (default: -1).
+        """
+        graphs = {}
+        for side, stored, ids in zip(
+            SIDES, (user, item, context), (user_id, item_id, context_id), strict=True
+        ):
+            every = torch.arange(len(stored), device=stored.ptr.device)
+            graphs[side] = stored.batch(every)
+            graphs[side].graph_id = torch.full_like(every, -1) if ids is None else ids
+        return cls(
+            **graphs,
+            user_graph=user_graph,
+            item_graph=item_graph,
+            context_graph=context_graph,
+        )
+
     def __len__(self) -> int:
         return self.user_graph.numel()
+
+    def __getitem__(self, rows: Tensor | slice) -> InteractionBatch:
+        """Returns some of the rows, which share the graphs."""
+        return InteractionBatch(
+            self.user,
+            self.item,
+            self.context,
+            self.user_graph[rows],
+            self.item_graph[rows],
+            self.context_graph[rows],
+            None if self.y is None else self.y[rows],
+        )
+
+    def cross(self, items: Tensor) -> InteractionBatch:
+        """Returns a row for each row and each of some items: users and contexts stay.
+
+        The graphs are shared; only indices are made.
+
+        Args:
+            items: Item graphs of the batch, of shape :math:`(I)`.
+
+        Returns:
+            :math:`B I` rows, those of the first row first, without labels.
+        """
+        return InteractionBatch(
+            self.user,
+            self.item,
+            self.context,
+            self.user_graph.repeat_interleave(len(items)),
+            items.repeat(len(self)),
+            self.context_graph.repeat_interleave(len(items)),
+        )
 
     @property
     def user_id(self) -> Tensor:

@@ -1,7 +1,9 @@
 import pandas as pd
 import pytest
+import torch
 
 from iedr_geo.data import (
+    BipartiteGraph,
     Categorical,
     FeatureSchema,
     InteractionDataset,
@@ -58,3 +60,13 @@ def positives(dataset: InteractionDataset) -> InteractionDataset:
     positives = dataset[:]
     positives.y = None
     return positives
+
+
+@pytest.fixture(scope='session')
+def graph() -> BipartiteGraph:
+    """Eleven edges, five of them intervened; a user has none."""
+    has = [[0, 3, 8], [1], [], [2, 4, 8, 9], [0, 5, 9]]
+    pairs = [(user, item) for user, items in enumerate(has) for item in items]
+    user, item = torch.tensor(pairs).t()
+    marks = torch.tensor([0, 1, 0, 0, 1, 1, 0, 1, 0, 0, 1], dtype=torch.bool)
+    return BipartiteGraph(user, item, len(has), 11, intervened=marks)

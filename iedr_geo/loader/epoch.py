@@ -1,0 +1,170 @@
+"""What an epoch holds: an order, a share for each replica, and negatives."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from iedr_geo.data import BipartiteGraph, NegativeSampler
+from iedr_geo.data.randomness import derive_seed
+from iedr_geo.loader.curriculum import Curriculum
+
+SHUFFLE, NEGATIVES = 0, 1  # Streams of randomness of one epoch.
+
+
+class Epochs:
+    """The epochs of a loader: what comes in which order, and on which replica.
+
+    On a device of one kind, they depend on seed and epoch alone.
+
+    Args:
+        name: What is loaded, in the plural.
+        num_units: How many there are of what is shuffled as a whole: a row, an edge, a
+            user, or a positive together with its negatives.
+        batch_size: The number of rows of a batch.
+        device: Where the order is drawn.
+        rows_per_unit: The number of rows of a unit.
+        shuffle: Whether to shuffle in every epoch.
+        seed: The seed of everything random.
+        num_replicas: The number of processes that share an epoch (default: as
+            :mod:`torch.distributed` says, whenever it is asked).
+        rank: The number of this process among them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        num_units: int,
+        batch_size: int,
+        device: torch.device,
+        *,
+        rows_per_unit: int = 1,
+        shuffle: bool = False,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        if num_units == 0:
+            raise ValueError(f'There are no {name} to load')
+        if batch_size < rows_per_unit:
+            group = ', a positive and its negatives' if rows_per_unit > 1 else ''
+            raise ValueError(
+                f'`batch_size` must be at least {rows_per_unit}{group} (got {batch_size})'
+            )
+        self.num_units, self.units_per_batch = num_units, batch_size // rows_per_unit
+        self.device = device
+        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+        self._num_replicas, self._rank = num_replicas, rank
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(
+                f'`rank` must be less than `num_replicas` (got {self.rank} of '
+                f'{self.num_replicas})'
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch that comes next."""
+        self.epoch = epoch
+
+    @property
+    def num_replicas(self) -> int:
+        """The number of processes that share an epoch."""
+        if self._num_replicas is not None:
+            return self._num_replicas
+        return dist.get_world_size() if dist.is_initialized() else 1
+
+    @property
+    def rank(self) -> int:
+        """The number of this process among the replicas."""
+        if self._rank is not None:
+            return self._rank
+        return dist.get_rank() if dist.is_initialized() else 0
+
+    def __len__(self) -> int:
+        per_replica = -(-self.num_units // self.num_replicas)
+        return -(-per_replica // self.units_per_batch)
+
+    def generator(
+        self, stream: int, *place: int, epoch: int | None = None
+    ) -> torch.Generator:
+        """Returns a source of randomness for this epoch, or for another one."""
+        epoch = self.epoch if epoch is None else epoch
+        generator = torch.Generator(self.device)
+        return generator.manual_seed(derive_seed(self.seed, epoch, stream, *place))
+
+    def units(self) -> Tensor:
+        """Returns the units of this replica, in order: equally many on each of them.
+
+        They are dealt in turns, and the first ones fill the last round.
+        """
+        if self.shuffle:
+            units = torch.randperm(
+                self.num_units, generator=self.generator(SHUFFLE), device=self.device
+            )
+        else:
+            units = torch.arange(self.num_units, device=self.device)
+        total = -(-self.num_units // self.num_replicas) * self.num_replicas
+        own = torch.arange(self.rank, total, self.num_replicas, device=self.device)
+        return units[own % self.num_units]
+
+
+class EpochNegatives:
+    """The negatives of a loader's positives, drawn for an epoch or for a batch.
+
+    Args:
+        epochs: The epochs of the loader.
+        sampler: How to draw.
+        curriculum: What a sampler that has :obj:`at` follows.
+        graph: What the users have.
+        query: The user of each positive, of shape :math:`(N)`.
+        item: The item of each positive, of shape :math:`(N)`.
+    """
+
+    def __init__(
+        self,
+        epochs: Epochs,
+        sampler: NegativeSampler,
+        curriculum: Curriculum,
+        graph: BipartiteGraph,
+        query: Tensor,
+        item: Tensor,
+    ) -> None:
+        self.epochs, self.sampler, self.curriculum = epochs, sampler, curriculum
+        self.graph, self.query, self.item = graph, query, item
+        self._at = getattr(sampler, 'at', None)
+        if self._at is not None and not sampler.resample and curriculum.decay < 1:
+            raise ValueError(
+                f'Fixed negatives cannot follow a curriculum: {type(sampler).__name__} '
+                f'needs resample=True for {curriculum}'
+            )
+        self._drawn: tuple[int, Tensor] | None = None
+
+    def of_epoch(self) -> Tensor:
+        """Returns those of all positives, alike on all replicas, :math:`(N, K)`.
+
+        Where they are fixed, those of epoch 0 serve every epoch.
+        """
+        epoch = self.epochs.epoch if self.sampler.resample else 0
+        if self._drawn is None or self._drawn[0] != epoch:
+            generator = self.epochs.generator(NEGATIVES, epoch=epoch)
+            factor = self.curriculum.at(epoch, 0, len(self.epochs))
+            self._drawn = epoch, self._draw(slice(None), factor, generator)
+        return self._drawn[1]
+
+    def of_batch(self, rows: Tensor, factor: float, generator: torch.Generator) -> Tensor:
+        """Returns those of some positives: the fixed ones, or fresh ones.
+
+        Args:
+            rows: Which positives, of shape :math:`(B)`.
+            factor: The state of the curriculum.
+            generator: The source of fresh ones.
+        """
+        if not self.sampler.resample:
+            return self.of_epoch()[rows]
+        return self._draw(rows, factor, generator)
+
+    def _draw(
+        self, rows: Tensor | slice, factor: float, generator: torch.Generator
+    ) -> Tensor:
+        sampler = self.sampler if self._at is None else self._at(factor)
+        return sampler.sample(self.graph, self.query[rows], self.item[rows], generator)

@@ -1,0 +1,84 @@
+"""Batches of users, with all items of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch_geometric.utils import cumsum
+
+from iedr_geo.data import BipartiteGraph
+from iedr_geo.data.bipartite import check_ids
+from iedr_geo.loader.epoch import Epochs
+
+
+class UserBatch(NamedTuple):
+    """Users and their items, as edges from rows of the batch to items.
+
+    Args:
+        user: Users, of shape :math:`(B)`.
+        row: The place in :obj:`user` of each edge, sorted, of shape :math:`(E)`.
+        item: The item of each edge, sorted for each user, of shape :math:`(E)`.
+    """
+
+    user: Tensor
+    row: Tensor
+    item: Tensor
+
+
+class UserLoader(Epochs):
+    r"""Loads the users of a graph in batches of :class:`UserBatch`, on its device.
+
+    An epoch depends on :obj:`seed` and on the epoch alone, which is set by
+    :meth:`set_epoch`.
+
+    Args:
+        graph: The users and their items.
+        batch_size: The number of users of a batch.
+        users: Which users, of shape :math:`(U)` (default: those with at least one item).
+        shuffle: Whether to shuffle in every epoch.
+        seed: The seed of the order.
+        num_replicas: The number of processes that share an epoch (default: as
+            :mod:`torch.distributed` says).
+        rank: The number of this process among them.
+    """
+
+    def __init__(
+        self,
+        graph: BipartiteGraph,
+        batch_size: int = 1024,
+        users: Tensor | None = None,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        if users is None:
+            users = graph.user_degree.nonzero().view(-1)
+        check_ids(users, graph.num_users, 'user')
+        super().__init__(
+            'users',
+            users.numel(),
+            batch_size,
+            graph.device,
+            shuffle=shuffle,
+            seed=seed,
+            num_replicas=num_replicas,
+            rank=rank,
+        )
+        self.graph, self.users = graph, users.to(graph.device)
+
+    def __iter__(self) -> Iterator[UserBatch]:
+        graph = self.graph
+        users = self.users[self.units()].split(self.units_per_batch)
+        # Read once an epoch, so that no batch waits for the device.
+        totals = torch.stack([graph.user_degree[user].sum() for user in users]).tolist()
+        for user, total in zip(users, totals, strict=True):
+            size = graph.user_degree[user]
+            place = torch.arange(max(user.numel(), total), device=graph.device)
+            row = place[: user.numel()].repeat_interleave(size, output_size=total)
+            begin = graph.ptr[user] - cumsum(size)[:-1]
+            yield UserBatch(user, row, graph.item[begin[row] + place[:total]])

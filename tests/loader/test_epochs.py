@@ -1,0 +1,234 @@
+"""What the epochs of all loaders have in common."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.distributed as dist
+from batches import Loader, read, read_flat, rows_of
+
+from iedr_geo.data import (
+    BipartiteGraph,
+    PopularityMarginSampler,
+    PopularityNegativeSampler,
+    UniformNegativeSampler,
+)
+from iedr_geo.loader import Curriculum, EdgeLoader, InteractionLoader, UserLoader
+
+UNIFORM = UniformNegativeSampler(2, resample=True)
+MARGIN = PopularityMarginSampler(2, margin=1, min_pool=2)
+SAMPLERS = [
+    UNIFORM,
+    UniformNegativeSampler(2, exclude='seen'),
+    PopularityNegativeSampler(2),
+    MARGIN,
+    replace(MARGIN, exclude='part'),
+]
+
+
+class Kind:
+    """One of the loaders, and what it has to load."""
+
+    def __init__(self, name, dataset, graph):
+        self.name, self.dataset, self.graph = name, dataset, graph
+        # What is shuffled as a whole, in rows, if two negatives are drawn.
+        self.unit = 3 if name == 'groups' else 1
+
+    def __call__(self, batch_size=6, **kwargs) -> Loader:
+        if self.name == 'users':
+            return UserLoader(self.graph, batch_size, **kwargs)
+        if self.name == 'edges':
+            return EdgeLoader(self.graph, batch_size, **kwargs)
+        group = self.name == 'groups'
+        return InteractionLoader(
+            self.dataset, batch_size, group_negatives=group, **kwargs
+        )
+
+    @property
+    def whole(self):
+        if self.name == 'users':
+            has = [(u, self.graph.positives(u).tolist()) for u in range(5)]
+            return [(user, tuple(items)) for user, items in has if items]
+        if self.name == 'edges':
+            return rows_of(self.graph.user, self.graph.item)
+        d = self.dataset
+        return rows_of(d.user, d.item, d.context, torch.ones(len(d)))
+
+    def negatives(self, rows):
+        """Returns the negatives of each positive, sorted."""
+        if self.name == 'edges':
+            return {(user, item): sorted(drawn) for user, item, drawn in rows}
+        drawn = {row[:3]: [] for row in self.whole}
+        for _, item, context, y in rows:
+            if y == 0:  # A row's context is its own here: it tells whose they are.
+                drawn[self.whole[context][:3]].append(item)
+        return {positive: sorted(items) for positive, items in drawn.items()}
+
+
+@pytest.fixture
+def make(request, positives, graph) -> Kind:
+    return Kind(request.param, positives, graph)
+
+
+def over(*kinds):
+    return pytest.mark.parametrize('make', kinds, indirect=True)
+
+
+EVERY = over('rows', 'groups', 'edges', 'users')
+DRAWING = over('rows', 'groups', 'edges')
+
+
+def drawing(make: Kind) -> dict:
+    return {} if make.name == 'users' else {'negatives': UNIFORM}
+
+
+# Orders.
+
+
+@over('rows', 'edges', 'users')
+@pytest.mark.parametrize('batch_size', [1, 3, 4, 99])
+def test_everything_once_and_in_order(make, batch_size):
+    batches = read(make(batch_size))
+    assert [row for batch in batches for row in batch] == make.whole
+    assert {len(batch) for batch in batches[:-1]} <= {batch_size}
+    assert 1 <= len(batches[-1]) <= batch_size
+
+
+@over('rows', 'edges', 'users')
+def test_all_orders_are_as_likely(make):
+    loader, first = make(shuffle=True), Counter()
+    for epoch in range(60 * len(make.whole)):
+        order = read_flat(loader, epoch)
+        assert sorted(order) == sorted(make.whole)
+        first[order[0]] += 1
+    assert len(first) == len(make.whole)
+    assert all(30 < times < 95 for times in first.values())
+
+
+@EVERY
+def test_seed_and_epoch_decide(make):
+    arguments = {**drawing(make), 'shuffle': True}
+    before = [read(make(**arguments), epoch) for epoch in range(3)]
+    assert before[0] != before[1] != before[2] != before[0]
+    torch.manual_seed(99)  # The global state has no say.
+    state = torch.get_rng_state()
+    loader = make(**arguments)
+    for epoch in (2, 0, 1, 1):
+        assert read(loader, epoch) == before[epoch]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert read(make(**arguments, seed=1)) not in before
+
+
+@EVERY
+@pytest.mark.parametrize('shuffle', [False, True])
+@pytest.mark.parametrize('world', [2, 4, 13])
+def test_replicas(make, shuffle, world):
+    """Units are dealt in turns; the first ones fill the last round."""
+    # Fixed, or each replica of edges would draw its own negatives.
+    fixed = {name: replace(UNIFORM, resample=False) for name in drawing(make)}
+    arguments = {'shuffle': shuffle, **fixed}
+    whole = read_flat(make(**arguments), 3)
+    units = [whole[i : i + make.unit] for i in range(0, len(whole), make.unit)]
+    rounds = -(-len(units) // world)
+    dealt = (units * world)[: rounds * world]
+    replicas = [make(**arguments, num_replicas=world, rank=r) for r in range(world)]
+    assert len({len(loader) for loader in replicas}) == 1
+    for rank, loader in enumerate(replicas):
+        expected = [row for unit in dealt[rank::world] for row in unit]
+        assert read_flat(loader, 3) == expected
+
+
+@EVERY
+def test_replicas_as_torch_says(make, monkeypatch):
+    arguments = {**drawing(make), 'shuffle': True}
+    loader = make(**arguments)
+    expected = read(make(**arguments, num_replicas=3, rank=2))
+    # Processes are often started after the loader was made.
+    monkeypatch.setattr(dist, 'is_initialized', lambda: True)
+    monkeypatch.setattr(dist, 'get_world_size', lambda: 3)
+    monkeypatch.setattr(dist, 'get_rank', lambda: 2)
+    assert read(loader) == expected
+
+
+# Negatives.
+
+
+@DRAWING
+@pytest.mark.parametrize('sampler', SAMPLERS)
+@pytest.mark.parametrize('resample', [False, True])
+def test_every_loader_takes_every_sampler(make, sampler, resample, device):
+    make.dataset, make.graph = make.dataset.to(device), make.graph.to(device)
+    sampler = replace(sampler, resample=resample)
+    loader = make(negatives=sampler, shuffle=True)
+    graph = make.graph
+    if make.name != 'edges':
+        graph = BipartiteGraph.from_dataset(make.dataset)
+    edges = set(rows_of(graph.user, graph.item))
+    epochs = []
+    for epoch in range(4):
+        drawn = make.negatives(read_flat(loader, epoch))
+        assert len(drawn) == len(make.whole)
+        for (user, item, *_), items in drawn.items():
+            assert len(items) == 2 and item not in items
+            if getattr(sampler, 'exclude', 'seen') == 'seen':
+                assert not edges & {(user, other) for other in items}
+        epochs.append(drawn)
+    # They are others in every epoch, or always the same.
+    assert all((drawn == epochs[0]) != resample for drawn in epochs[1:])
+    assert make.negatives(read_flat(make(negatives=sampler, seed=1))) != epochs[0]
+
+
+# Curricula.
+
+
+@DRAWING
+def test_fixed_negatives_follow_no_curriculum(make):
+    fixed, curriculum = replace(MARGIN, resample=False), Curriculum(0.9)
+    with pytest.raises(ValueError, match=r'Fixed negatives cannot .*MarginSampler'):
+        make(negatives=fixed, curriculum=curriculum)
+    make(negatives=fixed, curriculum=Curriculum(1.0))
+    make(negatives=replace(UNIFORM, resample=False), curriculum=curriculum)
+
+
+@DRAWING
+def test_margin_follows_the_curriculum(make, monkeypatch):
+    margins = []
+    monkeypatch.setattr(
+        PopularityMarginSampler,
+        'sample',
+        lambda self, graph, query, item, generator: (
+            margins.append(self.margin)
+            or item.unsqueeze(1).expand(-1, self.num_negatives)
+        ),
+    )
+    sampler = PopularityMarginSampler(2, margin=40.0)
+    loader = make(negatives=sampler, curriculum=Curriculum(0.5))
+    for epoch, margin in ((0, 40.0), (3, 5.0), (1, 20.0)):
+        margins.clear()
+        read(loader, epoch)
+        assert set(margins) == {margin}
+    assert sampler.margin == 40.0
+
+
+# Wrong arguments.
+
+
+@EVERY
+def test_bad_arguments(make):
+    arguments = drawing(make)
+    least = make.unit
+    message = rf'`batch_size` must be at least {least}.*\(got {least - 1}\)'
+    with pytest.raises(ValueError, match=message):
+        make(least - 1, **arguments)
+    for kwargs, got in (
+        ({'num_replicas': 2, 'rank': 2}, '2 of 2'),
+        ({'num_replicas': 2, 'rank': -1}, '-1 of 2'),
+        ({'rank': 1}, '1 of 1'),
+    ):
+        with pytest.raises(ValueError, match=rf'`rank`.*\(got {got}\)'):
+            make(**arguments, **kwargs)
+    make.dataset = make.dataset[[]]
+    make.graph = make.graph.subgraph(torch.tensor([], dtype=torch.long))
+    with pytest.raises(ValueError, match=r'There are no \w+ to load'):
+        make(**arguments)
