@@ -2,6 +2,14 @@
 
 from iedr_geo.nn.conv import SIGNConv
 from iedr_geo.nn.encoder import SIGN, BiInteractionEncoder, MeanEncoder, MLPEncoder
+from iedr_geo.nn.generator import (
+    FactorGenerator,
+    Factors,
+    LinearGenerator,
+    MLPGenerator,
+    ResidualGenerator,
+    SplitGenerator,
+)
 from iedr_geo.nn.loss import (
     BiCLUB,
     ContextInvariantContrastiveLoss,
@@ -22,14 +30,21 @@ from iedr_geo.nn.models import (
     BipartiteModel,
     CausE,
     CausELosses,
+    ContextPopularity,
     DICELosses,
     Encoded,
-    FactorGenerator,
-    Factors,
     IEDRFactors,
-    IEDRLosses,
+    IPSLosses,
     LightGCN,
-    RankingLosses,
+    Popularity,
+    Repeat,
+)
+from iedr_geo.nn.objective import (
+    BCEObjective,
+    BPRObjective,
+    Objective,
+    SoftmaxObjective,
+    score_items,
 )
 
 __all__ = [
@@ -39,6 +54,8 @@ __all__ = [
     'IPS',
     'MF',
     'SIGN',
+    'BCEObjective',
+    'BPRObjective',
     'BiCLUB',
     'BiInteractionEncoder',
     'Biased',
@@ -46,6 +63,7 @@ __all__ = [
     'CausE',
     'CausELosses',
     'ContextInvariantContrastiveLoss',
+    'ContextPopularity',
     'ContrastiveDraws',
     'DICELosses',
     'DistanceCorrelation',
@@ -54,13 +72,21 @@ __all__ = [
     'FactorGenerator',
     'Factors',
     'IEDRFactors',
-    'IEDRLosses',
+    'IPSLosses',
     'InverseL1',
     'InverseL2',
     'LightGCN',
+    'LinearGenerator',
     'MLPEncoder',
+    'MLPGenerator',
     'MeanEncoder',
-    'RankingLosses',
+    'Objective',
+    'Popularity',
+    'Repeat',
+    'ResidualGenerator',
     'SIGNConv',
+    'SoftmaxObjective',
+    'SplitGenerator',
     'bpr_loss',
+    'score_items',
 ]

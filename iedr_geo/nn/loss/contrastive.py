@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from iedr_geo.nn.contract import stands_for
 from iedr_geo.nn.loss.blockwise import blockwise_sum
 from iedr_geo.nn.loss.fused_contrastive import Layers, fused_contrastive_sum
 from iedr_geo.nn.loss.similarity import cosine_to_each, cross_entropy_of_first
@@ -17,8 +18,8 @@ from iedr_geo.nn.loss.similarity import cosine_to_each, cross_entropy_of_first
 class IntrinsicGenerator(Protocol):
     """What the loss asks of a generator: intrinsic factors, and parameters.
 
-    One that has a method :obj:`intrinsic_layers`, as :class:`FactorGenerator`, and
-    returns its :class:`Layers` there, is evaluated faster.
+    One that has a method :obj:`intrinsic_layers`, as :class:`MLPGenerator`, and returns
+    its :class:`Layers` there, is evaluated faster.
     """
 
     def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
@@ -171,7 +172,7 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         r"""Returns the mean loss of the rows.
 
         Args:
-            generator: Makes intrinsic factors, *e.g.*, a :class:`FactorGenerator`.
+            generator: Makes intrinsic factors, *e.g.*, an :class:`MLPGenerator`.
             entity: The readout of each row's user or item, of shape :math:`(B, F)`.
             context: The readout of each row's context, of shape :math:`(B, F)`.
             entity_id: Who each row's user or item is, of shape :math:`(B)`.
@@ -212,8 +213,11 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
 
         block_size = self.block_size or (2560 if entity.is_cpu else 1_000_000)
         block_size = max(1, block_size // (2 * self.num_negatives))  # In rows.
-        two_layers = getattr(generator, 'intrinsic_layers', None)
-        layers: Layers | None = two_layers() if self.fused and two_layers else None
+        layers: Layers | None = None
+        if self.fused and stands_for(
+            generator, 'intrinsic_layers', 'intrinsic', 'forward'
+        ):
+            layers = generator.intrinsic_layers()  # type: ignore[attr-defined]
         if layers is not None:
             total = fused_contrastive_sum(
                 entity,

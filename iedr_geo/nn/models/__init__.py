@@ -1,20 +1,33 @@
 """Recommenders."""
 
 from iedr_geo.nn.models.biased import Biased
-from iedr_geo.nn.models.bipartite import BipartiteModel, RankingLosses
+from iedr_geo.nn.models.bipartite import BipartiteModel
 from iedr_geo.nn.models.cause import CausE, CausELosses
+from iedr_geo.nn.models.context_popularity import ContextPopularity
 from iedr_geo.nn.models.dice import DICE, DICELosses
-from iedr_geo.nn.models.factor_generator import FactorGenerator, Factors
-from iedr_geo.nn.models.iedr import (
-    IEDR,
-    IEDR_VARIANTS,
-    Encoded,
-    IEDRFactors,
-    IEDRLosses,
-)
-from iedr_geo.nn.models.ips import IPS
+from iedr_geo.nn.models.iedr import IEDR, IEDR_VARIANTS, Encoded, IEDRFactors
+from iedr_geo.nn.models.ips import IPS, IPSLosses
 from iedr_geo.nn.models.lightgcn import LightGCN
 from iedr_geo.nn.models.mf import MF
+from iedr_geo.nn.models.popularity import Popularity
+from iedr_geo.nn.models.rebuild import MODELS, describe, rebuild
+from iedr_geo.nn.models.repeat import Repeat
+
+MODELS.update(
+    (model.__name__, model)
+    for model in (
+        Biased,
+        CausE,
+        ContextPopularity,
+        DICE,
+        IEDR,
+        IPS,
+        LightGCN,
+        MF,
+        Popularity,
+        Repeat,
+    )
+)
 
 __all__ = [
     'DICE',
@@ -26,12 +39,14 @@ __all__ = [
     'BipartiteModel',
     'CausE',
     'CausELosses',
+    'ContextPopularity',
     'DICELosses',
     'Encoded',
-    'FactorGenerator',
-    'Factors',
     'IEDRFactors',
-    'IEDRLosses',
+    'IPSLosses',
     'LightGCN',
-    'RankingLosses',
+    'Popularity',
+    'Repeat',
+    'describe',
+    'rebuild',
 ]

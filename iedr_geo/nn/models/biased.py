@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor
 from torch.nn import Embedding
 
 from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+from iedr_geo.nn.models.rebuild import describe, rebuild_part
 
 if TYPE_CHECKING:
-    from iedr_geo.loader import BipartiteBatch
+    from iedr_geo.loader import EdgeBatch
 
 
 class Biased(BipartiteModel):
@@ -49,13 +51,17 @@ class Biased(BipartiteModel):
                 torch.nn.init.zeros_(bias.weight)
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, of the backbone its config."""
-        return {
-            'backbone': self.backbone.config,
-            'user': self.user_bias is not None,
-            'item': self.item_bias is not None,
-        }
+    def config(self) -> dict[str, Any] | None:
+        """The constructor's arguments; nothing if the backbone cannot be described."""
+        backbone = describe(self.backbone)
+        biases = {'user': self.user_bias is not None, 'item': self.item_bias is not None}
+        return None if backbone is None else {'backbone': backbone, **biases}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> Biased:
+        """Makes a model that a state can be loaded into."""
+        backbone = rebuild_part(config['backbone'], state, 'backbone')
+        return cls(backbone, config['user'], config['item'])
 
     def forward(self, user: Tensor, item: Tensor) -> Vectors:
         """Returns the vectors of users and items, extended by their biases."""
@@ -69,6 +75,6 @@ class Biased(BipartiteModel):
             torch.cat([items, one.expand(i_shape), b_i.expand(i_shape)], dim=-1),
         )
 
-    def regularization(self, batch: BipartiteBatch) -> Tensor:
-        """Returns that of the backbone."""
-        return self.backbone.regularization(batch)
+    def extra_losses(self, batch: EdgeBatch, encoded: None = None) -> dict[str, Tensor]:
+        """Returns those of the backbone."""
+        return self.backbone.extra_losses(batch)

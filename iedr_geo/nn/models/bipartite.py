@@ -1,34 +1,26 @@
-"""What all models of the graph of users and items have in common."""
+"""What all models that map users and items to vectors have in common."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from iedr_geo.nn.loss import bpr_loss
-
 if TYPE_CHECKING:
-    from iedr_geo.loader import BipartiteBatch
+    from iedr_geo.loader import EdgeBatch
 
 Vectors: TypeAlias = tuple[Tensor, Tensor]
-
-
-class RankingLosses(NamedTuple):
-    """The ranking loss, the regularisation, and their sum."""
-
-    ranking: Tensor
-    regularization: Tensor
-    total: Tensor
 
 
 class BipartiteModel(torch.nn.Module, ABC):
     r"""Maps ids of users and items to vectors, whose inner product is the score.
 
     Subclasses define :meth:`forward`, have :obj:`num_users`, :obj:`num_items` and
-    :obj:`channels`, the size of the vectors, and may define a loss of their own.
+    :obj:`channels`, the size of the vectors. They may define :obj:`losses(batch)`, a
+    named tuple of terms whose :obj:`total` is minimised in the place of an objective.
     """
 
     num_users: int
@@ -49,8 +41,20 @@ class BipartiteModel(torch.nn.Module, ABC):
 
     @property
     @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """What tells the model apart from others of its class, for JSON."""
+    def config(self) -> dict[str, Any] | None:
+        """The constructor's arguments, for JSON, but for tensors and models."""
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], state: Mapping[str, Tensor]
+    ) -> BipartiteModel:
+        """Makes a model that a state can be loaded into.
+
+        Args:
+            config: What :obj:`config` was.
+            state: What :meth:`state_dict` returned.
+        """
+        return cls(**config)
 
     @property
     def factors(self) -> dict[str, slice]:
@@ -67,36 +71,11 @@ class BipartiteModel(torch.nn.Module, ABC):
         """Returns the scores of pairs.
 
         Args:
-            user: Users, of shape :math:`(B)`.
-            item: Items, of shape :math:`(B)`.
+            user: Users, of any shape.
+            item: Items, of a shape that broadcasts with it.
         """
-        users, items = self(user, item)
-        return (users * items).sum(dim=-1)
+        return torch.einsum('...f,...f->...', *self(user, item))
 
-    def scores(self, batch: BipartiteBatch) -> Vectors:
-        """Returns the scores of the positives and of their negatives.
-
-        Args:
-            batch: Edges with negatives.
-
-        Returns:
-            Scores of shape :math:`(B)` and :math:`(B, K)`.
-        """
-        items = torch.cat([batch.item.unsqueeze(1), batch.negative], dim=1)
-        user, item = self(batch.user, items)
-        score = torch.einsum('bf,bkf->bk', user, item)
-        return score[:, 0], score[:, 1:]
-
-    def regularization(self, batch: BipartiteBatch) -> Tensor:
-        """Returns what is added to the loss to keep the parameters small: nothing."""
-        return torch.zeros((), device=batch.user.device)
-
-    def weight_of(self, batch: BipartiteBatch) -> Tensor | None:
-        """Returns the weight of each positive: one."""
-        return None
-
-    def losses(self, batch: BipartiteBatch) -> NamedTuple:
-        """Returns the terms of the loss, and as :obj:`total` what is to be minimised."""
-        ranking = bpr_loss(*self.scores(batch), self.weight_of(batch))
-        regularization = self.regularization(batch)
-        return RankingLosses(ranking, regularization, ranking + regularization)
+    def extra_losses(self, batch: EdgeBatch, encoded: None = None) -> dict[str, Tensor]:
+        """Returns what is added to the loss of the prediction, by name: nothing."""
+        return {}

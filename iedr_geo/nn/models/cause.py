@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
 from iedr_geo.nn.models.mf import MF
+from iedr_geo.nn.models.rebuild import describe, rebuild_part
 
 if TYPE_CHECKING:
-    from iedr_geo.loader import BipartiteBatch
+    from iedr_geo.loader import EdgeBatch
 
 
 class CausELosses(NamedTuple):
@@ -59,16 +61,24 @@ class CausE(BipartiteModel):
         self.treatment.item.load_state_dict(fresh.item.state_dict())
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, of the backbone its config."""
-        return {'backbone': self.control.config, 'weight': self.discrepancy_weight}
+    def config(self) -> dict[str, Any] | None:
+        """The constructor's arguments; nothing if the backbone cannot be described."""
+        backbone = describe(self.control)
+        if backbone is None:
+            return None
+        return {'backbone': backbone, 'weight': self.discrepancy_weight}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> CausE:
+        """Makes a model that a state can be loaded into."""
+        return cls(rebuild_part(config['backbone'], state, 'control'), config['weight'])
 
     def forward(self, user: Tensor, item: Tensor) -> Vectors:
         """Returns the vectors of users and of items in the control."""
         users, items = self.control(user, item)
         return users, items
 
-    def losses(self, batch: BipartiteBatch) -> NamedTuple:
+    def losses(self, batch: EdgeBatch) -> CausELosses:
         """Returns the cross-entropy and the difference of the batch's items.
 
         Raises:
@@ -76,8 +86,7 @@ class CausE(BipartiteModel):
         """
         if batch.intervened is None:
             raise ValueError('CausE needs to know which edges are intervened')
-        candidates = torch.cat([batch.item.unsqueeze(1), batch.negative], dim=1)
-        items, row = torch.unique(candidates, return_inverse=True)
+        items, row = torch.unique(batch.candidates, return_inverse=True)
         user, control = self.control(batch.user, items)
         treated_user, treatment = self.treatment(batch.user, items)
         score = torch.where(
@@ -93,5 +102,5 @@ class CausE(BipartiteModel):
             prediction = prediction + (loss * part).sum() / part.sum().clamp(min=1)
         discrepancy = F.mse_loss(control, treatment)
         total = prediction + self.discrepancy_weight * discrepancy
-        total = total + self.control.regularization(batch)
+        total = total + sum(self.control.extra_losses(batch).values())
         return CausELosses(prediction, discrepancy, total)

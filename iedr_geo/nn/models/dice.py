@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from iedr_geo.nn.loss import DistanceCorrelation, InverseL1, InverseL2
 from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+from iedr_geo.nn.models.rebuild import describe, rebuild_part
 
 if TYPE_CHECKING:
-    from iedr_geo.loader import BipartiteBatch
+    from iedr_geo.loader import EdgeBatch
 
 DISCREPANCIES = {'dcor': DistanceCorrelation, 'l1': InverseL1, 'l2': InverseL2}
 
@@ -104,15 +106,24 @@ class DICE(BipartiteModel):
         self.backbone.reset_parameters()  # type: ignore[operator]
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, of the backbone its config."""
+    def config(self) -> dict[str, Any] | None:
+        """The constructor's arguments; nothing if the backbone cannot be described."""
+        backbone = describe(self.backbone)
+        if backbone is None:
+            return None
         return {
-            'backbone': self.backbone.config,
+            'backbone': backbone,
             'alpha': self.alpha,
             'beta': self.beta,
             'discrepancy': self.kind,
             'max_rows': self.max_rows,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> DICE:
+        """Makes a model that a state can be loaded into."""
+        backbone = rebuild_part(config['backbone'], state, 'backbone')
+        return cls(**{**config, 'backbone': backbone}, popularity=state['popularity'])
 
     @property
     def factors(self) -> dict[str, slice]:
@@ -125,17 +136,18 @@ class DICE(BipartiteModel):
         users, items = self.backbone(user, item)
         return users, items
 
-    def losses(self, batch: BipartiteBatch) -> NamedTuple:
-        """Returns the four terms of the loss."""
+    def losses(self, batch: EdgeBatch) -> DICELosses:
+        """Returns the four terms of the loss, and the total, which has the extra losses
+        of the backbone in it.
+        """
         # Each distinct user and item is looked up once.
         users, user_row = torch.unique(batch.user, return_inverse=True)
-        candidates = torch.cat([batch.item.unsqueeze(1), batch.negative], dim=1)
-        items, item_row = torch.unique(candidates, return_inverse=True)
+        items, item_row = torch.unique(batch.candidates, return_inverse=True)
         user, item = self(users, items)
         product = F.embedding(user_row, user).unsqueeze(1) * F.embedding(item_row, item)
         score = product.unflatten(-1, (2, -1)).sum(dim=-1)
         lead_interest, lead_conformity = (score[:, :1] - score[:, 1:]).unbind(dim=-1)
-        popularity = self.popularity[candidates]
+        popularity = self.popularity[batch.candidates]
         more_popular = (popularity[:, 1:] > popularity[:, :1]).to(score.dtype)
         click = -F.logsigmoid(lead_interest + lead_conformity).mean()
         interest = -(more_popular * F.logsigmoid(lead_interest)).mean()
@@ -146,12 +158,8 @@ class DICE(BipartiteModel):
         if self.beta != 0:
             discrepancy = self._discrepancy(user) + self._discrepancy(item)
             total = total + self.beta * discrepancy
-        total = total + self.regularization(batch)
+        total = total + sum(self.backbone.extra_losses(batch).values())
         return DICELosses(click, interest, conformity, discrepancy, total)
-
-    def regularization(self, batch: BipartiteBatch) -> Tensor:
-        """Returns that of the backbone, which is part of the total alone."""
-        return self.backbone.regularization(batch)
 
     def _discrepancy(self, vectors: Tensor) -> Tensor:
         if len(vectors) > self.max_rows:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Batch
 from torch_geometric.utils import segment
 
+from iedr_geo.nn.blocks import blocks
+from iedr_geo.nn.contract import has_hooks, stands_for
 from iedr_geo.nn.encoder import SIGN, BiInteractionEncoder, MeanEncoder, MLPEncoder
+from iedr_geo.nn.generator import GENERATORS, Factors
 from iedr_geo.nn.loss import (
     BiCLUB,
     ContextInvariantContrastiveLoss,
     DropoutContrastiveLoss,
 )
-from iedr_geo.nn.models.factor_generator import FactorGenerator, Factors
 from iedr_geo.transforms.complete import is_complete
 
 if TYPE_CHECKING:
@@ -34,17 +38,36 @@ class IEDRFactors(NamedTuple):
     item: Factors
 
 
+def split_score(user: Factors, item: Factors) -> dict[str, Tensor]:
+    """Returns the parts of the inner product of two sums of factors, by name.
+
+    Args:
+        user: Factors of users, each of shape :math:`(*, F)`.
+        item: Factors of items, of a shape that broadcasts with it.
+    """
+    return {
+        'intrinsic': (user.intrinsic * item.intrinsic).sum(dim=-1),
+        'extrinsic': (user.extrinsic * item.extrinsic).sum(dim=-1),
+        'cross': (user.intrinsic * item.extrinsic + user.extrinsic * item.intrinsic).sum(
+            dim=-1
+        ),
+    }
+
+
 class Encoded(NamedTuple):
     """One pass over a batch: readouts, factors and logits of its rows.
 
     Args:
-        user: Readouts of the users, of shape :math:`(B, F)`; with
-            :obj:`generator="residual"` and the sums of the second embeddings,
-            :math:`(B, 2F)`.
+        user: Readouts of the users, of shape :math:`(B, F)`; with second embeddings and
+            their sums, :math:`(B, 2F)`.
         item: Readouts of the items, likewise.
         context: Readouts of the contexts, likewise.
         factors: The factors of users and items.
         logits: The logits, of shape :math:`(B)`.
+        pointwise: The pointwise terms of the rows, of shape :math:`(B)`, if there are
+            any.
+        distinct_item: The readouts of the distinct items of the batch, where its rows
+            share them.
     """
 
     user: Tensor
@@ -52,16 +75,14 @@ class Encoded(NamedTuple):
     context: Tensor
     factors: IEDRFactors
     logits: Tensor
+    pointwise: Tensor | None = None
+    distinct_item: Tensor | None = None
 
-
-class IEDRLosses(NamedTuple):
-    """The terms of the main step's loss, before weighting, and their weighted sum."""
-
-    prediction: Tensor
-    contrastive: Tensor
-    disentangling: Tensor
-    factors: IEDRFactors
-    total: Tensor
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """The parts that add up to the logits, by name, each of shape :math:`(B)`."""
+        parts = split_score(*self.factors)
+        return parts if self.pointwise is None else parts | {'pointwise': self.pointwise}
 
 
 IEDR_VARIANTS: dict[str, dict[str, Any]] = {
@@ -105,6 +126,36 @@ def distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
         0, inverse, rows, 'amin', include_self=False
     )
     return first, counts
+
+
+ENCODERS: dict[str, Callable[[int, int, float], torch.nn.Module]] = {
+    'sign': lambda channels, hidden, dropout: SIGN(channels, hidden, dropout=dropout),
+    'mean': lambda *_: MeanEncoder(),
+    'mlp': lambda channels, hidden, _: MLPEncoder(channels, hidden),
+    'bi': lambda channels, hidden, dropout: BiInteractionEncoder(dropout=dropout),
+}
+"""The encoders that :class:`IEDR` knows by name, each made from the size of embeddings,
+the size of hidden layers and the dropout of messages."""
+
+HIDDEN = 1 << 22  # Values of the hidden layers of pairs that are held at a time.
+
+
+def _copies(
+    module: str | torch.nn.Module, known: dict[str, Any], name: str, *arguments: Any
+) -> Callable[[], torch.nn.Module]:
+    """Returns what makes a module for each side: one that is known by name, or copies."""
+    if isinstance(module, torch.nn.Module):
+
+        def make() -> torch.nn.Module:
+            return copy.deepcopy(module)
+
+        return make
+    if module not in known:
+        raise ValueError(
+            f'`{name}` is a module of your own or one of '
+            f"{', '.join(map(repr, known))} (got '{module}')"
+        )
+    return lambda: known[module](*arguments)
 
 
 class _Side(NamedTuple):
@@ -202,9 +253,10 @@ class IEDR(torch.nn.Module):
         \hat{y} = (\mathbf{o}^u_{in} + \mathbf{o}^u_{ex})^{\top}
         (\mathbf{o}^v_{in} + \mathbf{o}^v_{ex})
 
-    is the logit (Section 5.1). :meth:`losses` is the main step's loss (Section 5.3.2),
-    :meth:`estimator_loss` that of the step before it. Each of the two has parameters of
-    its own: :meth:`main_parameters` and :meth:`estimator_parameters`.
+    is the logit (Section 5.1). The main step minimises the loss of the prediction,
+    *e.g.*, :class:`BCEObjective`, and :meth:`extra_losses` (Section 5.3.2);
+    :meth:`estimator_loss` is the loss of the step before it. Each of the two has
+    parameters of its own: :meth:`main_parameters` and :meth:`estimator_parameters`.
 
     The ablations of the paper are constructor arguments; :obj:`IEDR_VARIANTS` names them.
 
@@ -215,13 +267,17 @@ class IEDR(torch.nn.Module):
             (default: :obj:`32`)
         hidden_channels (int, optional): Size of all hidden layers.
             (default: :obj:`128`)
-        encoder (str, optional): :obj:`"sign"`, :obj:`"mean"` (*AVG*), :obj:`"mlp"` or
-            :obj:`"bi"`. (default: :obj:`"sign"`)
-        generator (str, optional): As :obj:`kind` of :class:`FactorGenerator`. With
-            :obj:`"residual"`, features have second embeddings, whose sum over a side is
-            what its factors are added to. (default: :obj:`"mlp"`)
-        combine (str, optional): As in :class:`FactorGenerator`.
-            (default: :obj:`"product"`)
+        encoder (str or torch.nn.Module, optional): :obj:`"sign"` (:class:`SIGN`),
+            :obj:`"mean"` (*AVG*), :obj:`"mlp"`, :obj:`"bi"`, or a module that stands in
+            for them, of which each side gets a copy. (default: :obj:`"sign"`)
+        generator (str or torch.nn.Module, optional): :obj:`"mlp"`
+            (:class:`MLPGenerator`), :obj:`"linear"`, :obj:`"nonlinear"`
+            (:class:`LinearGenerator`), :obj:`"split"` (:class:`SplitGenerator`),
+            :obj:`"residual"` (:class:`ResidualGenerator`), or a module, of which users
+            and items get a copy. (default: :obj:`"mlp"`)
+        combine (str, optional): How readouts and contexts are combined by
+            :obj:`"mlp"` and :obj:`"split"`: :obj:`"product"` or :obj:`"sum"`. Others say
+            so themselves. (default: :obj:`"product"`)
         dropout (float, optional): Dropout of SIGN's messages. The authors' scripts use
             :obj:`0.5`, the paper mentions none. (default: :obj:`0.0`)
         pointwise (bool, optional): Whether to add to the logit a learned number for each
@@ -236,8 +292,8 @@ class IEDR(torch.nn.Module):
             (default: :obj:`0.5`)
         contexts (str, optional): As in :class:`ContextInvariantContrastiveLoss`.
             (default: :obj:`"both"`)
-        context_dropout (float, optional): Dropout of *NegGen2*; with
-            :obj:`generator="split"`, that of the intrinsic factors.
+        context_dropout (float, optional): Dropout of *NegGen2*; with a generator whose
+            intrinsic factors see no context, that of the intrinsic factors.
             (default: :obj:`0.5`)
         contrastive_variant (str, optional): :obj:`"infonce"` or :obj:`"released"`.
             (default: :obj:`"infonce"`)
@@ -259,8 +315,8 @@ class IEDR(torch.nn.Module):
         channels: int = 32,
         hidden_channels: int = 128,
         *,
-        encoder: str = 'sign',
-        generator: str = 'mlp',
+        encoder: str | torch.nn.Module = 'sign',
+        generator: str | torch.nn.Module = 'mlp',
         combine: str = 'product',
         dropout: float = 0.0,
         pointwise: bool = False,
@@ -277,7 +333,7 @@ class IEDR(torch.nn.Module):
         halve: bool = True,
     ) -> None:
         super().__init__()
-        self.config = {
+        self._arguments = {
             name: value
             for name, value in locals().items()
             if name not in ('self', '__class__')
@@ -289,46 +345,35 @@ class IEDR(torch.nn.Module):
             )
         if dropout > 0 and encoder not in ('sign', 'bi'):
             raise ValueError(f"The encoder '{encoder}' has no messages to drop out")
-        if generator == 'split' and (
+        sizes = channels, hidden_channels
+        make_encoder = _copies(encoder, ENCODERS, 'encoder', *sizes, dropout)
+        make_generator = _copies(generator, GENERATORS, 'generator', *sizes, combine)
+        self.contrastive_weight = contrastive_weight
+        self.disentangling_weight = disentangling_weight
+        self.dropout = dropout
+        self.embedding = torch.nn.Embedding(num_embeddings, channels)
+        self.pointwise = torch.nn.Embedding(num_embeddings, 1) if pointwise else None
+        self.encoders = torch.nn.ModuleDict({side: make_encoder() for side in SIDES})
+        self.generators = torch.nn.ModuleDict(
+            {side: make_generator() for side in ('user', 'item')}
+        )
+        first = self.generators['user']
+        self.direct: torch.nn.Embedding | None = None
+        if getattr(first, 'second_embeddings', False):
+            self.direct = torch.nn.Embedding(num_embeddings, channels)
+        context_free = getattr(first, 'context_free_intrinsic', False)
+        if context_free and (
             contexts != 'both' or contrastive_variant != 'infonce' or mask_false_negatives
         ):
             raise ValueError(
-                "The contrastive loss of generator='split' looks at no context: "
+                f'The contrastive loss of {type(first).__name__} looks at no context: '
                 '`contexts`, `contrastive_variant` and `mask_false_negatives` have no '
                 'meaning there'
             )
-        self.contrastive_weight = contrastive_weight
-        self.disentangling_weight = disentangling_weight
-
-        def make_encoder() -> torch.nn.Module:
-            if encoder == 'sign':
-                return SIGN(channels, hidden_channels, dropout=dropout)
-            if encoder == 'mean':
-                return MeanEncoder()
-            if encoder == 'mlp':
-                return MLPEncoder(channels, hidden_channels)
-            if encoder == 'bi':
-                return BiInteractionEncoder(dropout=dropout)
-            raise ValueError(
-                f"`encoder` is 'sign', 'mean', 'mlp' or 'bi' (got '{encoder}')"
-            )
-
-        self.embedding = torch.nn.Embedding(num_embeddings, channels)
-        self.pointwise = torch.nn.Embedding(num_embeddings, 1) if pointwise else None
-        self.direct: torch.nn.Embedding | None = None
-        if generator == 'residual':
-            self.direct = torch.nn.Embedding(num_embeddings, channels)
-        self.encoders = torch.nn.ModuleDict({side: make_encoder() for side in SIDES})
-        self.generators = torch.nn.ModuleDict(
-            {
-                side: FactorGenerator(channels, hidden_channels, generator, combine)
-                for side in ('user', 'item')
-            }
-        )
         self.contrastive: (
             ContextInvariantContrastiveLoss | DropoutContrastiveLoss | None
         ) = None
-        if contrastive_weight > 0 and generator == 'split':
+        if contrastive_weight > 0 and context_free:
             self.contrastive = DropoutContrastiveLoss(
                 num_negatives, temperature, context_dropout
             )
@@ -366,6 +411,14 @@ class IEDR(torch.nn.Module):
                 if hasattr(module, 'reset_parameters'):
                     module.reset_parameters()  # type: ignore[operator]
 
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The constructor's arguments; nothing where one is a module."""
+        modules = [self._arguments['encoder'], self._arguments['generator']]
+        if any(isinstance(module, torch.nn.Module) for module in modules):
+            return None
+        return dict(self._arguments)
+
     def main_parameters(self) -> Iterator[Parameter]:
         """Returns all parameters but those of the mutual-information estimator."""
         for name, parameter in self.named_parameters():
@@ -376,6 +429,18 @@ class IEDR(torch.nn.Module):
         """Returns the parameters of the mutual-information estimator."""
         return self.disentangling.parameters()
 
+    def _readouts(self, sides: list[_Side]) -> list[Tensor]:
+        """Returns the readouts of the graphs, or rows, of all three sides."""
+        features = _look_up(self.embedding, sides)
+        readouts = [
+            self.encoders[name](z, **side.graphs)
+            for name, side, z in zip(SIDES, sides, features, strict=True)
+        ]
+        if self.direct is None:
+            return readouts
+        sums = _sums(self.direct, sides)
+        return [torch.cat(pair, dim=1) for pair in zip(readouts, sums, strict=True)]
+
     def readouts(self, batch: InteractionBatch | Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the readouts of the users, items and contexts of the rows.
 
@@ -385,18 +450,7 @@ class IEDR(torch.nn.Module):
                 :class:`InteractionData` that follows :obj:`x_user`, :obj:`x_item` and
                 :obj:`x_context`, which is evaluated edge by edge.
         """
-        sides = [_side(batch, side) for side in SIDES]
-        readouts = []
-        for name, side, z in zip(
-            SIDES, sides, _look_up(self.embedding, sides), strict=True
-        ):
-            readouts.append(self.encoders[name](z, **side.graphs))
-        if self.direct is not None:
-            sums = _sums(self.direct, sides)
-            readouts = [
-                torch.cat(pair, dim=1) for pair in zip(readouts, sums, strict=True)
-            ]
-        user, item, context = readouts
+        user, item, context = self._readouts([_side(batch, side) for side in SIDES])
         return user, item, context
 
     def node_features(self, graphs: Batch) -> Tensor:
@@ -433,7 +487,16 @@ class IEDR(torch.nn.Module):
         Args:
             batch: As in :meth:`readouts`.
         """
-        user, item, context = self.readouts(batch)
+        sides = [_side(batch, side) for side in SIDES]
+        rows = sides[1].rows
+        if self.dropout > 0:  # Each row drops messages out on its own.
+            rows = None
+        if rows is not None:
+            sides[1] = sides[1]._replace(rows=None)
+        user, item, context = self._readouts(sides)
+        distinct = None
+        if rows is not None:
+            distinct, item = item, item[rows]
         factors = IEDRFactors(
             self.generators['user'](user, context),
             self.generators['item'](item, context),
@@ -442,25 +505,78 @@ class IEDR(torch.nn.Module):
             (factors.user.intrinsic + factors.user.extrinsic)
             * (factors.item.intrinsic + factors.item.extrinsic)
         ).sum(dim=-1)
+        pointwise = None
         if self.pointwise is not None:
-            sides = [_side(batch, side) for side in SIDES]
-            logits = logits + torch.stack(_sums(self.pointwise, sides)).sum(0).squeeze(1)
-        return Encoded(user, item, context, factors, logits)
+            sides[1] = _side(batch, 'item')
+            pointwise = torch.stack(_sums(self.pointwise, sides)).sum(0).squeeze(1)
+            logits = logits + pointwise
+        return Encoded(user, item, context, factors, logits, pointwise, distinct)
 
     def forward(self, batch: InteractionBatch | Batch) -> Tensor:
         """Returns the logits of a batch, of shape :math:`(B)`."""
         return self.encode(batch).logits
 
-    def factors(self, batch: InteractionBatch | Batch) -> IEDRFactors:
-        """Returns the factors of the users and items of a batch."""
-        return self.encode(batch).factors
+    def score_items(
+        self, batch: InteractionBatch, items: Tensor, encoded: Encoded
+    ) -> Tensor:
+        """Returns the logits of every row of a batch with items of the batch.
 
-    def losses(
-        self, batch: InteractionBatch | Batch, encoded: Encoded | None = None
-    ) -> IEDRLosses:
-        r"""Returns the loss of the main step,
-        :math:`\mathcal{L}_{RP} + \lambda_1 (\mathcal{L}^u_{CICL} +
-        \mathcal{L}^v_{CICL}) + \lambda_2 (\mathcal{L}^u_{Dis} + \mathcal{L}^v_{Dis})`.
+        Items are encoded once. The last layer of their generator is folded with the
+        factors of each row's user, so that a pair takes a hidden layer and one inner
+        product.
+
+        Args:
+            batch: The batch.
+            items: Item graphs of the batch, of shape :math:`(I)`.
+            encoded: What :meth:`encode` returned for it.
+
+        Returns:
+            Logits of shape :math:`(B, I)`.
+        """
+        generator = self.generators['item']
+        vector = encoded.factors.user.intrinsic + encoded.factors.user.extrinsic
+        readout = encoded.distinct_item
+        if readout is None:
+            readout = self.encode_graphs('item', batch.item)[0]
+        readout = readout[items]
+        folds = stands_for(generator, 'fold', 'forward') and not has_hooks(generator)
+
+        def score(vector: Tensor, context: Tensor, readout: Tensor) -> Tensor:
+            if not folds:
+                factors = generator(readout, context.unsqueeze(1))
+                return torch.einsum('bf,bif->bi', vector, sum(factors))
+            weight, bias = generator.hidden(context)  # type: ignore[operator]
+            folded = generator.fold(vector, context)  # type: ignore[operator]
+            # One product for all rows: each has a hidden layer of its own.
+            hidden = F.linear(readout, weight.flatten(0, 1), bias.flatten()).relu()
+            hidden = hidden.view(len(readout), *bias.shape)
+            out = torch.einsum('ibh,bh->bi', hidden, folded.weight)
+            out = out + folded.constant.unsqueeze(1)
+            return out if folded.direct is None else out + folded.direct @ readout.t()
+
+        size = max(1, HIDDEN // max(1, len(items) * self._arguments['hidden_channels']))
+        parts = [
+            (vector[rows], encoded.context[rows], readout)
+            for rows in blocks(len(vector), size)
+        ]
+        if len(parts) == 1:
+            logits = score(*parts[0])
+        else:
+            logits = torch.cat(
+                [checkpoint(score, *p, use_reentrant=False) for p in parts]
+            )
+        if self.pointwise is None:
+            return logits
+        of_rows = [_side(batch, side) for side in ('user', 'context')]
+        *rows, item = _sums(self.pointwise, [*of_rows, _of_graphs(batch.item)])
+        return logits + sum(rows) + item[items].t()
+
+    def extra_losses(
+        self, batch: InteractionBatch | Batch, encoded: Encoded
+    ) -> dict[str, Tensor]:
+        r"""Returns what is added to the loss of the prediction, :math:`\lambda_1
+        (\mathcal{L}^u_{CICL} + \mathcal{L}^v_{CICL})` and :math:`\lambda_2
+        (\mathcal{L}^u_{Dis} + \mathcal{L}^v_{Dis})`, by name.
 
         Rows with the same user and the same context, *e.g.*, a positive and its
         negatives, have the same contrastive loss but for its random draws: given an
@@ -468,54 +584,56 @@ class IEDR(torch.nn.Module):
         items.
 
         Args:
-            batch: A batch with labels.
-            encoded: What :meth:`encode` returned for it, to save a second pass.
+            batch: The batch.
+            encoded: What :meth:`encode` returned for it.
         """
-        if batch.y is None:
-            raise ValueError('The loss needs a batch with labels `y`')
-        encoded = self.encode(batch) if encoded is None else encoded
-        prediction = F.binary_cross_entropy_with_logits(
-            encoded.logits, batch.y.to(encoded.logits.dtype)
-        )
-        zero = prediction.new_zeros(())
-        contrastive, disentangling = zero, zero
-        for side, readout, factors in zip(
-            ('user', 'item'), encoded[:2], encoded.factors, strict=True
-        ):
-            if isinstance(self.contrastive, DropoutContrastiveLoss):
-                contrastive = contrastive + self.contrastive(factors.intrinsic)
-            elif self.contrastive is not None:
-                entity_id, rows, counts = getattr(batch, f'{side}_id'), None, None
-                if not isinstance(batch, Batch):
-                    rows, counts = distinct_pairs(entity_id, batch.context_id)
-                contrastive = contrastive + self.contrastive(
-                    self.generators[side],
-                    readout,
-                    encoded.context,
-                    entity_id,
-                    rows=rows,
-                    row_weight=counts,
-                )
-            if side in self.disentangling:
-                disentangling = disentangling + self.disentangling[side](*factors)
-        total = (
-            prediction
-            + self.contrastive_weight * contrastive
-            + self.disentangling_weight * disentangling
-        )
-        return IEDRLosses(prediction, contrastive, disentangling, encoded.factors, total)
+        losses: dict[str, Tensor] = {}
+        if self.contrastive is not None:
+            terms = [
+                self._contrast(self.contrastive, batch, encoded, side)
+                for side in ('user', 'item')
+            ]
+            losses['contrastive'] = self.contrastive_weight * sum(terms)
+        if self.disentangling:
+            terms = [
+                self.disentangling[side](*getattr(encoded.factors, side))
+                for side in ('user', 'item')
+            ]
+            losses['disentangling'] = self.disentangling_weight * sum(terms)
+        return losses
 
-    def estimator_loss(self, factors: IEDRFactors) -> Tensor:
+    def _contrast(
+        self,
+        loss: ContextInvariantContrastiveLoss | DropoutContrastiveLoss,
+        batch: InteractionBatch | Batch,
+        encoded: Encoded,
+        side: str,
+    ) -> Any:
+        if isinstance(loss, DropoutContrastiveLoss):
+            return loss(getattr(encoded.factors, side).intrinsic)
+        entity_id, rows, counts = getattr(batch, f'{side}_id'), None, None
+        if not isinstance(batch, Batch):
+            rows, counts = distinct_pairs(entity_id, batch.context_id)
+        return loss(
+            self.generators[side],
+            getattr(encoded, side),
+            encoded.context,
+            entity_id,
+            rows=rows,
+            row_weight=counts,
+        )
+
+    def estimator_loss(self, encoded: Encoded) -> Tensor:
         """Returns the loss of the estimator's step; no gradient reaches the factors.
 
         Args:
-            factors: What :meth:`factors` or :meth:`encode` returned.
+            encoded: What :meth:`encode` returned.
         """
         if not self.disentangling:
             raise ValueError('The model has no estimator: its disentangling weight is 0')
         losses = [
             self.disentangling[side].estimator_loss(  # type: ignore[operator]
-                *getattr(factors, side)
+                *getattr(encoded.factors, side)
             )
             for side in ('user', 'item')
         ]

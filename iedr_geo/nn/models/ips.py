@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 from torch import Tensor
 
+from iedr_geo.nn.loss import bpr_loss
 from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+from iedr_geo.nn.models.rebuild import describe, rebuild_part
 
 if TYPE_CHECKING:
-    from iedr_geo.loader import BipartiteBatch
+    from iedr_geo.loader import EdgeBatch
 
 WEIGHTINGS = ('plain', 'c', 'cn', 'cnsr')
+
+
+class IPSLosses(NamedTuple):
+    """The weighted ranking loss and the loss that is minimised."""
+
+    ranking: Tensor
+    total: Tensor
 
 
 class IPS(BipartiteModel):
@@ -67,23 +78,35 @@ class IPS(BipartiteModel):
         self.backbone.reset_parameters()  # type: ignore[operator]
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, of the backbone its config."""
-        return {
-            'backbone': self.backbone.config,
-            'weighting': self.weighting,
-            'exponent': self.exponent,
-        }
+    def config(self) -> dict[str, Any] | None:
+        """The constructor's arguments; nothing if the backbone cannot be described."""
+        backbone = describe(self.backbone)
+        if backbone is None:
+            return None
+        weights = {'weighting': self.weighting, 'exponent': self.exponent}
+        return {'backbone': backbone, **weights}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> IPS:
+        """Makes a model that a state, which has the weights, can be loaded into."""
+        backbone = rebuild_part(config['backbone'], state, 'backbone')
+        rest = {'weighting': config['weighting'], 'exponent': config['exponent']}
+        return cls(backbone, torch.ones(len(state['item_weight'])), **rest)
 
     def forward(self, user: Tensor, item: Tensor) -> Vectors:
         """Returns the vectors of the backbone."""
         users, items = self.backbone(user, item)
         return users, items
 
-    def regularization(self, batch: BipartiteBatch) -> Tensor:
-        """Returns that of the backbone."""
-        return self.backbone.regularization(batch)
+    def losses(self, batch: EdgeBatch) -> IPSLosses:
+        """Returns the pairwise ranking loss, each positive weighted, and the total, which
+        has the extra losses of the backbone in it.
 
-    def weight_of(self, batch: BipartiteBatch) -> Tensor:
-        """Returns the weight of each positive."""
-        return self.item_weight[batch.item]
+        Args:
+            batch: Edges with negatives.
+        """
+        score = self.score(batch.user.unsqueeze(1), batch.candidates)
+        weight = self.item_weight[batch.item]
+        ranking = bpr_loss(score[:, 0], score[:, 1:], weight)
+        extra = self.backbone.extra_losses(batch)
+        return IPSLosses(ranking, ranking + sum(extra.values()))

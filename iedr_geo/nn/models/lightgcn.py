@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric import EdgeIndex
-from torch_geometric.utils.sparse import index2ptr
+from torch_geometric.utils.sparse import index2ptr, ptr2index
 
 from iedr_geo.nn.models.bipartite import Vectors
 from iedr_geo.nn.models.mf import MF
@@ -81,6 +82,12 @@ class LightGCN(MF):
         """The constructor's arguments but for the edges."""
         layers = {'num_layers': self.num_layers, 'dropout': self.dropout}
         return super().config | layers
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> LightGCN:
+        """Makes a model of the edges of a state that can be loaded into it."""
+        edges = torch.stack([ptr2index(state['ptr']), state['column']])
+        return cls(edge_index=edges, edge_weight=state['weight'], **config)
 
     def propagate(self) -> Tensor:
         """Returns the sums over layers of all users, then items, :math:`(U + I, F)`."""

@@ -12,7 +12,7 @@ from torch.nn import Embedding
 from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
 
 if TYPE_CHECKING:
-    from iedr_geo.loader import BipartiteBatch
+    from iedr_geo.loader import EdgeBatch
 
 
 class MF(BipartiteModel):
@@ -74,13 +74,13 @@ class MF(BipartiteModel):
         """Returns the vectors of users and items."""
         return self.user(user), self.item(item)
 
-    def regularization(self, batch: BipartiteBatch) -> Tensor:
+    def extra_losses(self, batch: EdgeBatch, encoded: None = None) -> dict[str, Tensor]:
         """Returns the weighted half squared norms, averaged over the batch."""
         if self.l2 == 0:
-            return super().regularization(batch)
-        item = torch.cat([batch.item.unsqueeze(1), batch.negative], dim=1)
-        squares = self.user(batch.user).square().sum() + self.item(item).square().sum()
-        return self.l2 / 2 * squares / batch.user.numel()
+            return {}
+        user, item = self.user(batch.user), self.item(batch.candidates)
+        squares = user.square().sum() + item.square().sum()
+        return {'regularization': self.l2 / 2 * squares / batch.user.numel()}
 
     def __repr__(self) -> str:
         return (

@@ -1,0 +1,39 @@
+"""Which of a model's methods still say the same as each other."""
+
+from __future__ import annotations
+
+import torch
+
+HOOKS = (
+    '_forward_hooks',
+    '_forward_pre_hooks',
+)
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Returns whether a hook on any part of a module may change what it computes."""
+    return any(getattr(part, name) for part in module.modules() for name in HOOKS)
+
+
+def _owner(model: object, name: str) -> int:
+    """Returns how far up the class is that defines a method; the instance is at -1."""
+    if name in vars(model):
+        return -1
+    mro = type(model).__mro__
+    return next((i for i, cls in enumerate(mro) if name in vars(cls)), len(mro))
+
+
+def stands_for(model: object, method: str, *others: str) -> bool:
+    """Returns whether a method can be called in the place of others.
+
+    It can where no subclass has changed one of them without changing the method as well.
+
+    Args:
+        model: The model, or a part of it.
+        method: The method that is to be called, *e.g.*, a faster one.
+        *others: The methods whose results it is to give.
+    """
+    if not hasattr(model, method):
+        return False
+    owner = _owner(model, method)
+    return all(owner <= _owner(model, other) for other in others)

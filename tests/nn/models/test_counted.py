@@ -1,0 +1,243 @@
+"""Baselines that count, against loops over rows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iedr_geo.data import BipartiteGraph
+from iedr_geo.loader import InteractionBatch
+from iedr_geo.nn.models.context_popularity import ContextPopularity, PairCounts
+from iedr_geo.nn.models.popularity import Popularity
+from iedr_geo.nn.models.repeat import Repeat
+from iedr_geo.testing import toy_dataset
+
+MODELS = [Popularity, ContextPopularity, Repeat]
+TOY = toy_dataset()
+U, I, C = TOY.num_users, TOY.num_items, TOY.num_contexts  # noqa: E741
+GRAPH = BipartiteGraph(TOY.user, TOY.item, U, I)
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 2),  # Few, so that pairs recur; the last have no rows.
+        st.sampled_from([0, 1, 2, I - 1]),
+        st.integers(0, 1),
+        st.booleans(),
+    ),
+    max_size=25,
+)
+
+
+def log(rows, labels=True):
+    """A dataset of the toy's users, items and contexts."""
+    data = TOY[torch.zeros(len(rows), dtype=torch.long)]
+    table = torch.tensor(rows, dtype=torch.long).reshape(-1, 4)
+    data.user, data.item, data.context, y = table.unbind(1)
+    data.y = y.float() if labels else None
+    return data
+
+
+def all_triples(device='cpu'):
+    """Every user, item and context, those without a row and the unknown ones too."""
+    ids = [torch.arange(-1, size, device=device) for size in (U, I, C)]
+    return torch.cartesian_prod(*ids).unbind(1)
+
+
+class Ids:
+    """What the models read of a batch."""
+
+    def __init__(self, user, item, context):
+        self.user_id, self.item_id, self.context_id = user, item, context
+
+
+def reference(rows):
+    """The scores of every triple by the three models, row by row."""
+    had = [row[:3] for row in rows]
+
+    def popularity(item):
+        return sum(i == item for _, i, _ in had)
+
+    def in_context(item, context):
+        here = sum((i, c) == (item, context) for _, i, c in had)
+        return here + popularity(item) / (len(had) + 1)
+
+    different = {in_context(i, c) for i in range(I) for c in range(-1, C)}
+    scores = []
+    for user, item, context in zip(*(t.tolist() for t in all_triples()), strict=True):
+        here = in_context(item, context)
+        rank = sum(other <= here for other in different) / (len(different) + 1)
+        mine = sum((u, i) == (user, item) for u, i, _ in had)
+        scores.append((popularity(item), here, mine + rank))
+    return torch.tensor(scores, dtype=torch.double).unbind(1)
+
+
+def assert_equal(model, other):
+    assert model.config == other.config
+    assert model.state_dict().keys() == other.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
+
+
+@given(ROWS, st.booleans())
+def test_rows(rows, labels):
+    data = log(rows, labels)
+    counted = [row for row in rows if row[3] or not labels]
+    for model, expected in zip(MODELS, reference(counted), strict=True):
+        scores = model.fit(data)(Ids(*all_triples()))
+        torch.testing.assert_close(scores, expected, rtol=1e-14, atol=0)
+        assert_equal(model.fit(data), model.fit(data))
+
+
+@given(ROWS)
+def test_graphs(rows):
+    """A pair is one edge, however often it recurs."""
+    pairs = sorted({row[:2] for row in rows})
+    user, item = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
+    graph = BipartiteGraph(user, item, U, I)
+    degree = [sum(i == item for _, i in pairs) for item in range(I)]
+    ranks = sorted(set(degree))
+    for u in range(-1, U):
+        scores = torch.arange(-1, I)
+        popularity = Popularity.fit(graph).score(torch.tensor(u), scores)
+        assert popularity.tolist() == [0, *degree]
+        expected = [(0 in ranks) / (len(ranks) + 1)]
+        for i in range(I):
+            rank = (ranks.index(degree[i]) + 1) / (len(ranks) + 1)
+            expected.append(((u, i) in pairs) + rank)
+        assert Repeat.fit(graph).score(torch.tensor(u), scores).tolist() == expected
+
+
+def test_popularity_of_a_graph_is_its_own():
+    """It may count what the edges do not show, and is not shared with the model."""
+    popularity = torch.tensor([5, 0, 9])
+    graph = BipartiteGraph(
+        torch.tensor([0]), torch.tensor([1]), 2, 3, popularity=popularity
+    )
+    items = torch.arange(3)
+    model = Popularity.fit(graph)
+    assert model.score(torch.tensor(0), items).tolist() == [5, 0, 9]
+    repeat = Repeat.fit(graph)
+    assert repeat.score(torch.tensor(0), items).tolist() == [2 / 4, 1 + 1 / 4, 3 / 4]
+    model.count.zero_()
+    assert graph.popularity.tolist() == [5, 0, 9]
+
+
+@pytest.mark.parametrize('model', MODELS)
+@pytest.mark.parametrize('data', [TOY, GRAPH])
+def test_transposed_pairs(model, data):
+    """Their order in memory is another; nothing warns of it."""
+    if model is ContextPopularity and data is GRAPH:
+        return
+    score = model.fit(data).score
+    user, item = torch.meshgrid(torch.arange(U), torch.arange(I), indexing='ij')
+    pairs = torch.stack([user, item]).transpose(1, 2)
+    assert torch.equal(score(*pairs), score(user, item).t())
+
+
+def test_contexts_are_needed():
+    with pytest.raises(ValueError, match=r'BipartiteGraph has no contexts.*Popularity'):
+        ContextPopularity.fit(GRAPH)
+
+
+@pytest.mark.parametrize('model', MODELS)
+def test_batches_and_pairs(model, device):
+    data = TOY.to(device)
+    fitted = model.fit(data)
+    user, item, context = all_triples(device)
+    known = (user >= 0) & (item >= 0) & (context >= 0)
+    batch = InteractionBatch.from_ids(data, user[known], item[known], context[known])
+    expected = fitted(Ids(user, item, context))
+    assert torch.equal(fitted(batch), expected[known])
+    # Pairs are in no context.
+    table = expected.view(U + 1, I + 1, C + 1)[..., 0]
+    users, items = (torch.arange(-1, size, device=device) for size in (U, I))
+    assert torch.equal(fitted.score(users.unsqueeze(1), items), table)
+    assert torch.equal(fitted.score(users, items.unsqueeze(1)), table.t())
+    assert torch.equal(fitted.score(users, items[3]), table[:, 3])
+    assert fitted.score(users[1], items[3]).shape == ()
+    assert fitted.score(users[:0], items[3]).shape == (0,)
+
+
+@pytest.mark.parametrize('model', MODELS)
+@pytest.mark.parametrize('data', [TOY, GRAPH])
+def test_state(model, data, tmp_path):
+    if model is ContextPopularity and data is GRAPH:
+        return
+    fitted = model.fit(data)
+    assert not list(fitted.parameters())
+    torch.save(fitted.state_dict(), tmp_path / 'state.pt')
+    state = torch.load(tmp_path / 'state.pt', weights_only=True)
+    loaded = model.from_config(json.loads(json.dumps(fitted.config)), state)
+    loaded.load_state_dict(state)
+    assert_equal(loaded, fitted)
+    assert str(loaded) == str(fitted)
+    # Casting leaves integers as they are.
+    users, items = torch.arange(U).unsqueeze(1), torch.arange(I)
+    assert torch.equal(loaded.half().score(users, items), fitted.score(users, items))
+
+
+@pytest.mark.parametrize('model', MODELS)
+def test_state_of_other_items(model):
+    state = model.fit(TOY).state_dict()
+    other = model.from_config({'num_items': I + 1}, state)
+    with pytest.raises(RuntimeError, match=r'size mismatch.*count'):
+        other.load_state_dict(state)
+    with pytest.raises(RuntimeError, match=r'Missing key.*count'):
+        model.from_config({'num_items': I}, {}).load_state_dict({})
+
+
+@pytest.mark.parametrize('model', MODELS)
+def test_nothing_counted(model):
+    """Before it is fitted, a model finds all items alike."""
+    assert (model(I)(Ids(*all_triples())) == 0).all()
+
+
+def test_large_counts_keep_their_order():
+    """Float32 has room for none of these differences."""
+    count = 2**25
+    graph = BipartiteGraph(
+        torch.tensor([0, 0]),
+        torch.tensor([0, 1]),
+        1,
+        4,
+        popularity=torch.tensor([count, count + 1, count + 2, 7]),
+    )
+    user, items = torch.tensor(0), torch.arange(4)
+    assert Popularity.fit(graph).score(user, items).argsort().tolist() == [3, 0, 1, 2]
+    assert Repeat.fit(graph).score(user, items).argsort().tolist() == [3, 2, 0, 1]
+
+    # 2 ** 25 rows in one context, of which 3 are of other items.
+    popular = torch.tensor([count // 2, count // 2 - 3, 1, 2])
+    context = ContextPopularity(4)
+    context.popularity.count.copy_(popular)
+    context.pairs.key = torch.tensor([0, 1])
+    context.pairs.count = torch.tensor([count // 2 - 3, count // 2 - 3])
+    batch = Ids(torch.zeros_like(items), items, torch.zeros_like(items))
+    scores = context(batch)
+    assert scores.argsort().tolist() == [2, 3, 1, 0]
+    assert (scores - scores.floor() > 0).all()
+
+    # A user who had two of them millions of times.
+    repeat = Repeat(4)
+    repeat.popularity = context
+    repeat.pairs.key = torch.tensor([0, 1])
+    repeat.pairs.count = torch.tensor([count - 5, count - 5])
+    # More ranks than there could be beside so many rows of two pairs.
+    levels = torch.cat([context.tallies(), 2**52 + torch.arange(2**20)])
+    repeat.levels = torch.unique(levels)
+    scores = repeat(batch)
+    assert scores.argsort().tolist() == [2, 3, 1, 0]
+    assert scores.floor().tolist() == [count - 5, count - 5, 0, 0]
+
+
+def test_ids_of_few_bits():
+    """Their products, by which pairs are told apart, would overflow."""
+    pairs = PairCounts(60_000)
+    left = torch.tensor([50_000, 3, 50_000], dtype=torch.int32)
+    right = torch.tensor([59_999, 3, 59_999], dtype=torch.int32)
+    pairs.fit(left, right)
+    assert pairs(left, right).tolist() == [2, 1, 2]
+    assert pairs.right.tolist() == [3, 59_999]
