@@ -1,26 +1,24 @@
-"""How well a model ranks."""
+"""Evaluation of any model's rankings."""
 
-from iedr_geo.evaluation.bipartite import (
-    BIPARTITE_METRICS,
-    ScoredUsers,
-    evaluate_bipartite,
-    mark_items,
-)
-from iedr_geo.evaluation.evaluate import (
+from iedr_geo.evaluation.compare import compare
+from iedr_geo.evaluation.evaluate import evaluate_candidates, evaluate_catalogue
+from iedr_geo.evaluation.evaluation import Evaluation
+from iedr_geo.evaluation.rankings import (
     DEFAULT_METRICS,
-    evaluate_candidates,
-    evaluate_catalogue,
+    GRAPH_METRICS,
+    CandidateRankings,
+    CatalogueRankings,
+    Rankings,
 )
-from iedr_geo.evaluation.evaluation import Evaluation, evaluating
 
 __all__ = [
-    'BIPARTITE_METRICS',
     'DEFAULT_METRICS',
+    'GRAPH_METRICS',
+    'CandidateRankings',
+    'CatalogueRankings',
     'Evaluation',
-    'ScoredUsers',
-    'evaluate_bipartite',
+    'Rankings',
+    'compare',
     'evaluate_candidates',
     'evaluate_catalogue',
-    'evaluating',
-    'mark_items',
 ]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 
 def _bootstrap(
@@ -145,18 +143,3 @@ class Evaluation:
 
     def __str__(self) -> str:
         return '  '.join(f'{name} {value:.4f}' for name, value in self.metrics.items())
-
-
-@contextmanager
-def evaluating(model: object) -> Iterator[None]:
-    """Switches all modules to evaluation, without gradients, and back."""
-    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.eval()
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode

@@ -1,43 +1,83 @@
-"""The top of many rankings of one catalogue."""
+"""Metrics of the top of many rankings of one catalogue."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from iedr_geo.metrics import RankedLists
+from iedr_geo.metrics import RankedLists, RankingMetric
+from iedr_geo.scoring.top_k import Pairs
 
 
-def top_ranks(scores: Tensor, target: Tensor, hidden: Tensor, k: int) -> RankedLists:
-    r"""Ranks the catalogue for each row of a matrix, down to rank :math:`k` and its ties.
+def top_metrics(
+    scores: Tensor,
+    target: Pairs,
+    metrics: Sequence[RankingMetric],
+    hidden: Pairs | None = None,
+    missing: Tensor | None = None,
+) -> Tensor:
+    r"""Ranks a catalogue for each row of a matrix and returns the metrics of the top.
 
-    Equal to ``RankedLists.from_dense(scores, target, ~hidden)`` in all metrics of the top
-    :math:`k`, without sorting the rest of the catalogue.
+    Equal to ``RankedLists.from_dense`` with all that is not left out, ties and all,
+    without sorting the rest of the catalogue.
 
     Args:
-        scores: Scores of shape :math:`(L, I)`. Those of hidden items are overwritten.
-        target: Whether each item is to be found, boolean, of shape :math:`(L, I)`.
-        hidden: Whether each item is left out, boolean, of shape :math:`(L, I)`.
-        k: The number of ranks.
+        scores: Scores of shape :math:`(L, I)`. They are overwritten.
+        target: What is to be found: rows, and an item of each, of shape :math:`(T)`.
+        metrics: The metrics.
+        hidden: What is left out unless it is to be found, likewise, :math:`(E)`.
+        missing: The items that are left out of all rows, unless they are to be found.
+
+    Returns:
+        Values of shape :math:`(L, M)`, in float64.
+
+    Raises:
+        ValueError: If a score is NaN.
     """
-    scores.masked_fill_(hidden, -torch.inf)
-    kept = min(k, scores.size(1))
+    size = len(scores)
+    positive = torch.zeros_like(scores, dtype=torch.bool)
+    positive[target] = True
+    kept = scores[target]
+    if hidden is not None:
+        scores[hidden] = -torch.inf
+    if missing is not None:
+        scores.index_fill_(1, missing, -torch.inf)
+    scores[target] = kept
+
+    k = min(max(metric.k for metric in metrics), scores.size(1))
     values, items = scores.topk(min(k + 1, scores.size(1)), dim=1)
-    lowest = values[:, kept - 1]
-    # Where rank k ties with what follows, or candidates run out, ranks are open below.
-    is_open = torch.isneginf(lowest)
-    if values.size(1) > kept:
-        is_open |= lowest == values[:, -1]
-    closed = (~is_open).nonzero()
-    rows = is_open.nonzero().view(-1)
-    tied = (scores[rows] >= lowest[rows].unsqueeze(1)) & ~hidden[rows]
-    place, item = tied.nonzero(as_tuple=True)
-    list_index = torch.cat([closed.expand(-1, kept).flatten(), rows[place]])
-    item = torch.cat([items[closed.view(-1), :kept].flatten(), item])
-    return RankedLists.from_rows(
-        scores[list_index, item],
-        target[list_index, item].long(),
-        list_index,
-        num_lists=len(scores),
-        num_positives=(target & ~hidden).sum(dim=1),
+    if values[:, :1].isnan().any():  # They are sorted as the highest.
+        raise ValueError(f'{int(scores.isnan().sum())} of the scores are NaN')
+    num_positives = torch.bincount(target[0], minlength=size)
+    out = torch.empty(size, len(metrics), dtype=torch.double, device=scores.device)
+    # Where scores are equal, or candidates run out, the order is open.
+    is_open = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    is_open |= torch.isneginf(values[:, k - 1])
+    closed, rows = (~is_open).nonzero().view(-1), is_open.nonzero().view(-1)
+    hits = positive.gather(1, items[:, :k])
+    if len(closed) == size:
+        ranked = RankedLists.from_hits(hits, num_positives)
+    else:
+        ranked = RankedLists.from_hits(hits[closed], num_positives[closed])
+    out[closed] = torch.stack([metric(ranked) for metric in metrics], dim=1)
+    if not len(rows):
+        return out
+    candidates = scores[rows] >= values[rows, k - 1].unsqueeze(1)
+    left_out = torch.zeros_like(positive)
+    if hidden is not None:
+        left_out[hidden] = True
+    if missing is not None:
+        left_out.index_fill_(1, missing, True)
+    candidates &= ~left_out[rows] | positive[rows]
+    place, item = candidates.nonzero(as_tuple=True)
+    ranked = RankedLists.from_rows(
+        scores[rows[place], item],
+        positive[rows[place], item].long(),
+        place,
+        num_lists=len(rows),
+        num_positives=num_positives[rows],
     )
+    out[rows] = torch.stack([metric(ranked) for metric in metrics], dim=1)
+    return out

@@ -36,6 +36,7 @@ class RankedLists:
             rank :math:`[R]`, float64. Its relative error grows as
             :math:`10^{-16} \, t \log t`.
         num_positives: Positives of each list :math:`[L]`.
+        width: Number of rows of every list, where all have as many.
     """
 
     list_index: Tensor
@@ -43,6 +44,7 @@ class RankedLists:
     positive: Tensor
     first_positive: Tensor
     num_positives: Tensor
+    width: int | None = None
 
     @classmethod
     def from_rows(
@@ -129,6 +131,39 @@ class RankedLists:
         list_index = mask.nonzero()[:, 0]
         return cls.from_rows(scores[mask], target[mask], list_index, len(scores))
 
+    @classmethod
+    def from_hits(cls, hits: Tensor, num_positives: Tensor) -> RankedLists:
+        r"""Builds the top of lists that are ranked already and have no ties.
+
+        Args:
+            hits: Whether each rank has a positive, boolean, :math:`[L, K]`.
+            num_positives: Positives of each list :math:`[L]`, also below the top.
+
+        Raises:
+            ValueError: If a shape or the dtype of the hits is invalid.
+        """
+        if hits.dim() != 2 or hits.dtype != torch.bool:
+            raise ValueError(
+                f'hits must be boolean [L, K], got {hits.dtype} {list(hits.shape)}'
+            )
+        if num_positives.shape != hits.shape[:1]:
+            raise ValueError(
+                f'num_positives must be {list(hits.shape[:1])}, '
+                f'got {list(num_positives.shape)}'
+            )
+        size, width = hits.shape
+        lists = torch.arange(size, device=hits.device)
+        ranks = torch.arange(1, width + 1, device=hits.device)
+        first = hits & (hits.cumsum(1, dtype=torch.int32) == 1)
+        return cls(
+            list_index=lists.repeat_interleave(width),
+            rank=ranks.repeat(size),
+            positive=hits.flatten().double(),
+            first_positive=first.flatten().double(),
+            num_positives=num_positives,
+            width=width,
+        )
+
     def top_sum(self, value: Tensor, k: int) -> Tensor:
         r"""Sums a value over the first ranks of each list.
 
@@ -139,9 +174,12 @@ class RankedLists:
         Returns:
             Sums :math:`[L]`, NaN for lists without any positive.
         """
-        top = self.rank <= k
-        total = value.new_zeros(len(self.num_positives))
-        total.index_add_(0, self.list_index[top], value[top])
+        if self.width is not None:
+            total = value.view(-1, self.width)[:, :k].sum(dim=1)
+        else:
+            top = self.rank <= k
+            total = value.new_zeros(len(self.num_positives))
+            total.index_add_(0, self.list_index[top], value[top])
         return total.masked_fill_(self.num_positives == 0, torch.nan)
 
 

@@ -5,50 +5,85 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from iedr_geo.data import BipartiteGraph
+from iedr_geo.data.feature_graphs import ragged_arange
 
-def top_k(scores: Tensor, k: int, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+Pairs = tuple[Tensor, Tensor]
+
+
+def items_of(graph: BipartiteGraph, users: Tensor) -> Pairs:
+    """Returns the items that users have, as pairs of place and item.
+
+    Args:
+        graph: What users have.
+        users: Users, of shape :math:`(Q)`. Those that are not of the graph have nothing.
+
+    Returns:
+        Which of the users, and their item, each of shape :math:`(E)`.
+    """
+    known = ((users >= 0) & (users < graph.num_users)).nonzero().view(-1)
+    edge, ptr = ragged_arange(graph.ptr, users[known])
+    return known.repeat_interleave(ptr.diff()), graph.item[edge]
+
+
+def top_k(scores: Tensor, k: int, hidden: Pairs | None = None) -> tuple[Tensor, Tensor]:
     """Returns the highest scores of each row and whose they are.
 
     Of equal scores the earlier item comes first, also where they compete for the last
     place.
 
     Args:
-        scores: Scores of shape :math:`(N, I)`. Those of hidden items are overwritten.
+        scores: Scores of shape :math:`(Q, I)`. Those of hidden items are overwritten.
         k: How many are wanted.
-        hidden: Whether each item is left out, boolean, of shape :math:`(N, I)`.
+        hidden: What is left out: rows, and an item of each, of shape :math:`(E)`.
 
     Returns:
-        Scores and items, of shape :math:`(N, K)`, best first. Where fewer than :math:`k`
+        Scores and items, of shape :math:`(Q, K)`, best first. Where fewer than :math:`k`
         are left, the item is :obj:`-1`.
     """
     if hidden is not None:
-        # A score of -inf is better than none.
-        scores.clamp_(min=torch.finfo(scores.dtype).min)
-        scores.masked_fill_(hidden, -torch.inf)
+        scores[hidden] = -torch.inf
     k = min(k, scores.size(1))
     values, items = scores.topk(min(k + 1, scores.size(1)), dim=1)
     # The order of equal scores, and which of them is the last, is left open by `topk`.
     is_open = (values[:, 1:] == values[:, :-1]).any(dim=1)
     if is_open.any():
         rows = is_open.nonzero().view(-1)
-        order = scores[rows].sort(dim=1, descending=True, stable=True)
-        width = values.size(1)
-        values[rows], items[rows] = order.values[:, :width], order.indices[:, :width]
+        values[rows], items[rows] = _sorted(scores[rows], values.size(1))
     values, items = values[:, :k], items[:, :k]
     if hidden is not None:
-        items = torch.where(hidden.gather(1, items), -1, items)
-        lowest = values == torch.finfo(scores.dtype).min
-        values = values.masked_fill(lowest, -torch.inf)
+        short = torch.isneginf(values).any(dim=1)
+        if short.any():
+            rows = short.nonzero().view(-1)
+            values[rows], items[rows] = _few(scores, rows, k, hidden)
     return values, items
 
 
+def _sorted(scores: Tensor, width: int) -> Pairs:
+    order = scores.sort(dim=1, descending=True, stable=True)
+    return order.values[:, :width], order.indices[:, :width]
+
+
+def _few(scores: Tensor, rows: Tensor, k: int, hidden: Pairs) -> Pairs:
+    """Returns the top of rows that may have fewer than :math:`k` items left."""
+    left_out = torch.zeros_like(scores, dtype=torch.bool)
+    left_out[hidden] = True
+    left_out = left_out[rows]
+    # A score of -inf is better than none.
+    lowest = torch.finfo(scores.dtype).min
+    finite = scores[rows].clamp(min=lowest).masked_fill(left_out, -torch.inf)
+    values, items = _sorted(finite, k)
+    items = torch.where(left_out.gather(1, items), -1, items)
+    return values.masked_fill(values == lowest, -torch.inf), items
+
+
 def first_of(group: Tensor) -> Tensor:
-    """Returns, for each element, the place of the first one of its group.
+    """Returns, for each element, the index of the first one of its group.
 
     Args:
         group: The group of each element, integers of any size, of shape :math:`(N)`.
     """
     _, group = torch.unique(group, return_inverse=True)
-    place = torch.arange(group.numel(), device=group.device)
-    first = torch.full_like(place, group.numel())
-    return first.scatter_reduce(0, group, place, 'amin')[group]
+    index = torch.arange(group.numel(), device=group.device)
+    first = torch.full_like(index, group.numel())
+    return first.scatter_reduce(0, group, index, 'amin')[group]

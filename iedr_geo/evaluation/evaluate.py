@@ -1,0 +1,107 @@
+"""Evaluation of any model: its rankings of candidate lists and of catalogues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
+from iedr_geo.evaluation.evaluation import Evaluation
+from iedr_geo.evaluation.rankings import (
+    DEFAULT_METRICS,
+    GRAPH_METRICS,
+    CandidateRankings,
+    CatalogueRankings,
+    Rankings,
+)
+from iedr_geo.loader import InteractionBatch
+from iedr_geo.metrics import RankingMetric
+from iedr_geo.scoring import CatalogueScorer, progress_bar, scorer
+
+Model: TypeAlias = CatalogueScorer | Callable[[InteractionBatch], Tensor] | Any
+
+
+def _evaluate(
+    rankings: Rankings,
+    made: CatalogueScorer,
+    progress: bool,
+    num_queries: int,
+    num_items: int | None = None,
+) -> Evaluation:
+    bar = progress_bar(
+        rankings.chunks(), 'Ranking', progress, made, num_queries, num_items
+    )
+    return rankings.evaluation([rankings.rank(made, lists) for lists in bar])
+
+
+def evaluate_candidates(
+    model: Model,
+    dataset: InteractionDataset,
+    lists: CandidateLists,
+    metrics: Sequence[RankingMetric] = DEFAULT_METRICS,
+    progress: bool = True,
+) -> Evaluation:
+    """Ranks candidate lists.
+
+    Ties count as the expectation over tied orders. Every row counts, also where an item
+    recurs in its list.
+
+    Args:
+        model: A model or function that maps an :class:`InteractionBatch` to logits, or a
+            scorer of one.
+        dataset: Where the feature graphs are.
+        lists: What to rank.
+        metrics: The metrics of a list. The AUC over all rows is always computed.
+        progress: Whether to show a progress bar where it takes more than seconds.
+    """
+    rankings = CandidateRankings(dataset, lists, metrics)
+    rows = lists.item.numel()
+    return _evaluate(rankings, scorer(model, dataset), progress, rows, 1)
+
+
+def evaluate_catalogue(
+    model: Model,
+    held_out: InteractionDataset | BipartiteGraph,
+    seen: Sequence[InteractionDataset] | BipartiteGraph | None = None,
+    metrics: Sequence[RankingMetric] | None = None,
+    *,
+    part: str | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Ranks the whole catalogue for each user, in each context that held-out rows have.
+
+    The items of all rows with the same user and context are to be found together. Ties
+    count as the expectation over tied orders. Of a graph, the means are over users with
+    something to be found; :obj:`over_all_lists` of the result has all users in them.
+
+    Args:
+        model: A model that fits the data, or a scorer of one.
+        held_out: The rows or edges to be found. Items that are not in their catalogue are
+            left out of the rankings, unless they are to be found.
+        seen: What users have seen, *e.g.*, training and validation rows or the training
+            graph, whose items are left out of their users' rankings, unless they are to
+            be found. Needed for a dataset, unless it is a log of repeated use
+            (:obj:`exclude_seen=False`), where it has no effect.
+        metrics: The metrics of a list (default: NDCG and recall at 5 and 10; of a graph
+            recall, hit ratio and NDCG at 20 and 50).
+        part: The part of a score that alone is to rank, *e.g.*, :obj:`'interest'`
+            (default: the whole score).
+        progress: Whether to show a progress bar where it takes more than seconds.
+
+    Raises:
+        ValueError: If there is nothing to be found, a metric needs more items than there
+            are, or model, held-out and seen parts do not fit each other.
+    """
+    if isinstance(held_out, BipartiteGraph):
+        if seen is not None and not isinstance(seen, BipartiteGraph):
+            raise ValueError(f'Of a graph, `seen` is a graph (got {seen!r})')
+        chosen = GRAPH_METRICS if metrics is None else metrics
+        rankings = CatalogueRankings.of_graph(held_out, seen, chosen, part)
+    else:
+        if isinstance(seen, BipartiteGraph):
+            raise ValueError('Of a dataset, `seen` is a sequence of datasets')
+        chosen = DEFAULT_METRICS if metrics is None else metrics
+        rankings = CatalogueRankings.of_dataset(held_out, seen, chosen, part)
+    return _evaluate(rankings, scorer(model, held_out), progress, len(rankings))

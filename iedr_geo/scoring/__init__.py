@@ -1,0 +1,25 @@
+"""Scores of catalogues: one way for every model."""
+
+from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
+from iedr_geo.scoring.evaluating import evaluating
+from iedr_geo.scoring.iedr import IEDRScorer
+from iedr_geo.scoring.plain import GraphScorer, InteractionScorer
+from iedr_geo.scoring.progress import progress_bar
+from iedr_geo.scoring.queries import Queries
+from iedr_geo.scoring.scorer import scorer
+from iedr_geo.scoring.top_k import items_of, top_k
+from iedr_geo.scoring.vectors import VectorScorer
+
+__all__ = [
+    'CatalogueScorer',
+    'GraphScorer',
+    'IEDRScorer',
+    'InteractionScorer',
+    'Queries',
+    'VectorScorer',
+    'evaluating',
+    'items_of',
+    'progress_bar',
+    'scorer',
+    'top_k',
+]

@@ -1,0 +1,100 @@
+"""What scores a catalogue of items."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from iedr_geo.data.schema import Side
+from iedr_geo.scoring.queries import Queries
+
+CELLS = 1 << 22  # Scores that are held at a time.
+
+
+class CatalogueScorer(ABC):
+    """The scores of items for users, by one model on one set of data.
+
+    Everything after training asks a scorer: evaluation, recommendations, explanations and
+    reports. It has what the model knew when the scorer was made; make another one after
+    further training. :func:`scorer` chooses the fastest that says the same as the model.
+
+    Args:
+        num_users: The number of users of the data.
+        num_items: The number of items of the data.
+        device: Where the scores are computed.
+    """
+
+    parts: tuple[str, ...] = ()
+    """The names of the parts that add up to a score, if it has any."""
+
+    factors: tuple[str, ...] = ()
+    """The names of the factors that users and items have, if they have any."""
+
+    def __init__(self, num_users: int, num_items: int, device: torch.device) -> None:
+        self.num_users, self.num_items, self.device = num_users, num_items, device
+
+    @property
+    def chunk_size(self) -> int:
+        """How many queries to score at a time."""
+        return max(1, CELLS // max(1, self.num_items))
+
+    @abstractmethod
+    def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:
+        """Returns the scores of items.
+
+        Args:
+            queries: Users, each in a context where there are contexts.
+            items: The items, of shape :math:`(I)`, or those of each query, of shape
+                :math:`(Q, I)` (default: the catalogue).
+
+        Returns:
+            Scores of shape :math:`(Q, I)`, free to be overwritten.
+        """
+
+    def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
+        """Returns the parts that add up to the scores, each of shape :math:`(Q, I)`.
+
+        Args:
+            queries: As in :meth:`scores`.
+            items: As in :meth:`scores`.
+        """
+        return {}
+
+    def factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
+        """Returns a factor of users or items in contexts, of shape :math:`(N, F)`.
+
+        Args:
+            name: The factor, one of :obj:`factors`.
+            side: :obj:`'user'` or :obj:`'item'`.
+            queries: Where the contexts are, one for each user or item, and what is new.
+            index: The users or items, of shape :math:`(N)`.
+
+        Raises:
+            ValueError: If there is no such factor.
+        """
+        raise ValueError(
+            f"The model has no factor '{name}' (it has: "
+            f'{", ".join(self.factors) or "none"})'
+        )
+
+    def readouts(self, side: Side) -> Tensor:
+        """Returns a vector for each user or item, of shape :math:`(N, F)`.
+
+        Raises:
+            ValueError: If the model has none.
+        """
+        raise ValueError(
+            f'The model has no vectors of {side}s that its scores are made of'
+        )
+
+    def seconds(self, num_queries: int, num_items: int | None = None) -> float | None:
+        """Returns about how long scoring will take; nothing where it is fast."""
+        return None
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}(num_users={self.num_users}, '
+            f'num_items={self.num_items}, parts={list(self.parts)})'
+        )

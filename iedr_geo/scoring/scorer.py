@@ -1,0 +1,174 @@
+"""The fastest scorer that says the same as the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from iedr_geo.data import BipartiteGraph, InteractionDataset
+from iedr_geo.nn.contract import has_hooks
+from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
+from iedr_geo.scoring.plain import GraphScorer, InteractionScorer
+from iedr_geo.scoring.queries import Queries
+
+NUM_QUERIES, NUM_ITEMS = 4, 8  # That a faster scorer is compared on.
+TOLERANCE = 1e-3  # Of the largest score: sums of float32 in another order.
+
+Factory = TypeVar('Factory', bound=Callable[..., CatalogueScorer])
+
+
+class _Registration(NamedTuple):
+    factory: Callable[..., CatalogueScorer]
+    gives: tuple[str, ...]
+
+
+class _ScorerFunction:
+    """Makes the scorer of a model; see :data:`scorer`."""
+
+    def __init__(self) -> None:
+        self._registered: dict[type, _Registration] = {}
+
+    def register(
+        self, cls: type, *, gives: tuple[str, ...]
+    ) -> Callable[[Factory], Factory]:
+        """Registers a faster scorer for a class of models.
+
+        It is used for instances, also of subclasses, that have each named method as the
+        class has it, and no hooks. When it is made, it is compared with the model's own
+        answers for some pairs.
+
+        Args:
+            cls: The class of models.
+            gives: The methods that the scorer stands for: all that its scores would
+                change with. :obj:`'forward'` is among them for a model of an
+                :class:`InteractionDataset`, :obj:`'score'` for one of a
+                :class:`BipartiteGraph`.
+
+        Example:
+            >>> @scorer.register(MyModel, gives=('forward', 'towers'))
+            ... class MyScorer(CatalogueScorer): ...
+        """
+        if not {'forward', 'score'} & set(gives):
+            raise ValueError("`gives` must name 'forward' or 'score'")
+
+        def decorate(factory: Factory) -> Factory:
+            self._registered[cls] = _Registration(factory, gives)
+            return factory
+
+        return decorate
+
+    def _registration(self, model: object, entry: str) -> _Registration | None:
+        if isinstance(model, torch.nn.Module) and has_hooks(model):
+            return None
+        for cls in type(model).__mro__:
+            found = self._registered.get(cls)
+            if found is not None and entry in found.gives:
+                same = all(
+                    getattr(type(model), name) is getattr(cls, name)
+                    and name not in vars(model)
+                    for name in found.gives
+                )
+                if same:
+                    return found
+        return None
+
+    def __call__(
+        self, model: Any, data: InteractionDataset | BipartiteGraph
+    ) -> CatalogueScorer:
+        """Returns the fastest scorer that says the same as a model.
+
+        Args:
+            model: A model with :obj:`forward(batch)` for an :class:`InteractionDataset`,
+                with :obj:`score(user, item)` for a :class:`BipartiteGraph`; or a scorer,
+                which is returned as it is.
+            data: The users and items, and where there are contexts, those.
+
+        Raises:
+            ValueError: If the model does not fit the data, or a registered scorer does
+                not say the same as the model.
+        """
+        if isinstance(model, CatalogueScorer):
+            _check_size(model, data)
+            return model
+        if isinstance(data, InteractionDataset):
+            entry = 'forward'
+        elif isinstance(data, BipartiteGraph):
+            entry = 'score'
+            if not hasattr(model, 'score'):
+                raise ValueError(
+                    f'A BipartiteGraph needs a model with `score(user, item)`, which '
+                    f'{type(model).__name__} does not have'
+                )
+        else:
+            raise TypeError(
+                f'Data are an InteractionDataset or a BipartiteGraph (got '
+                f'{type(data).__name__})'
+            )
+        found = self._registration(model, entry)
+        if found is None:
+            return _plain(model, data)
+        fast = found.factory(model, data)
+        _check_same(fast, _plain(model, data), model)
+        return fast
+
+
+def _plain(
+    model: Any, data: InteractionDataset | BipartiteGraph
+) -> InteractionScorer | GraphScorer:
+    if isinstance(data, InteractionDataset):
+        return InteractionScorer(model, data)
+    return GraphScorer(model, data)
+
+
+def _check_size(made: CatalogueScorer, data: InteractionDataset | BipartiteGraph) -> None:
+    if (made.num_users, made.num_items) != (data.num_users, data.num_items):
+        raise ValueError(
+            f'The scorer was made for {made.num_users} users and {made.num_items} items, '
+            f'the data have {data.num_users} and {data.num_items}'
+        )
+
+
+def _check_same(
+    fast: CatalogueScorer, plain: InteractionScorer | GraphScorer, model: object
+) -> None:
+    """Raises an error if two scorers differ on some pairs."""
+    if min(plain.num_users, plain.num_items) == 0:
+        return
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(size: int, *shape: int) -> Tensor:
+        return torch.randint(size, shape, generator=generator).to(plain.device)
+
+    context = None
+    if isinstance(plain, InteractionScorer):
+        context = draw(plain.dataset.num_contexts, NUM_QUERIES)
+    queries = Queries(draw(plain.num_users, NUM_QUERIES), context)
+    items = draw(plain.num_items, NUM_ITEMS)
+    wanted = plain.scores(queries, items).double()
+    each = items.expand(NUM_QUERIES, -1)
+    answers = {'scores': fast.scores(queries, items)}
+    answers['scores of pairs'] = fast.scores(queries, each)
+    if fast.parts:
+        answers['parts'] = torch.stack(list(fast.split(queries, each).values())).sum(0)
+    scale = wanted[wanted.isfinite()].abs()
+    tolerance = TOLERANCE * (float(scale.max()) if scale.numel() else 0.0)
+    for name, values in answers.items():
+        same = torch.isclose(
+            values.double(), wanted, rtol=0, atol=tolerance, equal_nan=True
+        )
+        if not same.all():
+            row, column = (~same).nonzero()[0].tolist()
+            raise ValueError(
+                f'The {name} by {type(fast).__name__} are not those of '
+                f'{type(model).__name__}: user {int(queries.user[row])} and item '
+                f'{int(items[column])} have {float(values[row, column]):.6g}, by the '
+                f'model {float(wanted[row, column]):.6g}. Override what the scorer '
+                f'stands for, or register a scorer for your class'
+            )
+
+
+scorer = _ScorerFunction()
+"""Makes the scorer of a model on data; :meth:`register` adds faster ones."""

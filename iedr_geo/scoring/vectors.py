@@ -1,0 +1,69 @@
+"""Scores by inner products of vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from iedr_geo.data import BipartiteGraph
+from iedr_geo.data.schema import Side
+from iedr_geo.nn import BipartiteModel
+from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
+from iedr_geo.scoring.evaluating import evaluating
+from iedr_geo.scoring.queries import Queries
+from iedr_geo.scoring.scorer import scorer
+
+
+@scorer.register(BipartiteModel, gives=('score', 'embeddings'))
+class VectorScorer(CatalogueScorer):
+    """Scores by the inner products of the vectors of users and items.
+
+    The parts are the products of those columns that stand for one cause each.
+
+    Args:
+        model: The model.
+        graph: The users and items.
+    """
+
+    def __init__(self, model: BipartiteModel, graph: BipartiteGraph) -> None:
+        with evaluating(model):
+            self.user, self.item = model.embeddings()
+        size = len(self.user), len(self.item)
+        if size != (graph.num_users, graph.num_items):
+            raise ValueError(
+                f'The model has {size[0]} users and {size[1]} items, the graph '
+                f'{graph.num_users} and {graph.num_items}'
+            )
+        super().__init__(*size, self.user.device)
+        self.columns = model.factors
+        self.parts = self.factors = tuple(self.columns)
+
+    def _products(self, user: Tensor, item: Tensor, items: Tensor | None) -> Tensor:
+        if items is None:
+            return user @ item.t()
+        if items.dim() == 1:
+            return user @ item[items].t()
+        return torch.einsum('qf,qif->qi', user, item[items])
+
+    def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:
+        """Returns the inner products."""
+        user = self.user[queries.user.to(self.device)]
+        return self._products(user, self.item, items)
+
+    def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
+        """Returns the inner products of the columns of each factor."""
+        user = self.user[queries.user.to(self.device)]
+        return {
+            name: self._products(user[:, columns], self.item[:, columns], items)
+            for name, columns in self.columns.items()
+        }
+
+    def factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
+        """Returns the columns of a factor."""
+        if name not in self.columns:
+            return super().factor(name, side, queries, index)
+        return self.readouts(side)[index.to(self.device)][:, self.columns[name]]
+
+    def readouts(self, side: Side) -> Tensor:
+        """Returns the vectors of all users or items."""
+        return self.user if side == 'user' else self.item
