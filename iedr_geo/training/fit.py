@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from iedr_geo.training.training_module import TrainingModule
 
@@ -30,12 +30,14 @@ class TrainingResult:
         history: The losses and validation metrics of each epoch.
         best_epoch: The epoch with the best validation metric, counted from 0.
         seconds_per_epoch: The median time of an epoch, validation included.
+        device: The device on which the model was trained, and still is.
     """
 
     model: Any
     history: list[dict[str, float]]
     best_epoch: int
     seconds_per_epoch: float
+    device: torch.device
 
 
 class _RunFolder(Checkpoint):
@@ -57,6 +59,12 @@ class _RunFolder(Checkpoint):
         if not history:
             return
         self._update(trainer)
+        # A run that Lightning's early stopping had ended is not to train another epoch.
+        trainer.should_stop |= any(
+            callback.wait_count >= callback.patience
+            for callback in trainer.early_stopping_callbacks
+            if isinstance(callback, EarlyStopping)
+        )
         if self.module.best_epoch(self.monitor) < len(history) - 1:
             _check_checkpoint(self.folder / BEST, self.module)
 
@@ -111,15 +119,17 @@ def fit(
         overwrite: Whether a run that is in the folder may be lost.
         progress: Whether to show a progress bar.
         **kwargs: Further arguments of :class:`lightning.pytorch.Trainer`, *e.g.*,
-            :obj:`accelerator`, :obj:`devices`, :obj:`strategy`, :obj:`precision` or
-            :obj:`logger`, a :class:`TensorBoardLogger` for instance. More than one
-            process needs ``strategy='ddp_find_unused_parameters_true'``.
+            :obj:`accelerator`, :obj:`devices`, :obj:`precision`, :obj:`callbacks`,
+            :obj:`gradient_clip_val` or :obj:`logger`, a :class:`TensorBoardLogger` for
+            instance. Several devices train by data-parallel processes unless
+            :obj:`strategy` says otherwise.
 
     Raises:
         FileExistsError: If the folder holds a run, which is neither to be resumed nor to
             be overwritten.
-        ValueError: If there is no such metric, or if the checkpoint to resume from is
-            damaged or of a run with other settings. Names the file and the settings.
+        ValueError: If there is no such metric, if the checkpoint to resume from is
+            damaged or of a run with other settings (names the file and the settings), or
+            if gradients of a model with an estimator are to be accumulated.
         OSError: If the folder cannot be written to.
     """
     monitor = monitor or module.monitor
@@ -142,7 +152,11 @@ def fit(
     if kwargs.get('accelerator', 'auto') == 'auto':  # Not MPS, which has no float64.
         kwargs['accelerator'] = 'gpu' if torch.cuda.is_available() else 'cpu'
     kwargs.setdefault('devices', 1)
+    if kwargs['devices'] not in (1, '1', [0]) or kwargs.get('num_nodes', 1) > 1:
+        # A model need not use all of its parameters in every batch.
+        kwargs.setdefault('strategy', 'ddp_find_unused_parameters_true')
     kwargs.setdefault('logger', False)
+    module.clipping = _clipping(module, kwargs)
     trainer = Trainer(
         default_root_dir=folder,
         max_epochs=max_epochs,
@@ -162,6 +176,8 @@ def fit(
         # Lightning's use of torch.
         warnings.filterwarnings('ignore', '.*LeafSpec.*is deprecated.*')
         trainer.fit(module, ckpt_path=ckpt_path, weights_only=True)
+    device = trainer.strategy.root_device
+    module.to(device)  # Lightning leaves it on the CPU.
     state = torch.load(folder / BEST, map_location='cpu', weights_only=True)
     prefix = 'model.'
     weights = {
@@ -175,7 +191,24 @@ def fit(
         history=module.history,
         best_epoch=module.best_epoch(monitor),
         seconds_per_epoch=statistics.median(e['seconds'] for e in module.history),
+        device=device,
     )
+
+
+def _clipping(module: TrainingModule, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Takes over what Lightning does not do for a module that steps by hand."""
+    if module.automatic_optimization:
+        return {}
+    if kwargs.get('accumulate_grad_batches', 1) != 1:
+        raise ValueError(
+            f'{type(module.model).__name__} has an estimator, which takes a step each '
+            f'batch: instead of `accumulate_grad_batches`, raise the batch size'
+        )
+    value = kwargs.pop('gradient_clip_val', None)
+    algorithm = kwargs.pop('gradient_clip_algorithm', None)
+    if value is None:
+        return {}
+    return {'gradient_clip_val': value, 'gradient_clip_algorithm': algorithm or 'norm'}
 
 
 def _check_writable(folder: Path) -> None:

@@ -1,53 +1,179 @@
-"""What a module must have to be trained by :func:`fit`."""
+"""What training has in common, whatever the model and the data."""
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import LightningModule
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from iedr_geo.data import BipartiteGraph, InteractionDataset
+from iedr_geo.data.randomness import derive_seed
+from iedr_geo.evaluation import Rankings
+from iedr_geo.loader import Curriculum
+from iedr_geo.nn import Objective
+from iedr_geo.scoring import scorer
+from iedr_geo.training.schedule import RateSchedule
+
+MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
+
+
+class _Share:
+    """The lists that a process ranks: a share each, some at a time."""
+
+    def __init__(self, rankings: Rankings, rank: int, world: int) -> None:
+        self.chunks = rankings.chunks(rank, world)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.chunks)
 
 
 class TrainingModule(LightningModule, ABC):
-    """A module whose history alone decides what comes next.
+    """A Lightning module that trains any model on one kind of data.
 
-    It appends the losses and validation metrics of each epoch to :obj:`history`, which
-    checkpoints hold, so that a resumed run decides as if it had never stopped.
+    It minimises an objective of the model's predictions and the model's
+    :obj:`extra_losses`, or the model's own :obj:`losses`. Where a model has an
+    :obj:`estimator_loss`, a second optimizer takes steps on detached values.
+
+    Validation is Lightning's: its metrics are logged when a validation ends, so that
+    callbacks see them. They and the losses of each epoch are appended to
+    :obj:`history`, which checkpoints hold and which alone decides what comes next. All
+    randomness of an epoch derives from seed, epoch and rank. So a resumed run goes on as
+    if it had never stopped.
 
     Args:
         model: What is trained.
+        objective: What the prediction is trained by, unless the model has
+            :obj:`losses`.
+        rankings: What is ranked after each epoch. Without any, the last epoch is the
+            best.
+        valid: Where the rankings' users, items and contexts are.
+        learning_rate: The learning rate of Adam.
+        schedule: How it changes, *e.g.*, :class:`CosineRate` (default: it does not).
+        curriculum: What negative samplers and losses follow, *e.g.*, those of DICE.
+        weight_decay: The weight decay of Adam.
+        betas: Its coefficients.
+        amsgrad: Whether it is the AMSGrad variant.
+        estimator_steps: The number of steps of a model's estimator a batch.
+        estimator_first: Whether they come before the main step, as in Algorithm 1 of the
+            IEDR paper, or after it, as in its authors' scripts.
+        monitor: The validation metric that decides: the higher, the better.
+        seed: The seed of the run.
+
+    Raises:
+        ValueError: If the model has :obj:`losses` and an objective is given, or nothing
+            to train.
     """
 
-    monitor: str | None
-    """The validation metric that decides by default: the higher, the better. Without
-    one, the last epoch is the best."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        objective: Objective | None,
+        rankings: Rankings | None,
+        valid: InteractionDataset | BipartiteGraph | None,
+        *,
+        learning_rate: float,
+        schedule: RateSchedule | None,
+        curriculum: Curriculum | None,
+        weight_decay: float,
+        betas: tuple[float, float],
+        amsgrad: bool,
+        estimator_steps: int,
+        estimator_first: bool,
+        monitor: str,
+        seed: int,
+    ) -> None:
         super().__init__()
+        name = type(model).__name__
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ValueError(f'{name} has no parameters to train')
+        if estimator_steps < 1:
+            raise ValueError(
+                f'`estimator_steps` must be at least 1 (got {estimator_steps}); a model '
+                f'whose estimator has no parameters takes none'
+            )
         self.model = model
+        self.objective = objective
+        self.rankings, self.valid = rankings, valid
+        self.learning_rate, self.schedule = learning_rate, schedule
+        self.curriculum = curriculum
+        self.weight_decay, self.betas, self.amsgrad = weight_decay, betas, amsgrad
+        self.estimator_steps, self.estimator_first = estimator_steps, estimator_first
+        self.monitor = None if rankings is None else monitor
+        self.seed = seed
         self.history: list[dict[str, float]] = []
+        self.clipping: dict[str, Any] = {}
+        # Two optimizers are stepped by hand; one is Lightning's to clip and accumulate.
+        self.automatic_optimization = not self._estimator()
+
+    def _estimator(self) -> list[torch.nn.Parameter]:
+        parameters = getattr(self.model, 'estimator_parameters', None)
+        return [] if parameters is None else list(parameters())
+
+    # What a run is, and what it has come to.
 
     @property
-    @abstractmethod
     def monitors(self) -> list[str]:
         """The names of the validation metrics."""
+        return [] if self.rankings is None else self.rankings.names
 
     @property
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What a run depends on besides its data; a checkpoint fits no other."""
+        return {
+            'model': type(self.model).__name__,
+            'arguments': _text(getattr(self.model, 'config', None)),
+            'objective': None if self.objective is None else repr(self.objective),
+            'learning_rate': self.learning_rate,
+            'schedule': _text(self.schedule),
+            'curriculum': _text(self.curriculum),
+            'weight_decay': self.weight_decay,
+            'betas': list(self.betas),
+            'amsgrad': self.amsgrad,
+            'estimator_steps': self.estimator_steps,
+            'estimator_first': self.estimator_first,
+            'seed': self.seed,
+        }
+
+    def _values(self, monitor: str | None) -> list[float | None]:
+        """Returns a metric of each epoch, where it was measured."""
+        return [epoch.get(monitor or '') for epoch in self.history]
 
     def best_epoch(self, monitor: str | None) -> int:
         """Returns the epoch with the best value of a metric, the earliest if several."""
-        last = len(self.history) - 1
-        if monitor is None:
-            return last
-        return max(range(last + 1), key=lambda epoch: self.history[epoch][monitor])
+        values = self._values(monitor)
+        known = [epoch for epoch, value in enumerate(values) if value is not None]
+        if not known:
+            return len(self.history) - 1
+        return max(known, key=lambda epoch: cast(float, values[epoch]))
 
     def epochs_without_gain(self, monitor: str | None) -> int:
-        """Returns for how many epochs now nothing has improved."""
-        return len(self.history) - 1 - self.best_epoch(monitor)
+        """Returns for how many epochs now nothing that was measured has improved."""
+        best = self.best_epoch(monitor)
+        rates = self._rates()
+        return sum(
+            value is not None and (self.schedule is None or self.schedule.is_final(rate))
+            for value, rate in list(zip(self._values(monitor), rates, strict=False))[
+                best + 1 :
+            ]
+        )
+
+    def _rates(self) -> list[float]:
+        """Returns the learning rate of each epoch so far, and of the next."""
+        if self.schedule is None:
+            return [self.learning_rate] * (len(self.history) + 1)
+        return self.schedule.rates(self.learning_rate, self._values(self.monitor))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the history and the settings."""
@@ -57,3 +183,195 @@ class TrainingModule(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the history up."""
         self.history = cast(list[dict[str, float]], checkpoint['history'])
+
+    # Training.
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Returns the optimizers of the main step and, if there is one, the estimator."""
+        estimator = self._estimator()
+        own = {id(parameter) for parameter in estimator}
+        main = [p for p in self.model.parameters() if id(p) not in own]
+        return [
+            Adam(
+                group,
+                lr=self.learning_rate,
+                betas=self.betas,
+                weight_decay=self.weight_decay,
+                amsgrad=self.amsgrad,
+                fused=True,
+            )
+            for group in (main, estimator)
+            if group
+        ]
+
+    @abstractmethod
+    def _loader(self) -> Any:
+        """Returns the training batches, drawn on this process's device."""
+
+    @abstractmethod
+    def _prediction(self, batch: Any, encoded: Any) -> Tensor:
+        """Returns the objective of the model's predictions."""
+
+    def train_dataloader(self) -> Any:
+        """Returns the training batches, beginning with the epoch that comes next."""
+        loader = self._loader()
+        # Lightning tells the epoch only after workers of a resumed run have begun.
+        loader.set_epoch(len(self.history))
+        return loader
+
+    def on_train_epoch_start(self) -> None:
+        """Seeds the epoch and sets its learning rate."""
+        cast(Any, self.trainer.train_dataloader).set_epoch(self.current_epoch)
+        place = (self.current_epoch, MODEL, self.global_rank)
+        torch.manual_seed(derive_seed(self.seed, *place))
+        self._rate = self._rates()[-1]
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = self._rate
+        self._sums: dict[str, Tensor] = {}
+        self._batches = 0
+        self._metrics: dict[str, float] = {}
+        self._validated = 0.0
+        self._started = time.perf_counter()
+
+    def _losses(self, batch: Any, encoded: Any) -> dict[str, Tensor]:
+        """Returns the loss of a batch, and the terms that it is made of."""
+        model: Any = self.model
+        if self.objective is None:
+            terms = model.losses(batch)._asdict()
+            return {'loss': terms.pop('total'), **terms}
+        terms = {'prediction': self._prediction(batch, encoded)}
+        if hasattr(model, 'extra_losses'):
+            terms |= model.extra_losses(batch, encoded)
+        return {'loss': torch.stack([*terms.values()]).sum(), **terms}
+
+    def _estimate(self, optimizer: Any, encoded: Any) -> Tensor:
+        encoded = apply_to_collection(encoded, Tensor, Tensor.detach)
+        for _ in range(self.estimator_steps):
+            loss = cast(Any, self.model).estimator_loss(encoded)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+        return loss
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Takes the loss of one batch, or all steps if there is an estimator."""
+        encoded = None
+        if hasattr(self.model, 'encode') and self.objective is not None:
+            encoded = cast(Any, self.model).encode(batch)
+        if self.automatic_optimization:
+            losses = self._losses(batch, encoded)
+            self._count(losses)
+            return losses['loss']
+        main, estimator = cast(Any, self.optimizers())
+        terms = {}
+        if self.estimator_first:
+            terms['estimator'] = self._estimate(estimator, encoded)
+        losses = self._losses(batch, encoded)
+        main.zero_grad()
+        self.manual_backward(losses['loss'])
+        if self.clipping:
+            self.clip_gradients(main, **self.clipping)
+        main.step()
+        if not self.estimator_first:
+            terms['estimator'] = self._estimate(estimator, encoded)
+        self._count(losses | terms)
+        return None
+
+    def _count(self, terms: dict[str, Tensor]) -> None:
+        for name, term in terms.items():  # Read once, when the epoch is over.
+            self._sums[name] = self._sums.get(name, 0) + term.detach()
+        self._batches += 1
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the epoch."""
+        seconds = time.perf_counter() - self._started
+        losses = {name: float(sum_) / self._batches for name, sum_ in self._sums.items()}
+        self.history.append(
+            {
+                'epoch': self.current_epoch,
+                **losses,
+                **self._metrics,
+                'learning_rate': self._rate,
+                'seconds': seconds,
+                'training_seconds': seconds - self._validated,
+            }
+        )
+        for name, value in losses.items():
+            self.log(name, value, prog_bar=name == 'loss', rank_zero_only=False)
+
+    # Validation.
+
+    def val_dataloader(self) -> Any:
+        """Returns the lists that this process ranks."""
+        if self.rankings is None:
+            return []
+        return _Share(self.rankings, self.global_rank, self.trainer.world_size)
+
+    def on_validation_start(self) -> None:
+        """Makes the scorer of the model as it is now."""
+        self._validation_started = time.perf_counter()
+        if self.valid is not None:
+            self.valid = self.valid.to(self.device)
+            self._scorer = scorer(self.model, self.valid)
+        self._ranked: list[Any] = []
+
+    def validation_step(self, lists: Tensor, batch_idx: int) -> None:
+        """Ranks some lists."""
+        if self.rankings is not None and len(lists):
+            self._ranked.append(self.rankings.rank(self._scorer, lists))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs what all processes have ranked."""
+        if self.rankings is None:
+            return
+        ranked = self._ranked
+        if self.trainer.world_size > 1:
+            shares: list[Any] = [None] * self.trainer.world_size
+            own = apply_to_collection(ranked, Tensor, Tensor.cpu)
+            dist.all_gather_object(shares, own)
+            ranked = [part for share in shares for part in share]
+        del self._scorer
+        self._metrics = self.rankings.evaluation(ranked).metrics
+        for name, value in self._metrics.items():
+            shown = name == self.monitor
+            self.log(name, value, prog_bar=shown, rank_zero_only=False)
+
+    def on_validation_end(self) -> None:
+        """Takes the time of the validation off that of training."""
+        if self.trainer.training or self.trainer.validating:
+            spent = time.perf_counter() - self._validation_started
+            self._validated = getattr(self, '_validated', 0.0) + spent
+
+
+def _text(value: Any) -> Any:
+    """Returns what a checkpoint keeps of an argument."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {'class': type(value).__name__, **asdict(value)}
+    return value
+
+
+def check_objective(
+    model: torch.nn.Module, objective: Objective | None, default: Objective
+) -> Objective | None:
+    """Returns the objective of a model: nothing if it has losses of its own.
+
+    Raises:
+        ValueError: If it has and an objective is given all the same.
+    """
+    if not hasattr(model, 'losses'):
+        return default if objective is None else objective
+    if objective is not None:
+        raise ValueError(
+            f'{type(model).__name__} has `losses` of its own, which are its objective: '
+            f'leave out {objective!r}'
+        )
+    return None
+
+
+def describe_sampler(negatives: Any) -> dict[str, Any] | None:
+    """Returns what a checkpoint keeps of a negative sampler."""
+    if negatives is None:
+        return None
+    arguments = vars(negatives) if hasattr(negatives, '__dict__') else {}
+    return {'sampler': type(negatives).__name__, **arguments}
