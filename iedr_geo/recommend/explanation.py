@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
+from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from iedr_geo.data import FeatureGraphs, InteractionData
+from iedr_geo.data import FeatureGraphs
 from iedr_geo.data.schema import SIDES, Side
-from iedr_geo.nn import IEDR
+from iedr_geo.loader import InteractionBatch
+from iedr_geo.scoring import evaluating
 
 FEATURE_COLUMNS = ['side', 'feature', 'difference']
 PAIR_COLUMNS = ['side', 'feature_a', 'feature_b', 'difference']
@@ -48,12 +51,13 @@ class Explanation:
 
     def __str__(self) -> str:
         parts = '  '.join(f'{name} {value:+.3f}' for name, value in self.parts.items())
+        parts = f' = {parts}' if parts else ''
         top = self.features.reindex(
             self.features['difference'].abs().sort_values(ascending=False).index
         )
-        lines = [f'score {self.score:+.3f} = {parts}']
-        if not len(top):
-            return lines[0]
+        lines = [f'score {self.score:+.3f}{parts}']
+        if not top['difference'].any():
+            return '\n'.join([*lines, 'No feature changes it.'] if len(top) else lines)
         lines.append('Without a feature it falls by:')
         for _, row in top.head(8).iterrows():
             lines.append(f'  {row["difference"]:+.3f}  {row["feature"]} ({row["side"]})')
@@ -62,56 +66,86 @@ class Explanation:
 
 
 def explain(
-    model: IEDR,
-    graphs: dict[Side, FeatureGraphs],
+    model: Any,
+    graphs: Mapping[Side, FeatureGraphs],
+    ids: Mapping[Side, int],
     names: Sequence[str],
     parts: dict[str, float],
+    device: torch.device,
 ) -> Explanation:
     """Scores a sample without each of its features and pairs of features.
 
     Args:
-        model: The model, in evaluation mode.
+        model: The model, or a function that maps an :class:`InteractionBatch` to logits.
         graphs: The feature graph of each side, a single one.
+        ids: The id of each, -1 if it is new. It stays what it is without a feature.
         names: A name for each embedding row.
         parts: The parts of the score.
+        device: Where the model is.
     """
-    whole = {side: graphs[side][0] for side in SIDES}
-    for graph in whole.values():
-        del graph.graph_id
-        graph.pop('node_id', None)
-    variants, features, pairs = [whole], [], []
+    # Of each side, its graph and variants of it; rows say which graphs go together.
+    variants = {side: [_whole(graphs[side])] for side in SIDES}
+    features, pairs = [], []
+    rows: list[dict[Side, int]] = [dict.fromkeys(SIDES, 0)]
+
+    def add(side: Side, variant: Data) -> int:
+        variants[side].append(variant)
+        rows.append(rows[0] | {side: len(variants[side]) - 1})
+        return len(rows) - 1
+
     for side in SIDES:
-        nodes = whole[side]
+        [nodes] = variants[side]
         labels = [names[x] for x in nodes.x.tolist()]
-        if len(labels) > 1:  # Of a single feature nothing would remain.
-            for i, label in enumerate(labels):
-                features.append((side, label, len(variants)))
-                variants.append(whole | {side: _without_node(nodes, i)})
+        if len(labels) == 1:  # Of a single feature nothing would remain.
+            continue
+        for i, label in enumerate(labels):
+            features.append((side, label, add(side, _without_node(nodes, i))))
         for i, j in combinations_with_replacement(range(len(labels)), 2):
-            if len(labels) > 1:
-                pairs.append((side, labels[i], labels[j], len(variants)))
-                variants.append(whole | {side: _without_pair(nodes, i, j)})
+            row = add(side, _without_pair(nodes, i, j))
+            pairs.append((side, labels[i], labels[j], row))
+    stores = {
+        side: FeatureGraphs.from_batch(Batch.from_data_list(each))
+        for side, each in variants.items()
+    }
+    table = torch.tensor([[row[side] for side in SIDES] for row in rows])
     scores: list[float] = []
-    device = next(model.parameters()).device
-    for start in range(0, len(variants), BATCH):
-        samples = [_sample(v) for v in variants[start : start + BATCH]]
-        batch = Batch.from_data_list(
-            samples, follow_batch=[f'x_{side}' for side in SIDES]
-        )
-        scores += model(batch.to(device)).tolist()
+    for chunk in table.split(BATCH):
+        batch = _batch(stores, chunk, ids).to(device)
+        with evaluating(model):
+            scores += model(batch).tolist()
     score = scores[0]
     return Explanation(
         score,
         parts,
         pd.DataFrame(
-            [(side, label, score - scores[place]) for side, label, place in features],
+            [(side, label, score - scores[row]) for side, label, row in features],
             columns=FEATURE_COLUMNS,
         ),
         pd.DataFrame(
-            [(side, a, b, score - scores[place]) for side, a, b, place in pairs],
+            [(side, a, b, score - scores[row]) for side, a, b, row in pairs],
             columns=PAIR_COLUMNS,
         ),
     )
+
+
+def _whole(graphs: FeatureGraphs) -> Data:
+    data = graphs[0]
+    for name in ('graph_id', 'node_id'):
+        data.pop(name, None)
+    return data
+
+
+def _batch(
+    stores: Mapping[Side, FeatureGraphs], rows: Tensor, ids: Mapping[Side, int]
+) -> InteractionBatch:
+    """Returns the variants whose graphs are given row by row."""
+    arguments: dict[str, Any] = {}
+    for side, index in zip(SIDES, rows.t(), strict=True):
+        used, graph = torch.unique(index, return_inverse=True)
+        arguments[side] = stores[side].select(used)
+        arguments[f'{side}_graph'] = graph
+        arguments[f'{side}_id'] = torch.full_like(used, ids[side])
+    return InteractionBatch.from_graphs(**arguments)
 
 
 def _without_node(graph: Data, node: int) -> Data:
@@ -134,11 +168,3 @@ def _without_pair(graph: Data, i: int, j: int) -> Data:
         if name in part:
             part[name] = part[name][..., ~pair]
     return part
-
-
-def _sample(graphs: dict[Side, Data]) -> InteractionData:
-    data = InteractionData(num_nodes=sum(g.num_nodes for g in graphs.values()))
-    for side, graph in graphs.items():
-        for name, value in graph:
-            data[f'{name}_{side}'] = value
-    return data

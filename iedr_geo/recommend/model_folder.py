@@ -1,4 +1,4 @@
-"""A trained model on disk: weights, constructor arguments and schema."""
+"""A trained model on disk: weights, what makes the model, and its users and items."""
 
 from __future__ import annotations
 
@@ -9,32 +9,37 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
 
 from iedr_geo import __version__
 from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
 from iedr_geo.data.schema import Side
-from iedr_geo.nn import IEDR
-from iedr_geo.recommend.iedr_source import IEDRSource
-from iedr_geo.recommend.vector_source import VectorSource
+from iedr_geo.nn.models import describe, rebuild
+from iedr_geo.scoring import Queries, scorer
 
 WEIGHTS, CONFIG, SCHEMA = 'weights.pt', 'config.json', 'schema.json'
 CATALOGUE = 'catalogue.pt'
 FILES = {WEIGHTS, CONFIG, SCHEMA, CATALOGUE}
+REMEMBERED = 4  # Users, and items of each, whose scores are kept to know the model by.
+TOLERANCE = 1e-3  # Of the largest of these scores.
 
 T = TypeVar('T')
+Data = InteractionDataset | BipartiteGraph
 
 
 class LoadedModel(NamedTuple):
-    """What a model folder holds."""
+    """What a model folder holds.
 
-    model: IEDR
-    schema: FeatureSchema
+    Args:
+        model: The model, in evaluation mode.
+        schema: What the rows of its embedding table mean, if that was saved.
+    """
+
+    model: torch.nn.Module
+    schema: FeatureSchema | None
 
 
 @contextmanager
@@ -74,34 +79,44 @@ def _replaced(folder: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_model(folder: Path, model: IEDR, schema: FeatureSchema) -> None:
-    """Writes a model that its constructor arguments can make again."""
-    with torch.device('meta'):
-        made = {name: type(part) for name, part in IEDR(**model.config).named_modules()}
-    for name, part in model.named_modules():
-        if made.get(name) is not type(part):
-            raise ValueError(
-                f"`{name}` of the model is a {type(part).__name__}, which IEDR's "
-                f'arguments do not make: a model folder cannot hold it. Keep its '
-                f'state_dict beside the code that makes the model'
-            )
-    _write(folder, 'IEDR', model.config, model.state_dict())
-    (folder / SCHEMA).write_text(schema.to_json())
-
-
-def _write(
-    folder: Path, name: str, arguments: dict[str, Any], weights: dict[str, Tensor]
+def _write_model(
+    folder: Path, model: torch.nn.Module, schema: FeatureSchema | None, **config: Any
 ) -> None:
-    config = {'model': name, 'version': __version__, 'arguments': arguments}
-    weights = {key: tensor.detach().cpu() for key, tensor in weights.items()}
-    torch.save(weights, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(config, indent=1))
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(
+            f'A {type(model).__name__} has no state to be saved: only modules have'
+        )
+    _check_vocabulary(model, schema, 'The schema')
+    cls = type(model)
+    state = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
+    content = {
+        'version': __version__,
+        'class': f'{cls.__module__}.{cls.__qualname__}',
+        # Nothing for a model that the library does not know how to make.
+        'model': describe(model),
+        **config,
+    }
+    torch.save(state, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(content, indent=1))
+    if schema is not None:
+        (folder / SCHEMA).write_text(schema.to_json())
+
+
+def _check_vocabulary(model: Any, schema: FeatureSchema | None, name: str) -> None:
+    size = getattr(getattr(model, 'embedding', None), 'num_embeddings', None)
+    if schema is not None and size not in (None, schema.num_embeddings):
+        raise ValueError(
+            f'{name} has {schema.num_embeddings} embeddings, the model {size}: it was '
+            f'trained on another schema'
+        )
 
 
 def save_model(
-    folder: str | os.PathLike[str], model: IEDR, schema: FeatureSchema
+    folder: str | os.PathLike[str],
+    model: torch.nn.Module,
+    schema: FeatureSchema | None = None,
 ) -> None:
-    """Writes a model folder: a state dict and two JSON files, nothing pickled.
+    """Writes a model folder: a state dict and JSON files, nothing pickled.
 
     The folder is written under a temporary name beside its place and then renamed, so
     that it is never seen half written; an older one is replaced.
@@ -109,145 +124,161 @@ def save_model(
     Args:
         folder: Where to write.
         model: The model.
-        schema: What the rows of its embedding table mean.
+        schema: What the rows of its embedding table mean, if it has one.
 
     Raises:
-        ValueError: If model and schema do not fit each other, or the model has a part
-            that is not the library's.
+        ValueError: If model and schema do not fit each other.
         OSError: If the folder cannot be written, or holds anything but a model.
     """
-    if schema.num_embeddings != model.embedding.num_embeddings:
-        raise ValueError(
-            f'The schema has {schema.num_embeddings} embeddings, the model '
-            f'{model.embedding.num_embeddings}: it was trained on another schema'
-        )
     with _replaced(folder) as partial:
         _write_model(partial, model, schema)
 
 
 def save_recommender(
-    folder: str | os.PathLike[str], source: IEDRSource | VectorSource
+    folder: str | os.PathLike[str], model: torch.nn.Module, data: Data
 ) -> None:
     """Writes a model with its users, its items and what each user has seen."""
+    graph = isinstance(data, BipartiteGraph)
     with _replaced(folder) as partial:
-        if isinstance(source, IEDRSource):
-            _write_model(partial, source.model, source.dataset.schema)
-            source.catalogue().save(partial / CATALOGUE)
+        schema = None if isinstance(data, BipartiteGraph) else data.schema
+        kind = 'graph' if graph else 'dataset'
+        remembered = _remembered(model, data)
+        _write_model(partial, model, schema, data=kind, remembered=remembered)
+        if not isinstance(data, BipartiteGraph):
+            data.save(partial / CATALOGUE)
             return
-        columns = {name: [c.start, c.stop] for name, c in source.columns.items()}
-        tables = {'user': source.users.vector, 'item': source.items.vector}
-        _write(partial, 'vectors', {'factors': columns}, tables)
-        seen = source.seen.to('cpu')
-        ids = [list(source.known(side)[0]) for side in ('user', 'item')]
-        catalogue = {'user': seen.user, 'item': seen.item, 'ids': json.dumps(ids)}
-        torch.save(catalogue, partial / CATALOGUE)
+        seen = data.to('cpu')
+        ids = [list(map(str, ids)) for ids in (seen.user_ids, seen.item_ids)]
+        content = {'user': seen.user, 'item': seen.item, 'ids': json.dumps(ids)}
+        torch.save(content, partial / CATALOGUE)
+
+
+def _remembered(model: Any, data: Data) -> list[list[float]]:
+    """Returns the scores of some pairs, by which a model is known again."""
+    size = min(REMEMBERED, data.num_users), min(REMEMBERED, data.num_items)
+    user = torch.arange(size[0])
+    context = None if isinstance(data, BipartiteGraph) else torch.zeros_like(user)
+    made = scorer(model, data)
+    items = torch.arange(size[1], device=made.device)
+    scores: list[list[float]] = made.scores(Queries(user, context), items).tolist()
+    return scores
 
 
 def load_recommender(
-    folder: str | os.PathLike[str], edges: Mapping[Side, Any] | None = None
-) -> IEDRSource | VectorSource:
+    folder: str | os.PathLike[str],
+    model: torch.nn.Module | None = None,
+    edges: Mapping[Side, Any] | None = None,
+) -> tuple[torch.nn.Module, Data]:
     """Reads what :func:`save_recommender` wrote, onto the CPU."""
     folder = Path(folder)
     if not (folder / CATALOGUE).is_file():
         raise FileNotFoundError(
             f'{folder} has no {CATALOGUE}: Recommender.save writes one. A model '
-            f'alone takes load_model, and Recommender(model, dataset)'
+            f'alone takes load_model, and Recommender(model, data)'
         )
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f'{folder} is not a model folder: it has no {name}')
+    model, _ = load_model(folder, model)
     config = _read_config(folder)
-    if config['model'] == 'IEDR':
-        model = load_model(folder).model
-        dataset = InteractionDataset.load(folder / CATALOGUE)
-        known = {**dataset.schema.edges, **(edges or {})}
-        dataset.schema = replace(dataset.schema, edges=known)
-        return IEDRSource(model, dataset)
-    factors = _read(folder / CONFIG, lambda _: _factors(config))
-    tables = _read(folder / WEIGHTS, _load)
-    catalogue = _read(folder / CATALOGUE, _load)
+    data: Data
+    if config.get('data') == 'graph':
+        data = _read(folder / CATALOGUE, _load_graph)
+    else:
+        data = InteractionDataset.load(folder / CATALOGUE)
+        known = {**data.schema.edges, **(edges or {})}
+        data.schema = replace(data.schema, edges=known)
     try:
-        user_ids, item_ids = json.loads(catalogue['ids'])
-        graph = BipartiteGraph(
-            catalogue['user'],
-            catalogue['item'],
-            len(user_ids),
-            len(item_ids),
-            user_ids=user_ids,
-            item_ids=item_ids,
-        )
-        return VectorSource(tables['user'], tables['item'], factors, graph)
-    except (KeyError, TypeError, ValueError) as error:
+        found = torch.tensor(_remembered(model, data))
+    except Exception as error:
         raise ValueError(
             f'{folder / CATALOGUE} is damaged or belongs to another model: {error}'
         ) from error
+    wanted = torch.tensor(config.get('remembered', []))
+    finite = wanted[wanted.isfinite()].abs()
+    tolerance = TOLERANCE * (float(finite.max()) if finite.numel() else 0.0)
+    if wanted.shape != found.shape or not torch.allclose(
+        found, wanted, rtol=0, atol=tolerance, equal_nan=True
+    ):
+        raise ValueError(
+            f'{folder}: the model does not score as the one that was saved, which was a '
+            f'{config["class"]}: was it made with other arguments, or is a file damaged?'
+        )
+    return model, data
 
 
-def _factors(config: dict[str, Any]) -> dict[str, slice]:
-    columns = config['arguments']['factors']
-    return {name: slice(*map(index, ends)) for name, ends in columns.items()}
-
-
-def _load(path: Path) -> Any:
-    return torch.load(path, map_location='cpu', weights_only=True)
+def _load_graph(path: Path) -> BipartiteGraph:
+    content = torch.load(path, map_location='cpu', weights_only=True)
+    user_ids, item_ids = json.loads(content['ids'])
+    return BipartiteGraph(
+        content['user'],
+        content['item'],
+        len(user_ids),
+        len(item_ids),
+        user_ids=user_ids,
+        item_ids=item_ids,
+    )
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(path)
     except Exception as error:
-        raise ValueError(f'{path} is damaged: {error}') from error
+        raise ValueError(f'{path} is damaged: {error!r}') from error
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-        if config['model'] not in ('IEDR', 'vectors'):
-            raise ValueError(f"the model is '{config['model']}'")
+        config['class'], config['model']
         return config
     except Exception as error:
         raise ValueError(
-            f'{folder / CONFIG} does not describe a model: {error}'
+            f'{folder / CONFIG} does not describe a model: {error!r}'
         ) from error
 
 
-def load_model(folder: str | os.PathLike[str]) -> LoadedModel:
+def load_model(
+    folder: str | os.PathLike[str], model: torch.nn.Module | None = None
+) -> LoadedModel:
     """Reads a model folder, onto the CPU and in evaluation mode.
 
     Args:
-        folder: What :func:`save_model` wrote.
+        folder: What :func:`save_model` or :meth:`Recommender.save` wrote.
+        model: A model like the one that was saved, whose state is replaced. Needed where
+            the library does not know how to make it.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged or does not fit the others. Names the file.
+        ValueError: If a file is damaged or does not fit the others or the model (names
+            the file), or if a model is needed.
     """
     folder = Path(folder)
-    for name in (WEIGHTS, CONFIG, SCHEMA):
+    for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
             raise FileNotFoundError(f'{folder} is not a model folder: it has no {name}')
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-        if config['model'] != 'IEDR':
-            raise ValueError(f"the model is '{config['model']}'")
-        model = IEDR(**config['arguments'])
-    except Exception as error:
+    config = _read_config(folder)
+    state = _read(
+        folder / WEIGHTS,
+        lambda path: torch.load(path, map_location='cpu', weights_only=True),
+    )
+    if model is None and config['model'] is None:
         raise ValueError(
-            f'{folder / CONFIG} does not describe an IEDR: {error}'
-        ) from error
-    try:
-        model.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
-    except Exception as error:
-        raise ValueError(
-            f'{folder / WEIGHTS} is damaged or belongs to another model: {error}'
-        ) from error
-    try:
-        schema = FeatureSchema.from_json((folder / SCHEMA).read_text())
-        num_embeddings = schema.num_embeddings
-    except Exception as error:
-        raise ValueError(f'{folder / SCHEMA}: {error}') from error
-    if num_embeddings != model.embedding.num_embeddings:
-        raise ValueError(
-            f'{folder / SCHEMA} has {num_embeddings} embeddings, the model '
-            f'{model.embedding.num_embeddings}'
+            f'{folder} holds a {config["class"]}, which the library does not know how to '
+            f'make: pass a model like it, as in load(folder, model=...)'
         )
+    try:
+        if model is None:
+            model = rebuild(config['model'], state)
+        else:
+            model.load_state_dict(state)
+            model.cpu()
+    except Exception as error:
+        raise ValueError(
+            f'{folder / WEIGHTS} or {CONFIG} is damaged or belongs to another model: '
+            f'{error}'
+        ) from error
+    schema = None
+    if (folder / SCHEMA).is_file():
+        schema = _read(
+            folder / SCHEMA, lambda path: FeatureSchema.from_json(path.read_text())
+        )
+        _check_vocabulary(model, schema, str(folder / SCHEMA))
     return LoadedModel(model.eval(), schema)

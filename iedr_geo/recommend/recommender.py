@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,39 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
 from iedr_geo.data.tables import check_columns
-from iedr_geo.evaluation import evaluating, mark_items
-from iedr_geo.nn import IEDR, BipartiteModel
-from iedr_geo.recommend.explanation import Explanation
-from iedr_geo.recommend.iedr_scorer import Readouts
-from iedr_geo.recommend.iedr_source import IEDRSource
+from iedr_geo.nn.blocks import blocks
+from iedr_geo.recommend.entities import (
+    DatasetEntities,
+    Entities,
+    GraphEntities,
+    Numbers,
+)
+from iedr_geo.recommend.explanation import Explanation, explain
 from iedr_geo.recommend.model_folder import load_recommender, save_recommender
-from iedr_geo.recommend.top_k import first_of, top_k
-from iedr_geo.recommend.vector_source import VectorSource
+from iedr_geo.scoring import (
+    CatalogueScorer,
+    Queries,
+    items_of,
+    progress_bar,
+    scorer,
+    top_k,
+)
+from iedr_geo.scoring.catalogue_scorer import CELLS
 
-CELLS = 1 << 21  # Scores that are held at a time.
+VECTORS = 1 << 14  # Whose factors are held at a time.
+TRIED = (2, 32, 4)  # Users, items and contexts that tell whether contexts matter.
 
 Entity = Any
 Context = Mapping[str, Any] | pd.Series
+
+
+class ContextIgnoredWarning(UserWarning):
+    """The context changes no list of a model."""
 
 
 class Recommender:
@@ -44,62 +59,60 @@ class Recommender:
         \underbrace{\mathbf{o}^{u\top}_{in} \mathbf{o}^v_{ex} + \mathbf{o}^{u\top}_{ex}
         \mathbf{o}^v_{in}}_{\text{cross}} \; (+ \text{ pointwise terms}),
 
-    and that of DICE the sum of interest and conformity. Nothing is sampled or
-    approximated. Equal scores are in the order of the item table.
+    and that of DICE the sum of interest and conformity. Other models have parts if their
+    :obj:`encode` returns some. Nothing is sampled or approximated. Equal scores are in
+    the order of the item table.
 
-    Users and items are given by their ids, contexts by a value for each column. With
-    IEDR, which knows them by their features, an id that the tables lack stands for a user
-    or an item of which nothing is known, and a mapping from columns to values for one
-    that is new. Values that the model has not seen have an embedding of their own; a
-    warning says so. Bipartite models know neither features nor contexts.
+    Users and items are given by their ids, contexts by a value for each column. On an
+    :class:`InteractionDataset`, which knows them by their features, an id that the tables
+    lack stands for a user or an item of which nothing is known, and a mapping from
+    columns to values for one that is new. Values that the model has not seen have an
+    embedding of their own; a warning says so. Graphs know neither features nor contexts.
 
     Args:
-        model: The trained model, an :class:`IEDR` or a model of the bipartite graph.
-        data: For IEDR, its users and items with their features, and by the rows what
-            each user has seen. For a bipartite model, the training graph.
+        model: The trained model, with :obj:`forward(batch)` for a dataset or
+            :obj:`score(user, item)` for a graph.
+        data: Users and items, and by the rows or edges what each user has seen: an
+            :class:`InteractionDataset` or the training graph.
 
     Example:
         >>> recommender = Recommender(model, dataset)
         >>> recommender.recommend('Ann', {'day': 'sat', 'with': 'friends'}, k=3)
     """
 
-    _source: IEDRSource | VectorSource
-
-    def __init__(
-        self, model: IEDR | BipartiteModel, data: InteractionDataset | BipartiteGraph
-    ) -> None:
-        if isinstance(model, IEDR) and isinstance(data, InteractionDataset):
-            self._source = IEDRSource(model, data)
-        elif isinstance(model, BipartiteModel) and isinstance(data, BipartiteGraph):
-            with evaluating(model):
-                vectors = model.embeddings()
-            self._source = VectorSource(*vectors, model.factors, data)
+    def __init__(self, model: Any, data: InteractionDataset | BipartiteGraph) -> None:
+        self.model, self.data = model, data
+        if isinstance(model, torch.nn.Module):
+            model.eval()
+        self.scorer: CatalogueScorer = scorer(model, data)
+        self._entities: Entities
+        if isinstance(data, InteractionDataset):
+            self._entities = DatasetEntities(data)
         else:
-            raise TypeError(
-                f'IEDR goes with an InteractionDataset, a bipartite model with a '
-                f'BipartiteGraph (got {type(model).__name__} and {type(data).__name__})'
-            )
+            self._entities = GraphEntities(data)
+        self._seen: BipartiteGraph | None = None
+        self._uses_contexts: bool | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of the parts of a score, which add up to it."""
-        return self._source.parts
+        return self.scorer.parts
 
     @property
     def item_name(self) -> str:
         """The name of the column of items in tables of recommendations."""
-        return self._source.known('item')[1]
+        return self._entities.name('item')
 
     def _candidates(self, candidates: Sequence[Entity] | None) -> Tensor | None:
         if candidates is None:
             return None
-        known, name = self._source.known('item')
+        known, name = self._entities.ids('item'), self._entities.name('item')
         ids = [token(candidate) for candidate in candidates]
-        place = known.get_indexer(pd.Index(ids, dtype=object))
+        index = known.get_indexer(pd.Index(ids, dtype=object))
         if not ids:
             raise ValueError('There are no candidates')
-        if (place < 0).any():
-            strangers = [ids[i] for i in np.flatnonzero(place < 0)]
+        if (index < 0).any():
+            strangers = [ids[i] for i in np.flatnonzero(index < 0)]
             raise ValueError(
                 f"{len(strangers)} of {len(ids)} candidates are not in column '{name}' "
                 f'of the item table, among them: {", ".join(strangers[:5])}'
@@ -110,64 +123,98 @@ class Recommender:
                 f"The candidates hold '{twice[twice.duplicated()].iloc[0]}' twice"
             )
         # In the order of the table, which decides between equal scores.
-        return torch.from_numpy(np.sort(place)).to(self._source.device)
+        return torch.from_numpy(np.sort(index)).to(self.scorer.device)
 
-    def _contexts(self, context: Context | None) -> Readouts:
-        return self._source.context({} if context is None else dict(context))
+    def _context(self, context: Context | None) -> Numbers | None:
+        return self._entities.context({} if context is None else dict(context))
+
+    def _queries(
+        self,
+        users: Sequence[Entity],
+        context: Numbers | None,
+        items: Numbers | None = None,
+    ) -> Queries:
+        """Returns users, in a context each or all in one."""
+        user = self._entities.numbers('user', users)
+        index = None
+        if context is not None:
+            index = context.number.expand(len(user.number))
+        return Queries(
+            user.number,
+            index,
+            user.new,
+            None if context is None else context.new,
+            None if items is None else items.new,
+        ).to(self.scorer.device)
 
     def _hidden(
         self, users: Tensor, exclude_seen: bool | None, items: Tensor | None
-    ) -> Tensor | None:
+    ) -> tuple[Tensor, Tensor] | None:
+        """Returns what is left out: rows, and the place among the items of each."""
         if exclude_seen is None:
-            exclude_seen = self._source.exclude_seen
+            exclude_seen = self._entities.exclude_seen
         if not exclude_seen:
             return None
-        hidden = mark_items(self._source.seen, users.clamp(min=0))
-        hidden &= (users >= 0).unsqueeze(1)  # A new user has seen nothing.
-        return hidden if items is None else hidden[:, items]
+        if self._seen is None:
+            self._seen = self._entities.seen.to(self.scorer.device)
+        row, item = items_of(self._seen, users)
+        if items is None:
+            return row, item
+        column = torch.full((self.scorer.num_items,), -1, device=items.device)
+        column[items] = torch.arange(len(items), device=items.device)
+        kept = column[item] >= 0
+        return row[kept], column[item[kept]]
 
     def _rank(
         self,
-        users: Sequence[Entity],
-        contexts: Readouts,
-        context_row: Tensor,
+        queries: Queries,
         k: int,
         exclude_seen: bool | None,
         candidates: Sequence[Entity] | None,
-        progress: bool = False,
+        progress: bool,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Returns the row of each recommendation, and the columns of the table."""
         _check_k(k)
-        source = self._source
-        items = self._candidates(candidates)
-        user = source.entities('user', users)
-        readouts = source.items if items is None else source.items[items]
-        place = torch.from_numpy(source.place('user', users)).to(source.device)
-        alike = source.alike
-        if alike is not None and items is not None:
-            alike = first_of(alike[items])
-        size = (len(users), min(k, len(readouts)))
-        best = readouts.vector.new_empty(size)
-        found = torch.empty(size, device=source.device, dtype=torch.long)
-        order = torch.argsort(context_row, stable=True)
-        chunks = order.split(max(1, CELLS // len(readouts)))
-        for rows in tqdm(chunks, desc='Recommending', disable=not progress):
-            scores = source.scores(user[rows], contexts, context_row[rows], readouts)
-            if alike is not None:  # Rounding must not tell apart what is equal.
-                scores = scores[:, alike]
-            hidden = self._hidden(place[rows], exclude_seen, items)
-            best[rows], found[rows] = top_k(scores, k, hidden)
-        row, rank = (found >= 0).nonzero(as_tuple=True)
-        item = found[row, rank] if items is None else items[found[row, rank]]
-        own = contexts[context_row[row]]
-        parts = source.split(user[row], source.items[item], own)
-        known, name = source.known('item')
-        return row.cpu().numpy(), {
-            name: known[item.cpu().numpy()],
-            'rank': rank.cpu().numpy() + 1,
-            'score': best[row, rank].cpu().numpy(),
-            **{part: value.cpu().numpy() for part, value in parts.items()},
-        }
+        made, items = self.scorer, self._candidates(candidates)
+        self._check_contexts()
+        size = made.num_items if items is None else len(items)
+        order = torch.arange(len(queries), device=made.device)
+        if queries.context is not None:  # Rows in one context share what depends on it.
+            order = torch.argsort(queries.context, stable=True)
+        chunks = order.split(max(1, CELLS // max(1, size)))
+        tables: list[dict[str, Tensor]] = []
+        bar = progress_bar(chunks, 'Recommending', progress, made, len(queries), size)
+        for rows in bar:
+            some = queries[rows]
+            hidden = self._hidden(some.user, exclude_seen, items)
+            best, found = top_k(made.scores(some, items), k, hidden)
+            item = found if items is None else items[found]
+            parts = made.split(some, item) if made.parts else {}
+            place, rank = (found >= 0).nonzero(as_tuple=True)
+            columns = {'item': item, 'score': best, **parts}
+            table = {name: values[place, rank] for name, values in columns.items()}
+            tables.append({'row': rows[place], 'rank': rank + 1, **table})
+        whole = {name: torch.cat([t[name] for t in tables]) for name in tables[0]}
+        sort = torch.argsort(whole['row'], stable=True)
+        numbers = {name: values[sort].cpu().numpy() for name, values in whole.items()}
+        row, items_found = numbers.pop('row'), numbers.pop('item')
+        ids = self._entities.ids('item')[items_found]
+        return row, {self.item_name: ids, **numbers}
+
+    def _check_contexts(self) -> None:
+        """Warns, once, of a model whose lists are the same in every context."""
+        data = self.data
+        if not isinstance(data, InteractionDataset) or data.num_contexts < 2:
+            return
+        if self._uses_contexts is None:
+            self._uses_contexts = _uses_contexts(self.scorer, data)
+            if not self._uses_contexts:
+                warnings.warn(
+                    f'The scores of {type(self.model).__name__} do not depend on the '
+                    f'context: contexts cannot change its lists',
+                    ContextIgnoredWarning,
+                    stacklevel=4,
+                )
 
     @torch.no_grad()
     def recommend(
@@ -186,7 +233,8 @@ class Recommender:
             k: How many items are wanted. Fewer come back if fewer are left.
             exclude_seen: Whether items that the user has had are left out (default: as
                 the dataset says; with a bipartite model they are).
-            candidates: The ids of the items to choose from (default: all).
+            candidates: The ids of the items to choose from (default: all). Others are not
+                scored at all.
 
         Returns:
             A row for each item, best first: its id, rank, score and the parts of the
@@ -196,9 +244,8 @@ class Recommender:
             ValueError: If :obj:`k` is less than 1, the context lacks a column or has one
                 too many, or a candidate is not in the item table or comes twice.
         """
-        contexts = self._contexts(context)
-        row = torch.zeros(1, dtype=torch.long, device=self._source.device)
-        _, columns = self._rank([user], contexts, row, k, exclude_seen, candidates)
+        queries = self._queries([user], self._context(context))
+        _, columns = self._rank(queries, k, exclude_seen, candidates, progress=True)
         return pd.DataFrame(columns)
 
     @torch.no_grad()
@@ -208,7 +255,7 @@ class Recommender:
         k: int = 10,
         exclude_seen: bool | None = None,
         candidates: Sequence[Entity] | None = None,
-        progress: bool = False,
+        progress: bool = True,
     ) -> pd.DataFrame:
         """Ranks the catalogue for many users, each in a context of their own.
 
@@ -220,22 +267,18 @@ class Recommender:
             k: As in :meth:`recommend`.
             exclude_seen: As in :meth:`recommend`.
             candidates: As in :meth:`recommend`, for all rows.
-            progress: Whether to show a progress bar.
+            progress: Whether to show a progress bar where it takes more than seconds.
 
         Returns:
             The tables of :meth:`recommend` one after the other. The first two columns are
             :obj:`row`, the label of the row in :obj:`rows`, and the user's id.
         """
-        _, name = self._source.known('user')
-        names = list(self._source.context_names)
+        name = self._entities.name('user')
+        names = list(self._entities.context_names)
         check_columns(rows, [name, *names], 'rows')
-        context = rows[names]
-        first, context_row = self._source.distinct_contexts(context)
-        contexts = self._source.contexts(context.iloc[first])
-        users = rows[name].tolist()
-        arguments = (k, exclude_seen, candidates, progress)
-        of_row = torch.from_numpy(context_row).to(self._source.device)
-        row, columns = self._rank(users, contexts, of_row, *arguments)
+        contexts = self._entities.contexts(rows[names])
+        queries = self._queries(rows[name].tolist(), contexts)
+        row, columns = self._rank(queries, k, exclude_seen, candidates, progress)
         heads = {'row': rows.index[row], name: rows[name].to_numpy()[row]}
         return pd.DataFrame(heads | columns)
 
@@ -256,19 +299,20 @@ class Recommender:
             probability: Whether to return its sigmoid: for a model that is trained on
                 labels, the probability of a positive among its training rows.
         """
-        source = self._source
-        user, item = source.entities('user', [user]), source.entities('item', [item])
-        first = torch.zeros(1, dtype=torch.long, device=source.device)
-        score = source.scores(user, self._contexts(context), first, item)
+        items = self._entities.numbers('item', [item])
+        queries = self._queries([user], self._context(context), items)
+        score = self.scorer.scores(queries, items.number.to(self.scorer.device))
         return float(score.sigmoid() if probability else score)
 
     def _split(
-        self, user: Entity, items: Readouts, context: Context | None
-    ) -> pd.DataFrame:
-        rows = torch.zeros(len(items), dtype=torch.long, device=self._source.device)
-        users = self._source.entities('user', [user])[rows]
-        parts = self._source.split(users, items, self._contexts(context)[rows])
-        return pd.DataFrame({name: part.cpu() for name, part in parts.items()})
+        self, user: Entity, items: Numbers, context: Context | None
+    ) -> dict[str, Tensor]:
+        """Returns the score of items, as :obj:`'score'`, and its parts."""
+        queries = self._queries([user], self._context(context), items)
+        index = items.number.to(self.scorer.device)
+        scores = {'score': self.scorer.scores(queries, index)}
+        parts = self.scorer.split(queries, index)
+        return {name: part[0].cpu() for name, part in (scores | parts).items()}
 
     @torch.no_grad()
     def explain(
@@ -282,14 +326,30 @@ class Recommender:
             context: As in :meth:`recommend`.
 
         Returns:
-            The parts of the score and, with IEDR, by how much it falls when a feature, or
-            a pair of features, is left out.
+            The score, its parts if it has any and, on a dataset, by how much it falls
+            when a feature, or a pair of features, is left out.
         """
-        parts = self._split(user, self._source.entities('item', [item]), context)
-        named = {str(name): float(part.iloc[0]) for name, part in parts.items()}
-        if isinstance(self._source, VectorSource):
-            return Explanation(self.score(user, item), named)
-        return self._source.explain(user, item, _frame(context), named)
+        items = self._entities.numbers('item', [item])
+        parts = {
+            name: float(part) for name, part in self._split(user, items, context).items()
+        }
+        score = parts.pop('score')
+        entities = self._entities
+        if not isinstance(entities, DatasetEntities):
+            return Explanation(score, parts)
+        numbers: dict[Side, Numbers | None] = {
+            'user': entities.numbers('user', [user]),
+            'item': items,
+            'context': self._context(context),
+        }
+        graphs, ids = {}, {}
+        for side, each in numbers.items():
+            assert each is not None
+            graphs[side] = entities.graph(side, each)
+            number = int(each.number)
+            ids[side] = number if number < len(entities.graphs(side)) else -1
+        names = entities.data.schema.names()
+        return explain(self.model, graphs, ids, names, parts, self.scorer.device)
 
     @torch.no_grad()
     def compare_contexts(
@@ -312,18 +372,19 @@ class Recommender:
         Returns:
             A row for each item in either top :obj:`k`: its ranks in both (missing where
             it is not in the top), what becomes of it (*enters*, *leaves*, *rises*,
-            *falls*, *stays*), its scores in both, by how much each part of the score
-            changes, and which changes most (:obj:`factor`).
+            *falls*, *stays*), its scores in both and, where scores have parts, by how
+            much each changes, and which changes most (:obj:`factor`).
         """
-        known, name = self._source.known('item')
+        known, name = self._entities.ids('item'), self.item_name
         ranks = [
             self.recommend(user, context, k, exclude_seen).set_index(name)['rank']
             for context in (a, b)
         ]
         union = ranks[1].index.union(ranks[0].index, sort=False)
-        place = torch.from_numpy(known.get_indexer(union)).to(self._source.device)
-        items = self._source.items[place]
-        before, after = (self._split(user, items, c).set_index(union) for c in (a, b))
+        items = Numbers(torch.from_numpy(known.get_indexer(union)))
+        before, after = (
+            pd.DataFrame(self._split(user, items, c), index=union) for c in (a, b)
+        )
         ranks = [rank.reindex(union) for rank in ranks]
         rise = (ranks[0] - ranks[1]).fillna(0)
         change = np.select(
@@ -331,19 +392,18 @@ class Recommender:
             ['enters', 'leaves', 'rises', 'falls'],
             'stays',
         )
-        difference = after - before
-        table = pd.DataFrame(
-            {
-                'rank_a': ranks[0].astype('Int64'),
-                'rank_b': ranks[1].astype('Int64'),
-                'change': change,
-                'score_a': before.sum(axis=1),
-                'score_b': after.sum(axis=1),
-                **{f'{part}_change': difference[part] for part in difference},
-                'factor': difference.abs().idxmax(axis=1),
-            }
-        )
-        return table.rename_axis(name).reset_index()
+        difference = (after - before)[list(self.parts)]
+        columns = {
+            'rank_a': ranks[0].astype('Int64'),
+            'rank_b': ranks[1].astype('Int64'),
+            'change': change,
+            'score_a': before['score'],
+            'score_b': after['score'],
+            **{f'{part}_change': difference[part] for part in difference},
+        }
+        if self.parts:
+            columns['factor'] = difference.abs().idxmax(axis=1)
+        return pd.DataFrame(columns).rename_axis(name).reset_index()
 
     def similar_items(
         self,
@@ -387,32 +447,28 @@ class Recommender:
     def _similar(
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
-        source = self._source
         _check_k(k)
-        if by is None and source.factors:
-            by = source.factors[0]
-        if by not in source.factors:
+        names = self.scorer.factors
+        if by is None and names:
+            by = names[0]
+        if by not in names:
             raise ValueError(
-                f"The model has no factor '{by}' (it has: "
-                f'{", ".join(source.factors) or "none"})'
+                f"The model has no factor '{by}' (it has: {', '.join(names) or 'none'})"
             )
-        readouts = source.users if side == 'user' else source.items
-        one = self._contexts(context)
-        wanted = source.factor(side, source.entities(side, [entity]), one, by)
+        one = self._context(context)
+        numbers = self._entities.numbers(side, [entity])
+        new = {f'{side}s': numbers.new}
+        wanted = self._factor(by, side, numbers.number, one, **new)
+        known, name = self._entities.ids(side), self._entities.name(side)
         similarity = torch.cat(
             [
-                F.cosine_similarity(source.factor(side, part, one, by), wanted)
-                for part in (
-                    readouts[start : start + CELLS // 128]
-                    for start in range(0, len(readouts), CELLS // 128)
-                )
+                F.cosine_similarity(self._factor(by, side, index, one), wanted)
+                for index in torch.arange(len(known)).split(VECTORS)
             ]
         ).unsqueeze(0)
-        [place] = source.place(side, [entity])
-        hidden = torch.arange(len(readouts), device=source.device).unsqueeze(0) == place
-        values, found = top_k(similarity, k, hidden)
+        own = numbers.number[numbers.number < len(known)].to(similarity.device)
+        values, found = top_k(similarity, k, (torch.zeros_like(own), own))
         kept = found >= 0
-        known, name = source.known(side)
         return pd.DataFrame(
             {
                 name: known[found[kept].cpu().numpy()],
@@ -420,30 +476,45 @@ class Recommender:
             }
         )
 
+    def _factor(
+        self, name: str, side: Side, index: Tensor, context: Numbers | None, **new: Any
+    ) -> Tensor:
+        """Returns a factor of users or items, all in one context."""
+        one = None if context is None else context.number.expand(len(index))
+        contexts = None if context is None else context.new
+        queries = Queries(index, one, contexts=contexts, **new)
+        return self.scorer.factor(name, side, queries, index)
+
     @torch.no_grad()
     def embeddings(self, side: Side, context: Context | None = None) -> pd.DataFrame:
-        """Returns the readouts and factors of all users or items, by their ids.
+        """Returns the vectors and factors of all users or items, by their ids.
 
         Write it with ``to_parquet``, for instance.
 
         Args:
             side: :obj:`'user'` or :obj:`'item'`.
-            context: The context of the factors. With IEDR, there are none without it.
+            context: The context of the factors. On a dataset, there are none without it.
 
         Returns:
             A row for each user or item, by its id. The columns have two levels:
             :obj:`'readout'` or the name of the factor, and the number of the channel.
+
+        Raises:
+            ValueError: If the model has no such vectors.
         """
         if side not in ('user', 'item'):
             raise ValueError(f"`side` is 'user' or 'item' (got '{side}')")
-        source = self._source
-        known, name = source.known(side)
-        readouts = source.users if side == 'user' else source.items
-        tables = {'readout': readouts.vector}
-        if context is not None or not source.context_names:
-            one = self._contexts(context)
-            for factor in source.factors:
-                tables[factor] = source.factor(side, readouts, one, factor)
+        known, name = self._entities.ids(side), self._entities.name(side)
+        tables = {'readout': self.scorer.readouts(side)}
+        if context is not None or not self._entities.context_names:
+            one, every = self._context(context), torch.arange(len(known))
+            for factor in self.scorer.factors:
+                tables[factor] = torch.cat(
+                    [
+                        self._factor(factor, side, every[rows], one)
+                        for rows in blocks(len(every), VECTORS)
+                    ]
+                )
         frames = {key: pd.DataFrame(table.cpu().numpy()) for key, table in tables.items()}
         return pd.concat(frames, axis=1).set_axis(pd.Index(known, name=name))
 
@@ -469,47 +540,69 @@ class Recommender:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the model with its users, its items and what each user has seen.
 
+        A model of a class of one's own, or with a part of one's own, is written by its
+        state: :meth:`load` needs such a model again.
+
         Args:
             folder: Where to write. An older model folder is replaced.
+
+        Raises:
+            ValueError: If the model is a function, which has no state.
+            OSError: If the folder cannot be written, or holds anything but a model.
         """
-        save_recommender(folder, self._source)
+        data = self.data
+        if isinstance(self._entities, DatasetEntities):
+            data = self._entities.catalogue()
+        save_recommender(folder, self.model, data)
 
     @classmethod
     def load(
         cls,
         folder: str | os.PathLike[str],
+        model: torch.nn.Module | None = None,
         edges: Mapping[Side, Any] | None = None,
     ) -> Recommender:
         """Reads what :meth:`save` wrote, onto the CPU.
 
         Args:
             folder: The folder.
+            model: A model like the one that was saved, whose state is replaced. Needed
+                where the library does not know how to make it.
             edges: The transforms that build the edges of feature graphs, by side, where
                 they are one's own: the folder has those of :mod:`iedr_geo.transforms`.
 
         Raises:
             FileNotFoundError: If a file is missing.
-            ValueError: If a file is damaged or does not fit the others.
+            ValueError: If a file is damaged, does not fit the others or the model, or a
+                model is needed.
         """
-        recommender = cls.__new__(cls)
-        recommender._source = load_recommender(folder, edges)
-        return recommender
+        return cls(*load_recommender(folder, model, edges))
 
     def __repr__(self) -> str:
-        users, items = (len(self._source.known(side)[0]) for side in ('user', 'item'))
         return (
-            f'{self.__class__.__name__}(num_users={users}, num_items={items}, '
-            f'parts={list(self.parts)})'
+            f'{self.__class__.__name__}(num_users={self.scorer.num_users}, '
+            f'num_items={self.scorer.num_items}, parts={list(self.parts)})'
         )
+
+
+def _uses_contexts(made: CatalogueScorer, dataset: InteractionDataset) -> bool:
+    """Returns whether the order of some items differs between some contexts."""
+    users, items, contexts = (
+        torch.linspace(0, size - 1, min(size, tried)).long()
+        for size, tried in zip(
+            (dataset.num_users, dataset.num_items, dataset.num_contexts),
+            TRIED,
+            strict=True,
+        )
+    )
+    queries = Queries(users.repeat_interleave(len(contexts)), contexts.repeat(len(users)))
+    scores = made.scores(queries, items.to(made.device)).double()
+    scores = scores.view(len(users), len(contexts), len(items))
+    leads = scores - scores[:, :, :1]
+    change = (leads - leads[:, :1]).abs().max()
+    return not bool(change <= 1e-6 * scores.abs().max())
 
 
 def _check_k(k: int) -> None:
     if not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f'`k` must be at least 1 (got {k}), and an integer')
-
-
-def _frame(context: Context | None) -> pd.DataFrame:
-    """Returns a context as a table of one row."""
-    if context is None:
-        return pd.DataFrame(index=[0])
-    return pd.DataFrame([dict(context)], dtype=object)

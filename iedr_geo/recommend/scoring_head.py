@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from iedr_geo.nn import IEDR
-from iedr_geo.nn.loss.fused_contrastive import combined
 
 
 class ScoringHead(torch.nn.Module):
@@ -33,22 +30,9 @@ class ScoringHead(torch.nn.Module):
 
     def forward(self, user: Tensor, context: Tensor, item: Tensor) -> Tensor:
         """Returns the scores."""
-        users = _sum_of_factors(self.generators['user'], user, context)
         # Every item in every context: a dimension for each.
-        items = _sum_of_factors(
-            self.generators['item'], item.unsqueeze(0), context.unsqueeze(1)
-        )
-        return (items * users.unsqueeze(1)).sum(dim=-1)
-
-
-def _sum_of_factors(generator: Any, entity: Tensor, context: Tensor) -> Tensor:
-    """Returns the sum by PyTorch's own layers: others fix the number of rows."""
-    if generator.kind not in ('mlp', 'residual'):
-        intrinsic, extrinsic = generator(entity, context)
-        return intrinsic + extrinsic
-    channels = generator.channels
-    product = combined(entity, context, generator.operation)
-    intrinsic, extrinsic = generator.mlp(product).chunk(2, dim=-1)
-    if generator.kind == 'residual':
-        extrinsic = extrinsic + entity[..., channels:] + context[..., channels:]
-    return intrinsic + extrinsic
+        context = context.unsqueeze(1)
+        users = self.generators['user'](user.unsqueeze(1), context)
+        items = self.generators['item'](item.unsqueeze(0), context)
+        both = (users.intrinsic + users.extrinsic) * (items.intrinsic + items.extrinsic)
+        return both.sum(dim=-1)
