@@ -222,25 +222,28 @@ class FeatureGraphs:
         return Edges(complete_edge_index(sizes) - start, ptr)
 
     def content(self) -> Tensor:
-        """Numbers the graphs: the same number where the nodes are, in whatever order.
+        """Numbers the graphs: the same number where the nodes are, in whatever order if
+        graphs are complete.
 
         Returns:
             Numbers from 0 on, of shape :math:`(G)`.
         """
         size = self.ptr.diff()
-        graph = torch.arange(len(self), device=size.device).repeat_interleave(size)
-        column = torch.arange(graph.numel(), device=size.device) - self.ptr[graph]
+        every = torch.arange(len(self), device=size.device)
         nodes = self.x if self.node_id is None else self.node_id
+        if (torch.bincount(nodes)[nodes[self.ptr[:-1]]] == 1).all():
+            return every  # The first node is an id, most of the time.
+        graph = every.repeat_interleave(size)
+        column = torch.arange(graph.numel(), device=size.device) - self.ptr[graph]
         table = torch.full((len(self), int(size.max())), -1, device=size.device)
         table[graph, column] = nodes
-        if torch.unique(table[:, 0]).numel() == len(self):  # An id, most of the time.
-            return torch.arange(len(self), device=size.device)
-        table = table.sort(dim=1).values
+        if self.edges is None:  # Elsewhere, edges may go by the order of the nodes.
+            table = table.sort(dim=1).values
         return torch.unique(table, dim=0, return_inverse=True)[1]
 
     def hashes(self) -> np.ndarray:
-        """Returns a number for each graph: the same where the nodes are, in any order, also
-        of graphs in another store of the same schema.
+        """Returns a number for each graph: the same where the nodes are, in any order,
+        also of graphs in another store of the same schema.
 
         Returns:
             Unsigned 64-bit numbers, of shape :math:`(G)`. That two graphs of a million

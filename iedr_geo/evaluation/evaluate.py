@@ -82,7 +82,7 @@ def evaluate_catalogue(
             left out of the rankings, unless they are to be found.
         seen: What users have seen, *e.g.*, training and validation rows or the training
             graph, whose items are left out of their users' rankings, unless they are to
-            be found. Needed for a dataset, unless it is a log of repeated use
+            be found. Needed, unless a dataset is a log of repeated use
             (:obj:`exclude_seen=False`), where it has no effect.
         metrics: The metrics of a list (default: NDCG and recall at 5 and 10; of a graph
             recall, hit ratio and NDCG at 20 and 50).

@@ -130,13 +130,14 @@ class CandidateRankings(Rankings):
 
     def chunks(self, rank: int = 0, world: int = 1) -> list[Tensor]:
         """Returns lists, as many at a time as have a number of rows."""
-        lists = torch.arange(rank, len(self), world)
+        lists = torch.arange(len(self))[rank::world]
         chunk = self.ptr.diff()[lists].cumsum(0) // ROWS
         sizes = torch.unique_consecutive(chunk, return_counts=True)[1].tolist()
         return list(lists.split(sizes or [0]))
 
     def rank(self, scorer: CatalogueScorer, lists: Tensor) -> Ranked:
         """Ranks some lists."""
+        lists = lists.to(self.ptr.device)  # Lightning moves them to the model.
         rows, ptr = ragged_arange(self.ptr, lists)
         place = torch.arange(len(lists), device=rows.device).repeat_interleave(ptr.diff())
         item = self.item[rows].to(scorer.device)
@@ -241,11 +242,11 @@ class CatalogueRankings(Rankings):
         key, index = torch.unique(
             rows.user * rows.num_contexts + rows.context, return_inverse=True
         )
-        order = torch.argsort(index, stable=True)
+        pair = torch.unique(index * rows.num_items + rows.item)  # Each counts once.
         made = cls(
             key.div(rows.num_contexts, rounding_mode='floor'),
             key % rows.num_contexts,
-            (index[order], rows.item[order]),
+            (pair.div(rows.num_items, rounding_mode='floor'), pair % rows.num_items),
             known,
             rows.catalogue,
             rows.num_items,
@@ -266,8 +267,13 @@ class CatalogueRankings(Rankings):
         """Makes a list of each user that has held-out edges."""
         if held_out.num_edges == 0:
             raise ValueError('There are no edges to be found')
+        if seen is None:
+            raise ValueError(
+                'Items that a user has seen are left out: pass the training graph as '
+                '`seen` (one without edges for none)'
+            )
         size = held_out.num_users, held_out.num_items
-        if seen is not None and (seen.num_users, seen.num_items) != size:
+        if (seen.num_users, seen.num_items) != size:
             raise ValueError(
                 f'The held-out graph has {size[0]} users and {size[1]} items, the seen '
                 f'graph {seen.num_users} and {seen.num_items}'
@@ -278,7 +284,7 @@ class CatalogueRankings(Rankings):
             users,
             None,
             target,
-            None if seen is None else seen.to(held_out.device),
+            seen.to(held_out.device),
             held_out.catalogue,
             held_out.num_items,
             metrics,
@@ -297,23 +303,12 @@ class CatalogueRankings(Rankings):
             lists = torch.argsort(context, stable=True)
         return list(lists[rank::world].split(max(1, CELLS // self.num_items)))
 
-    def _scores(self, scorer: CatalogueScorer, queries: Queries) -> Tensor:
-        if self.part is None:
-            return scorer.scores(queries)
-        if self.part not in scorer.parts:
-            raise ValueError(
-                f"The scores have no part '{self.part}' (they have: "
-                f'{", ".join(scorer.parts) or "none"})'
-            )
-        items = torch.arange(scorer.num_items, device=scorer.device)
-        return scorer.split(queries, items)[self.part]
-
     def rank(self, scorer: CatalogueScorer, lists: Tensor) -> Ranked:
         """Ranks the catalogue for some lists."""
         self._to(scorer.device)
         lists = lists.to(scorer.device)
         queries = self.queries[lists]
-        scores = self._scores(scorer, queries)
+        scores = scorer.part(self.part, queries)
         targets, ptr = ragged_arange(self.ptr, lists)
         row = torch.arange(len(lists), device=lists.device).repeat_interleave(ptr.diff())
         target = row, self.target_item[targets]

@@ -54,7 +54,6 @@ def top_metrics(
     out = torch.empty(size, len(metrics), dtype=torch.double, device=scores.device)
     # Where scores are equal, or candidates run out, the order is open.
     is_open = (values[:, 1:] == values[:, :-1]).any(dim=1)
-    is_open |= torch.isneginf(values[:, k - 1])
     closed, rows = (~is_open).nonzero().view(-1), is_open.nonzero().view(-1)
     hits = positive.gather(1, items[:, :k])
     if len(closed) == size:

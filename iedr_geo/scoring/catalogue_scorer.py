@@ -17,8 +17,8 @@ class CatalogueScorer(ABC):
     """The scores of items for users, by one model on one set of data.
 
     Everything after training asks a scorer: evaluation, recommendations, explanations and
-    reports. It has what the model knew when the scorer was made; make another one after
-    further training. :func:`scorer` chooses the fastest that says the same as the model.
+    reports. It keeps what it has computed: make another one after further training.
+    :func:`scorer` chooses the fastest that says the same as the model.
 
     Args:
         num_users: The number of users of the data.
@@ -28,6 +28,9 @@ class CatalogueScorer(ABC):
 
     parts: tuple[str, ...] = ()
     """The names of the parts that add up to a score, if it has any."""
+
+    has_readouts = False
+    """Whether users and items have a vector each that their scores are made of."""
 
     factors: tuple[str, ...] = ()
     """The names of the factors that users and items have, if they have any."""
@@ -62,13 +65,34 @@ class CatalogueScorer(ABC):
         """
         return {}
 
+    def part(self, name: str | None, queries: Queries) -> Tensor:
+        """Returns one part of the scores of the catalogue, of shape :math:`(Q, I)`.
+
+        Args:
+            name: The part, one of :obj:`parts` (:obj:`None`: the whole score).
+            queries: As in :meth:`scores`.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        if name is None:
+            return self.scores(queries)
+        if name not in self.parts:
+            raise ValueError(
+                f"The scores have no part '{name}' (they have: "
+                f'{", ".join(self.parts) or "none"})'
+            )
+        items = torch.arange(self.num_items, device=self.device)
+        return self.split(queries, items)[name]
+
     def factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
         """Returns a factor of users or items in contexts, of shape :math:`(N, F)`.
 
         Args:
             name: The factor, one of :obj:`factors`.
             side: :obj:`'user'` or :obj:`'item'`.
-            queries: Where the contexts are, one for each user or item, and what is new.
+            queries: The contexts, one for each user or item, and what is new; who the
+                users of the queries are plays no part.
             index: The users or items, of shape :math:`(N)`.
 
         Raises:

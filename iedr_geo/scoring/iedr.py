@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import FeatureGraphs, InteractionDataset
-from iedr_geo.data.schema import Side
+from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.nn import IEDR, Factors
 from iedr_geo.nn.blocks import blocks
 from iedr_geo.nn.contract import stands_for
@@ -18,12 +18,14 @@ from iedr_geo.nn.dense import linear
 from iedr_geo.nn.models.iedr import split_score
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.evaluating import evaluating
+from iedr_geo.scoring.plain import PAIRS
 from iedr_geo.scoring.queries import Queries
 from iedr_geo.scoring.scorer import scorer
 from iedr_geo.scoring.top_k import first_of
 
 ENCODED = 16_384  # Graphs that are encoded at a time.
-SCORED = 4096  # Items whose hidden layer stays in the cache.
+SCORED = 8192  # Items whose hidden layer stays in the cache.
+CONTEXTS = 512  # Whose hidden weights are held at a time.
 
 
 class _Readouts:
@@ -42,6 +44,7 @@ class _Readouts:
             )
             if self.vector is None:
                 self.vector = vector.new_empty(len(self.graphs), vector.size(1))
+                self.pointwise = self.pointwise.to(pointwise.dtype)
             self.vector[chunk], self.pointwise[chunk] = vector, pointwise
             self.done[chunk] = True
 
@@ -88,6 +91,7 @@ class IEDRScorer(CatalogueScorer):
     """
 
     factors = ('intrinsic', 'extrinsic')
+    has_readouts = True
 
     def __init__(self, model: IEDR, dataset: InteractionDataset) -> None:
         if dataset.schema.num_embeddings != model.embedding.num_embeddings:
@@ -101,9 +105,11 @@ class IEDRScorer(CatalogueScorer):
         self.model = model
         self._stored = {
             side: _Readouts(model, side, getattr(dataset, f'{side}s').to(device))
-            for side in ('user', 'item', 'context')
+            for side in SIDES
         }
-        self._new: WeakKeyDictionary[FeatureGraphs, _Readouts] = WeakKeyDictionary()
+        self._new: dict[Side, WeakKeyDictionary[FeatureGraphs, _Readouts]] = {
+            side: WeakKeyDictionary() for side in SIDES
+        }
         self.parts = ('intrinsic', 'extrinsic', 'cross')
         if model.pointwise is not None:
             self.parts += ('pointwise',)
@@ -123,15 +129,16 @@ class IEDRScorer(CatalogueScorer):
         stored = self._stored[side]
         if new is None:
             return stored(index)
-        if new not in self._new:
-            self._new[new] = _Readouts(self.model, side, new.to(self.device))
+        if new not in self._new[side]:
+            self._new[side][new] = _Readouts(self.model, side, new.to(self.device))
+        of_new = self._new[side][new]
         size = len(stored.graphs)
         known = index < size
         if not known.any():
-            return self._new[new](index - size)
+            return of_new(index - size)
         vector, pointwise = stored(index.clamp(max=size - 1))
         is_new = ~known
-        vector[is_new], pointwise[is_new] = self._new[new](index[is_new] - size)
+        vector[is_new], pointwise[is_new] = of_new(index[is_new] - size)
         return vector, pointwise
 
     def _query(self, queries: Queries) -> tuple[Factors, Tensor, Tensor, Tensor]:
@@ -148,8 +155,9 @@ class IEDRScorer(CatalogueScorer):
         """Returns the scores of items."""
         with evaluating(self.model):
             queries = queries.to(self.device)
+            items = None if items is None else items.to(self.device)
             if items is not None and items.dim() == 2:
-                return torch.stack(list(self._split(queries, items).values())).sum(0)
+                return torch.stack(list(self.split(queries, items).values())).sum(0)
             if items is None:
                 item, pointwise = self._stored['item'].all()
                 alike = self._alike
@@ -159,6 +167,8 @@ class IEDRScorer(CatalogueScorer):
             factors, of_query, context, row = self._query(queries)
             vector = factors.intrinsic + factors.extrinsic
             out = vector.new_empty(len(vector), len(item))
+            if out.numel() == 0:
+                return out
             order = row.argsort(stable=True)
             ends = torch.bincount(row, minlength=len(context)).cumsum(0).tolist()
             groups = list(zip([0, *ends[:-1]], ends, strict=True))
@@ -205,21 +215,47 @@ class IEDRScorer(CatalogueScorer):
         item: Tensor,
     ) -> None:
         """The same, with the last layer folded into the users."""
+        for some in blocks(len(groups), CONTEXTS):
+            start, end = groups[some][0][0], groups[some][-1][1]
+            sizes = [end - start for start, end in groups[some]]
+            self._fill_some(
+                out[start:end], vector[start:end], contexts[some], sizes, item
+            )
+
+    def _fill_some(
+        self,
+        out: Tensor,
+        vector: Tensor,
+        contexts: Tensor,
+        sizes: list[int],
+        item: Tensor,
+    ) -> None:
         generator: Any = self.model.generators['item']
-        for number, (start, end) in enumerate(groups):
-            own = contexts[number : number + 1]
-            weight, bias = (tensor[0] for tensor in generator.hidden(own))
-            folded = generator.fold(vector[start:end], own.expand(end - start, -1))
-            constant = folded.constant.unsqueeze(1)
-            for rows in blocks(len(item), SCORED):
-                part = out[start:end, rows]
-                if len(bias):
-                    hidden = linear(item[rows], weight, bias).relu_()
-                    torch.addmm(constant, folded.weight, hidden.t(), out=part)
-                else:
+        rows = torch.tensor(sizes, device=contexts.device)
+        own = contexts.repeat_interleave(rows, dim=0, output_size=len(vector))
+        folded = generator.fold(vector, own)
+        weights, biases = generator.hidden(contexts)
+        # The bias is the weight of a feature that is one.
+        weights = torch.cat([weights, biases.unsqueeze(-1)], dim=-1)
+        features = torch.cat([item, item.new_ones(len(item), 1)], dim=1)
+        highest = weights.size(-1) * weights.abs().amax() if weights.numel() else 0.0
+        finite = bool(highest * features.abs().amax() < torch.finfo(item.dtype).max)
+        users = folded.weight.split(sizes)
+        constants = folded.constant.unsqueeze(1).split(sizes)
+        for columns in blocks(len(item), SCORED):
+            some = features[columns]
+            parts = out[:, columns].split(sizes)
+            each = zip(weights.unbind(), users, constants, parts, strict=True)
+            for weight, user, constant, part in each:
+                if not len(weight):
                     part.copy_(constant.expand_as(part))
-                if folded.direct is not None:
-                    part += folded.direct @ item[rows].t()
+                    continue
+                # Not kept: the next one is to lie where this one lay in the cache.
+                torch.addmm(
+                    constant, user, linear(weight, some, None, True, finite), out=part
+                )
+        if folded.direct is not None:
+            out += folded.direct @ item.t()
 
     def _split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         item, pointwise = self._readouts('item', items, queries.items)
@@ -227,7 +263,7 @@ class IEDRScorer(CatalogueScorer):
         context = contexts[row].unsqueeze(1).expand(-1, items.size(1), -1)
         # In two dimensions, where products are the fastest.
         factors = self.model.generators['item'](item.flatten(0, 1), context.flatten(0, 1))
-        of_items = Factors(*(f.view(*items.shape, -1) for f in factors))
+        of_items = Factors(*(f.unflatten(0, items.shape) for f in factors))
         parts = split_score(Factors(*(f.unsqueeze(1) for f in user)), of_items)
         if self.model.pointwise is not None:
             parts['pointwise'] = of_query.unsqueeze(1) + pointwise
@@ -239,7 +275,12 @@ class IEDRScorer(CatalogueScorer):
             queries, items = queries.to(self.device), items.to(self.device)
             if items.dim() == 1:
                 items = items.expand(len(queries), -1)
-            return self._split(queries, items)
+            size = max(1, PAIRS // max(1, items.size(1)))
+            parts = [
+                self._split(queries[rows], items[rows])
+                for rows in blocks(max(1, len(queries)), size)
+            ]
+            return {name: torch.cat([p[name] for p in parts]) for name in self.parts}
 
     def factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
         """Returns a factor of users or items in contexts."""

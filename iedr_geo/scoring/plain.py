@@ -23,6 +23,7 @@ from iedr_geo.scoring.queries import Queries
 
 PAIRS = 1 << 16  # That the model is given at a time.
 TRIED = 1 << 10  # Pairs by which the time is estimated.
+PROBED = 8  # Ids at the end of a table that a new one might be taken for.
 
 
 def device_of(model: object, default: torch.device) -> torch.device:
@@ -50,32 +51,42 @@ class _PairScorer(CatalogueScorer):
         """Returns the scores of items, by the model's own words for each pair."""
         if items is None:
             items = torch.arange(self.num_items, device=self.device)
-        queries = queries.to(self.device)
+        queries, items = queries.to(self.device), items.to(self.device)
         out = torch.empty(len(queries), items.size(-1), device=self.device)
         for rows, columns in self._blocks(*out.shape):
             part = items[columns] if items.dim() == 1 else items[rows, columns]
             block = self._call(queries[rows], part)
+            if not block.is_floating_point():  # What is left out scores -inf.
+                block = block.double()
             if out.dtype != block.dtype:
                 out = out.to(block.dtype)
             out[rows, columns] = block
         return out
 
-    def seconds(self, num_queries: int, num_items: int | None = None) -> float:
-        """Returns about how long scoring will take, by scoring some pairs."""
-        size = self.num_items if num_items is None else num_items
-        items = torch.arange(min(TRIED, size), device=self.device) % self.num_items
-        some = torch.zeros(1, dtype=torch.long, device=self.device)
-        self.scores(Queries(some, some), items)  # What is done once.
+    def seconds(self, num_queries: int, num_items: int | None = None) -> float | None:
+        """Returns about how long scoring will take, by scoring some pairs.
+
+        What is one call of the model is not asked about.
+        """
+        each = self.num_items if num_items is None else num_items
+        if num_queries * each <= PAIRS:
+            return None
+        width = min(TRIED, each)
+        size = min(num_queries, TRIED // width), width
+        row = torch.arange(size[0], device=self.device)
+        items = torch.arange(size[0] * width, device=self.device).view(size)
+        some = Queries(row % self.num_users, torch.zeros_like(row))
+        self.scores(some, items % self.num_items)  # What is done once.
         start = time.perf_counter()
-        self.scores(Queries(some, some), items)
-        each = (time.perf_counter() - start) / len(items)
-        return each * num_queries * size
+        self.scores(some, items % self.num_items)
+        spent = time.perf_counter() - start
+        return spent * (num_queries / size[0]) * (each / width)
 
 
 class InteractionScorer(_PairScorer):
     """Scores by any model that maps an :class:`InteractionBatch` to logits.
 
-    Has parts where the model's :obj:`encode` returns them.
+    Has parts where the model's :obj:`encode` returns some that add up to the logits.
 
     Args:
         model: The model, or a function.
@@ -93,7 +104,7 @@ class InteractionScorer(_PairScorer):
         _check_takes_a_batch(model)
         self.model: Any = model
         self.dataset = dataset.to(device)
-        self._handles_new: dict[str, bool] = {}
+        self._handles_new: set[Side] = set()
         if stands_for(model, 'encode', 'forward') and not (
             isinstance(model, torch.nn.Module) and has_hooks(model)
         ):
@@ -102,7 +113,9 @@ class InteractionScorer(_PairScorer):
                 encoded = cast(Any, model).encode(
                     self._batch(Queries(first, first), first)
                 )
-            self.parts = tuple(getattr(encoded, 'parts', ()))
+            parts = getattr(encoded, 'parts', {})
+            if parts and _add_up(parts, encoded.logits):
+                self.parts = tuple(parts)
             named = getattr(getattr(encoded, 'factors', None), 'user', None)
             self.factors = tuple(getattr(named, '_fields', ()))
 
@@ -145,10 +158,62 @@ class InteractionScorer(_PairScorer):
             context_graph.repeat_interleave(each),
         )
 
+    def _known_batch(self, queries: Queries, items: Tensor) -> InteractionBatch:
+        """Returns a batch of which the model can be asked.
+
+        Raises:
+            ValueError: If something is new and the model takes its id, -1, for another's.
+        """
+        batch = self._batch(queries, items)
+        for side in SIDES:
+            if side in self._handles_new or queries.graphs(side) is None:
+                continue
+            new = (getattr(batch, f'{side}_id') < 0).nonzero().view(-1)[:1]
+            if not new.numel():
+                continue
+            row, column = new // items.size(-1), new % items.size(-1)
+            item = items[column] if items.dim() == 1 else items[row, column].unsqueeze(1)
+            if self._looks_up(side, self._batch(queries[row], item)):
+                raise ValueError(
+                    f'The model looks up the id of each {side}, and this {side} is new: '
+                    f'its id is -1, for which `forward` must have an answer of its own'
+                )
+            self._handles_new.add(side)
+        return batch
+
+    def _looks_up(self, side: Side, row: InteractionBatch) -> bool:
+        """Returns whether the id -1 is an error, or read from the end of a table.
+
+        In the latter case, -1, -2 and so on are the last id, the one before and so on.
+        """
+        model, row = self.model, row.to('cpu')
+        if isinstance(model, torch.nn.Module) and self.device.type != 'cpu':
+            # An error on a device would end the process.
+            model = copy.deepcopy(model).cpu()
+        graphs = getattr(row, side)
+        size = len(getattr(self.dataset, f'{side}s'))
+
+        def answer(number: int) -> Tensor:
+            graphs.graph_id = torch.full_like(graphs.graph_id, number)
+            with evaluating(model):
+                logits: Tensor = model(row)
+            return logits
+
+        steps = range(1, min(PROBED, size) + 1)
+        known = [answer(size - step) for step in steps]
+        new: list[Tensor] = []
+        for step in steps:
+            try:
+                new.append(answer(-step))
+            except (IndexError, RuntimeError):
+                return step == 1
+        if not all(map(torch.equal, new, known)):
+            return False
+        return any(not torch.equal(known[0], other) for other in known)
+
     def _call(self, queries: Queries, items: Tensor) -> Tensor:
         with evaluating(self.model):
-            batch = self._batch(queries, items)
-            self._check_new(batch)
+            batch = self._known_batch(queries, items)
             logits: Tensor = self.model(batch)
         if logits.shape != (len(batch),):
             raise ValueError(
@@ -157,65 +222,22 @@ class InteractionScorer(_PairScorer):
             )
         return logits.view(len(queries), -1)
 
-    def _check_new(self, batch: InteractionBatch) -> None:
-        """Refuses what is new where the model takes its id of -1 for another's."""
-        for side in SIDES:
-            if side in self._handles_new:
-                continue
-            new = (getattr(batch, side).graph_id < 0).nonzero().view(-1)
-            if not new.numel():
-                continue
-            rows = (getattr(batch, f'{side}_graph') == new[0]).nonzero().view(-1)[:1]
-            if not rows.numel():
-                continue
-            if not self._tells_apart(side, batch[rows], new[0]):
-                raise ValueError(
-                    f'The model looks up the id of each {side}, and this {side} is new: '
-                    f'its id is -1, for which `forward` must have an answer of its own'
-                )
-            self._handles_new[side] = True
-
-    def _tells_apart(self, side: Side, row: InteractionBatch, graph: Tensor) -> bool:
-        """Returns whether the id -1 is neither an error nor read from the end of a table.
-
-        In the latter case the answer is that of the last id, but not that of others.
-        """
-        model, row = self.model, row.to('cpu')
-        if isinstance(model, torch.nn.Module) and self.device.type != 'cpu':
-            model = copy.deepcopy(
-                model
-            ).cpu()  # An error on a device would end the process.
-        graphs = getattr(row, side)
-        size = len(getattr(self.dataset, f'{side}s'))
-        answers = []
-        try:
-            for number in (-1, size - 1, 0):
-                ids = graphs.graph_id.clone()
-                ids[graph] = number
-                graphs.graph_id = ids
-                with evaluating(model):
-                    answers.append(model(row))
-        except (IndexError, RuntimeError):
-            return False
-        unknown, last, other = answers
-        return size == 1 or not torch.equal(unknown, last) or torch.equal(last, other)
-
     def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Returns the parts of the scores that the model's :obj:`encode` returns."""
         if not self.parts:
             return {}
-        queries = queries.to(self.device)
+        queries, items = queries.to(self.device), items.to(self.device)
         size = len(queries), items.size(-1)
-        out = {name: torch.empty(size, device=self.device) for name in self.parts}
+        out: dict[str, Tensor] = {}
         for rows, columns in self._blocks(*size):
             part = items[columns] if items.dim() == 1 else items[rows, columns]
             with evaluating(self.model):
-                batch = self._batch(queries[rows], part)
-                self._check_new(batch)
+                batch = self._known_batch(queries[rows], part)
                 parts = self.model.encode(batch).parts
             for name, values in parts.items():
-                out[name][rows, columns] = values.view(-1, part.size(-1))
-        return out
+                block = values.view(-1, part.size(-1))
+                out.setdefault(name, block.new_empty(size))[rows, columns] = block
+        return out or {name: torch.empty(size, device=self.device) for name in self.parts}
 
     def factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
         """Returns a factor that the model's :obj:`encode` returns."""
@@ -237,7 +259,7 @@ class InteractionScorer(_PairScorer):
         parts = []
         for rows in blocks(len(index), PAIRS):
             with evaluating(self.model):
-                batch = self._batch(pairs[rows], other[rows].unsqueeze(1))
+                batch = self._known_batch(pairs[rows], other[rows].unsqueeze(1))
                 factors = getattr(self.model.encode(batch).factors, side)
             parts.append(getattr(factors, name))
         return torch.cat(parts)
@@ -270,8 +292,20 @@ class GraphScorer(_PairScorer):
         return score
 
 
+def _add_up(parts: dict[str, Tensor], logits: Tensor) -> bool:
+    """Returns whether parts are those of logits, but for rounding."""
+    table = torch.stack(list(parts.values())).double()
+    scale = table.abs().sum(dim=0)
+    return bool(((table.sum(dim=0) - logits).abs() <= 1e-2 * scale).all())
+
+
 def _check_takes_a_batch(model: Any) -> None:
     call = model.forward if isinstance(model, torch.nn.Module) else model
+    if getattr(call, '__func__', None) is torch.nn.Module.forward:
+        raise ValueError(
+            f'A dataset needs a model with `forward(batch)`, which '
+            f'{type(model).__name__} does not have'
+        )
     try:
         inspect.signature(call).bind(None)
     except TypeError as error:

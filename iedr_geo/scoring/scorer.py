@@ -16,6 +16,7 @@ from iedr_geo.scoring.queries import Queries
 
 NUM_QUERIES, NUM_ITEMS = 4, 8  # That a faster scorer is compared on.
 TOLERANCE = 1e-3  # Of the largest score: sums of float32 in another order.
+ROUNDINGS = 8  # Where rounding is coarser: as many times that of one number.
 
 Factory = TypeVar('Factory', bound=Callable[..., CatalogueScorer])
 
@@ -131,6 +132,13 @@ def _check_size(made: CatalogueScorer, data: InteractionDataset | BipartiteGraph
         )
 
 
+def _tolerance(dtype: torch.dtype) -> float:
+    """Returns how far apart equal scores can be, as a share of the largest."""
+    if dtype == torch.float32 and torch.get_float32_matmul_precision() != 'highest':
+        dtype = torch.bfloat16
+    return max(TOLERANCE, ROUNDINGS * torch.finfo(dtype).eps)
+
+
 def _check_same(
     fast: CatalogueScorer, plain: InteractionScorer | GraphScorer, model: object
 ) -> None:
@@ -147,14 +155,15 @@ def _check_same(
         context = draw(plain.dataset.num_contexts, NUM_QUERIES)
     queries = Queries(draw(plain.num_users, NUM_QUERIES), context)
     items = draw(plain.num_items, NUM_ITEMS)
-    wanted = plain.scores(queries, items).double()
+    wanted = plain.scores(queries, items)
     each = items.expand(NUM_QUERIES, -1)
     answers = {'scores': fast.scores(queries, items)}
     answers['scores of pairs'] = fast.scores(queries, each)
     if fast.parts:
         answers['parts'] = torch.stack(list(fast.split(queries, each).values())).sum(0)
     scale = wanted[wanted.isfinite()].abs()
-    tolerance = TOLERANCE * (float(scale.max()) if scale.numel() else 0.0)
+    tolerance = _tolerance(wanted.dtype) * (float(scale.max()) if scale.numel() else 0.0)
+    wanted = wanted.double()
     for name, values in answers.items():
         same = torch.isclose(
             values.double(), wanted, rtol=0, atol=tolerance, equal_nan=True

@@ -25,6 +25,8 @@ class VectorScorer(CatalogueScorer):
         graph: The users and items.
     """
 
+    has_readouts = True
+
     def __init__(self, model: BipartiteModel, graph: BipartiteGraph) -> None:
         with evaluating(model):
             self.user, self.item = model.embeddings()
@@ -41,6 +43,7 @@ class VectorScorer(CatalogueScorer):
     def _products(self, user: Tensor, item: Tensor, items: Tensor | None) -> Tensor:
         if items is None:
             return user @ item.t()
+        items = items.to(self.device)
         if items.dim() == 1:
             return user @ item[items].t()
         return torch.einsum('qf,qif->qi', user, item[items])

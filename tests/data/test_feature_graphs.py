@@ -3,12 +3,15 @@
 import pytest
 import torch
 from compare import assert_same_data
+from every_column import FRAME, TABLES, build, decode, make_schema
 from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
+from torch_geometric.transforms import BaseTransform
 
 from iedr_geo.data import FeatureGraphs
 from iedr_geo.data.feature_graphs import complete_edge_index, ragged_arange
+from iedr_geo.data.schema import SIDES, Side
 
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=5)
 GRAPHS = [[4, 7], [7], [2, 4, 9], [4, 7]]
@@ -129,6 +132,121 @@ def test_ragged_arange_against_loops(sizes: list[int], data: st.DataObject):
     assert elements.tolist() == [element for segment in segments for element in segment]
     sizes = [len(segment) for segment in segments]
     assert out_ptr.tolist() == [sum(sizes[:i]) for i in range(len(index) + 1)]
+
+
+KINDS = st.fixed_dictionaries(
+    {name: st.booleans() for name in ('value', 'vector', 'edges', 'weight')}
+)
+VECTOR, SIZE = 3, 2  # An embedding row whose nodes are vectors, and their size.
+
+
+class Loopless(BaseTransform):
+    def __init__(self, weighted: bool) -> None:
+        self.weighted = weighted
+
+    def forward(self, data: Data) -> Data:
+        source, target = data.edge_index
+        data.edge_index = data.edge_index[:, source != target]
+        if self.weighted:
+            data.edge_weight = 1.0 + torch.arange(data.num_edges) % 3
+        return data
+
+
+def draw_store(sizes: list[int], kind: dict[str, bool], seed: int = 0) -> FeatureGraphs:
+    """A store of few different nodes, with or without all that they can have."""
+    torch.manual_seed(seed)
+    ptr = torch.tensor([0, *sizes]).cumsum(0)
+    x = torch.randint(4 if kind['vector'] else 3, (sum(sizes),))
+    vectors = torch.randint(2, (int((x == VECTOR).sum()), SIZE)).float()
+    value = torch.randint(2, (sum(sizes),)).float().masked_fill(x == VECTOR, 1)
+    value = value if kind['value'] else None
+    graphs = FeatureGraphs(x, ptr, value, {VECTOR: vectors} if kind['vector'] else {})
+    return graphs.with_edges(Loopless(kind['weight'])) if kind['edges'] else graphs
+
+
+def nodes_of(data: Data) -> list[tuple]:
+    """Embedding row, value and vector of each node."""
+    vectors = iter(data.get(f'vector_{VECTOR}', torch.empty(0)).tolist())
+    values = data.get('value', torch.ones(data.num_nodes)).tolist()
+    return [
+        (x, value, *(next(vectors) if x == VECTOR else ()))
+        for x, value in zip(data.x.tolist(), values, strict=True)
+    ]
+
+
+@given(st.tuples(SIZES, SIZES), st.tuples(KINDS, KINDS))
+def test_concatenated_stores_are_the_graphs_of_both(sizes: tuple, kinds: tuple):
+    stores = [draw_store(*each) for each in zip(sizes, kinds, (0, 1), strict=True)]
+    both = stores[0].concatenate(stores[1])
+    assert len(both) == sum(map(len, sizes))
+    assert (both.edges is None) == (not any(kind['edges'] for kind in kinds))
+    attributes = {name for graphs in stores for name in graphs[0].keys()}  # noqa: SIM118
+    samples = []
+    for graphs in stores:
+        for data in (graphs[i] for i in range(len(graphs))):
+            # What one of the two lacks.
+            ones = {'value': data.num_nodes, 'edge_weight': data.num_edges}
+            for name in attributes - set(data.keys()):
+                data[name] = torch.ones(ones.get(name, 0))
+            if f'vector_{VECTOR}' in attributes and not len(data[f'vector_{VECTOR}']):
+                data[f'vector_{VECTOR}'] = torch.ones(0, SIZE)
+            data.graph_id = torch.tensor([len(samples)])
+            samples.append(data)
+    expected = Batch.from_data_list(samples)
+    actual = both.batch(torch.arange(len(both)))
+    nodes = nodes_of(expected)
+    assert nodes_of(actual) == nodes
+    if 'node_id' in attributes:
+        same = torch.tensor([[one == two for one in nodes] for two in nodes])
+        node_id = actual.node_id
+        assert torch.equal(node_id.unsqueeze(0) == node_id.unsqueeze(1), same)
+        expected.node_id = node_id
+        for data, sample in zip(actual.to_data_list(), samples, strict=True):
+            sample.node_id = data.node_id
+        expected = Batch.from_data_list(samples)
+    assert_same_data(actual, expected)
+    state = FeatureGraphs.from_state(both.state())
+    assert_same_data(state.batch(torch.arange(len(both))), actual)
+
+
+@given(st.tuples(SIZES, SIZES), st.booleans(), st.booleans(), st.integers(0, 99))
+def test_same_hash_where_nodes_are_the_same(
+    sizes: tuple, value: bool, vector: bool, seed: int
+):
+    """In any order, and in any store."""
+    kind = {'value': value, 'vector': vector, 'edges': False, 'weight': False}
+    stores = [draw_store(each, kind, seed + i) for i, each in enumerate(sizes)]
+    graphs = [graphs[i] for graphs in stores for i in range(len(graphs))]
+    wanted = [tuple(sorted(nodes_of(data))) for data in graphs]
+    hashes = [number for store in stores for number in store.hashes().tolist()]
+    pairs = set(zip(wanted, hashes, strict=True))
+    assert len(pairs) == len(set(wanted)) == len(set(hashes))
+    content = stores[0].concatenate(stores[1]).content().tolist()
+    pairs = set(zip(wanted, content, strict=True))
+    assert len(pairs) == len(set(wanted)) == len(set(content))
+    assert set(content) == set(range(len(pairs)))
+
+
+@pytest.mark.parametrize('side', SIDES)
+def test_hashes_of_every_type_of_column(side: Side):
+    """The cells of each row are swapped for those of the others, one at a time."""
+    schema = make_schema()
+    build(TABLES, schema)
+    frame = TABLES[FRAME[side]][schema.sources(side)].astype(object)
+    frames = [frame.iloc[::-1]]
+    for name in frame:
+        for shift in range(len(frame)):
+            cells = frame[name].tolist()
+            frames.append(frame.assign(**{name: [*cells[shift:], *cells[:shift]]}))
+    if 'genres' in frame:
+        frames.append(frame.assign(genres=['q|p', 'p ', None, '', 'r|q', 'q|p']))
+    number: dict[tuple, int] = {}
+    for changed in frames:
+        graphs = schema.encode(side, changed)
+        hashes = graphs.hashes().tolist()
+        for nodes, got in zip(decode(graphs, schema), hashes, strict=True):
+            assert number.setdefault(tuple(sorted(map(str, nodes))), got) == got
+    assert len(set(number.values())) == len(number) > len(frame)
 
 
 @pytest.mark.parametrize('index', [3, -4])

@@ -65,27 +65,3 @@ def scorer(table: Tensor) -> Callable[[InteractionBatch], Tensor]:
         return table.to(batch.user_graph.device)[place]
 
     return scorer
-
-
-class Noisy(torch.nn.Module):
-    """A model whose scores are random in training mode."""
-
-    def __init__(self, fail: bool = False) -> None:
-        super().__init__()
-        self.embedding = torch.nn.Embedding(NUM_ITEMS, 1)
-        self.dropout = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Dropout(0.5))
-        self.frozen = torch.nn.Dropout(0.5).eval()
-        self.fail = fail
-        self.modes: list[bool] = []
-
-    def forward(self, batch: InteractionBatch) -> Tensor:
-        self.modes += [module.training for module in self.modules()]
-        assert not torch.is_grad_enabled()
-        if self.fail:
-            raise RuntimeError('no score today')
-        return self.frozen(self.dropout(self.embedding(batch.item_id))).squeeze(1)
-
-
-@pytest.fixture
-def noisy() -> type[Noisy]:
-    return Noisy

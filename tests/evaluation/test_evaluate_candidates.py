@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from math import log2
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from orders import expectation
+from shop import make_model
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from iedr_geo.data import CandidateLists
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.metrics import MRR, NDCG, HitRatio, Recall
-from iedr_geo.nn import IEDR
+from iedr_geo.scoring import scorer as make_scorer
 
 DEFAULT = ['ndcg@5', 'ndcg@10', 'recall@5', 'recall@10']
 
@@ -55,36 +56,28 @@ def loop(scorer_table, lists):
         yield np.array(scores), np.array([int(lists.target[r]) for r in rows])
 
 
-def mean_recall(scores, targets, k):
-    """The mean over all orders that agree with the scores."""
-    values = []
-    for order in permutations(range(len(scores))):
-        ordered = [scores[i] for i in order]
-        if ordered == sorted(ordered, reverse=True):
-            values.append(sum(targets[i] for i in order[:k]) / sum(targets))
-    return float(np.mean(values))
-
-
 def test_agrees_with_a_loop_and_sklearn(dataset, ragged, table, scorer, device):
     metrics = [NDCG(1), NDCG(3), NDCG(10), Recall(1), Recall(2), Recall(10)]
-    result = evaluate_candidates(scorer, dataset.to(device), ragged, metrics)
     expected, all_scores, all_targets = [], [], []
     for scores, targets in loop(table, ragged):
         row = {f'ndcg@{k}': ndcg_score([targets], [scores], k=k) for k in (1, 3, 10)}
-        row |= {f'recall@{k}': mean_recall(scores, targets, k) for k in (1, 2, 10)}
+        row |= {m.name: expectation(m, scores, targets) for m in metrics[3:]}
         expected.append(row)
         all_scores += scores.tolist()
         all_targets += targets.tolist()
     expected = pd.DataFrame(expected)
-    pd.testing.assert_frame_equal(
-        result.per_list.drop(columns=['user', 'context']), expected, rtol=1e-12
-    )
-    assert result.metrics == pytest.approx(
-        {**expected.mean(), 'auc': roc_auc_score(all_targets, all_scores)}, rel=1e-12
-    )
+    for model in (scorer, make_scorer(scorer, dataset.to(device))):
+        result = evaluate_candidates(model, dataset.to(device), ragged, metrics)
+        pd.testing.assert_frame_equal(
+            result.per_list.drop(columns=['user', 'context']), expected, rtol=1e-12
+        )
+        assert result.metrics == pytest.approx(
+            {**expected.mean(), 'auc': roc_auc_score(all_targets, all_scores)}, rel=1e-12
+        )
     # Users go by the ids of the user's own tables: 3, 0, 5, 1, 4, 2.
     assert result.per_list['user'].tolist() == ['4', '0', '0', '3', '2']
     assert result.per_list['context'].tolist() == [0, 3, 2, 1, 3]
+    assert str(result).startswith(f'ndcg@1 {result.metrics["ndcg@1"]:.4f}  ndcg@3 ')
 
 
 def test_order_of_rows_does_not_matter(dataset, ragged, scorer):
@@ -135,19 +128,16 @@ def test_recurring_positive_ties_with_itself(dataset):
     assert result['auc'] == 0.75  # Half a win over itself, one over the other.
 
 
-def test_scores_keep_their_precision(dataset):
+@pytest.mark.parametrize('score', [lambda i: 1 + i.double() * 1e-12, lambda i: 2**40 + i])
+def test_scores_keep_their_precision(dataset, score):
     """Scores that differ in double precision alone, or as large integers, are no tie."""
     lists = make_lists([(0, 0, 0), (0, 1, 1)], [(0, 0)])
 
-    def nearly(batch):
-        return 1 + batch.item_id.double() * 1e-12
+    def model(batch):
+        return score(batch.item_id)
 
-    def counts(batch):
-        return 2**40 + batch.item_id
-
-    for scorer in (nearly, counts):
-        result = evaluate_candidates(scorer, dataset, lists, [Recall(1)])
-        assert result.metrics == {'recall@1': 1, 'auc': 1}
+    result = evaluate_candidates(model, dataset, lists, [Recall(1)])
+    assert result.metrics == {'recall@1': 1, 'auc': 1}
 
 
 def test_list_without_a_positive_is_left_out_of_the_mean(dataset, scorer, ragged):
@@ -169,50 +159,17 @@ def test_list_without_a_positive_is_left_out_of_the_mean(dataset, scorer, ragged
         assert result.metrics[name] == without.metrics[name]
 
 
-@pytest.mark.parametrize('batch_size', [1, 3, 7, 10_000])
-def test_batch_size_changes_nothing(dataset, ragged, scorer, batch_size):
-    whole = evaluate_candidates(scorer, dataset, ragged)
-    result = evaluate_candidates(scorer, dataset, ragged, batch_size=batch_size)
-    pd.testing.assert_frame_equal(result.per_list, whole.per_list, check_exact=True)
-    assert result.metrics == whole.metrics
-
-
-def test_a_model_scores_as_row_by_row(dataset, ragged, device):
-    """An IEDR ranks as its plain form does, edge by edge, for one row at a time."""
-    model = IEDR(dataset.schema.num_embeddings, 4, 8, num_negatives=2).to(device)
+def test_a_model_ranks_as_its_plain_form(dataset, ragged, device):
+    """Edge by edge, one row at a time."""
+    model = make_model(dataset.schema).to(device)
 
     def plain(batch):
         return model(batch.expand())
 
     result = evaluate_candidates(model, dataset, ragged)
-    expected = evaluate_candidates(plain, dataset.to(device), ragged, batch_size=1)
+    expected = evaluate_candidates(plain, dataset.to(device), ragged)
     pd.testing.assert_frame_equal(result.per_list, expected.per_list, rtol=1e-6)
     assert dataset.user.device.type == 'cpu'  # The caller's data stay where they were.
-
-
-def test_mode_and_gradients(dataset, ragged, noisy, device):
-    """No dropout and no gradients; afterwards every part is in the mode it was in."""
-    model = noisy().to(device)
-    modes = [module.training for module in model.modules()]
-    assert any(modes) and not all(modes)
-    one, two = (evaluate_candidates(model, dataset, ragged) for _ in range(2))
-    pd.testing.assert_frame_equal(one.per_list, two.per_list, check_exact=True)
-    assert model.modes and not any(model.modes)
-    assert [module.training for module in model.modules()] == modes
-    assert model.embedding.weight.grad is None
-    model.eval()
-    evaluate_candidates(model, dataset, ragged)
-    assert not any(module.training for module in model.modules())
-    assert torch.is_grad_enabled()
-
-
-def test_mode_is_restored_when_the_model_fails(dataset, ragged, noisy):
-    model = noisy(fail=True)
-    modes = [module.training for module in model.modules()]
-    with pytest.raises(RuntimeError, match='no score today'):
-        evaluate_candidates(model, dataset, ragged)
-    assert [module.training for module in model.modules()] == modes
-    assert torch.is_grad_enabled()
 
 
 def test_nan_scores_are_refused(dataset, ragged):
@@ -221,23 +178,3 @@ def test_nan_scores_are_refused(dataset, ragged):
 
     with pytest.raises(ValueError, match='23 of 23 scores are NaN'):
         evaluate_candidates(broken, dataset, ragged)
-
-
-def test_computes_no_auxiliary_loss(dataset, ragged, monkeypatch):
-    model = IEDR(dataset.schema.num_embeddings, 4, 8)
-
-    def refuse(*args, **kwargs):
-        raise AssertionError('an auxiliary loss at evaluation')
-
-    monkeypatch.setattr(model.contrastive, 'forward', refuse)
-    for side in ('user', 'item'):
-        monkeypatch.setattr(model.disentangling[side], 'forward', refuse)
-        monkeypatch.setattr(model.disentangling[side], 'estimator_loss', refuse)
-    monkeypatch.setattr(model, 'losses', refuse)
-    evaluate_candidates(model, dataset, ragged)
-
-
-def test_text_names_each_metric(dataset, ragged, scorer):
-    result = evaluate_candidates(scorer, dataset, ragged, [Recall(2)])
-    recall, auc = result.metrics.values()
-    assert str(result) == f'recall@2 {recall:.4f}  auc {auc:.4f}'

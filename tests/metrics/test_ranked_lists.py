@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from iedr_geo.metrics import RankedLists
+from iedr_geo.metrics import MRR, NDCG, HitRatio, RankedLists, Recall
 
 
 def test_ranks_restart_in_each_list(device: torch.device):
@@ -89,3 +89,38 @@ def test_nan_at_a_valid_candidate_is_refused():
     mask = torch.tensor([[True, True], [False, True]])
     with pytest.raises(ValueError, match='1 of 3 scores are NaN'):
         RankedLists.from_dense(scores, torch.ones(2, 2), mask)
+
+
+@pytest.mark.parametrize('top', [1, 3, 9])
+def test_hits_are_the_top_of_rows_without_ties(top: int, device: torch.device):
+    scores = torch.rand(20, 9, device=device).argsort(dim=1)
+    target = torch.rand(20, 9, device=device) < torch.linspace(0, 1, 20)[:, None].to(
+        device
+    )
+    whole = RankedLists.from_dense(scores, target)
+    hits = target.gather(1, scores.argsort(dim=1, descending=True))[:, :top]
+    ranked = RankedLists.from_hits(hits, target.sum(1))
+    rows = whole.rank <= top
+    for name in ('list_index', 'rank', 'positive', 'first_positive'):
+        assert torch.equal(getattr(ranked, name), getattr(whole, name)[rows]), name
+    for kind in (NDCG, Recall, HitRatio, MRR):
+        for k in {1, min(2, top), top}:
+            expected = kind(k)(whole)
+            torch.testing.assert_close(kind(k)(ranked), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ('hits', 'num_positives', 'message'),
+    [
+        (
+            torch.ones(2, 3),
+            torch.ones(2),
+            r'boolean \[L, K\], got torch.float32 \[2, 3\]',
+        ),
+        (torch.ones(3) > 0, torch.ones(3), r'boolean \[L, K\], got torch.bool \[3\]'),
+        (torch.ones(2, 3) > 0, torch.ones(3), r'must be \[2\], got \[3\]'),
+    ],
+)
+def test_bad_hits(hits: torch.Tensor, num_positives: torch.Tensor, message: str):
+    with pytest.raises(ValueError, match=message):
+        RankedLists.from_hits(hits, num_positives)

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from iedr_geo.recommend.top_k import top_k
+from iedr_geo.data import BipartiteGraph
+from iedr_geo.scoring import items_of, top_k
+from iedr_geo.scoring.top_k import first_of
 
 # Few values, so that ties are many; zero has two signs.
 SCORES = st.sampled_from([-math.inf, -1.5, -0.0, 0.0, 0.25, math.inf])
@@ -28,7 +30,8 @@ def catalogues(draw) -> tuple[Tensor, int, Tensor]:
 
 
 def check(scores: Tensor, k: int, hidden: Tensor | None = None) -> None:
-    values, items = top_k(scores.clone(), k, hidden)
+    pairs = None if hidden is None else hidden.nonzero(as_tuple=True)
+    values, items = top_k(scores.clone(), k, pairs)
     width = min(k, scores.size(1))
     assert values.shape == items.shape == (len(scores), width)
     assert values.dtype == scores.dtype and items.dtype == torch.long
@@ -61,9 +64,10 @@ def test_the_worst_score_is_better_than_none(k):
 def test_hidden_scores_are_never_read(catalogue):
     scores, k, hidden = catalogue
     scores = scores.clamp(min=-9)
-    expected = top_k(scores.clone(), k, hidden)
+    pairs = hidden.nonzero(as_tuple=True)
+    expected = top_k(scores.clone(), k, pairs)
     for other in (torch.nan, torch.inf):
-        actual = top_k(scores.masked_fill(hidden, other), k, hidden)
+        actual = top_k(scores.masked_fill(hidden, other), k, pairs)
         assert all(map(torch.equal, actual, expected))
 
 
@@ -95,3 +99,18 @@ def test_scores_may_be_a_view():
     values, items = top_k(table.t(), 2)
     assert items.tolist() == [[1, 2], [0, 2]]
     assert values.tolist() == [[3, 3], [3, 2]]
+
+
+@pytest.mark.parametrize('users', [[], [0], [3, 1, 1, 9, 2], [-1, 5]])
+def test_items_of_users(users, device):
+    """Those of users that are not of the graph are none."""
+    edges = [(0, 2), (1, 0), (1, 5), (3, 1), (3, 2)]
+    graph = BipartiteGraph(*torch.tensor(edges).t(), 5, 6).to(device)
+    pairs = items_of(graph, torch.tensor(users, dtype=torch.long, device=device))
+    wanted = [(row, i) for row, one in enumerate(users) for u, i in edges if u == one]
+    assert list(zip(*(pair.tolist() for pair in pairs), strict=True)) == wanted
+
+
+def test_first_of():
+    assert first_of(torch.tensor([7, -2, 7, 10**15, -2])).tolist() == [0, 1, 0, 3, 1]
+    assert first_of(torch.tensor([], dtype=torch.long)).numel() == 0
