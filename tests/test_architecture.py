@@ -11,22 +11,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / 'iedr_geo'
 
-# What each subpackage may import of the others ...
+# What each subpackage imports of those above it ...
 ALLOWED = {
     '__init__': '',
     'transforms': '',
-    'data': 'transforms',
-    'datasets': 'data transforms',
-    'loader': 'data transforms',
-    'nn': 'transforms',
     'metrics': '',
-    'evaluation': 'data loader metrics',
-    'recommend': 'data transforms loader metrics evaluation nn',
-    'training': 'data transforms datasets loader metrics evaluation nn recommend',
-    'testing': 'data loader nn',
-    'analysis': (
-        'data transforms datasets loader metrics evaluation nn recommend training testing'
-    ),
+    'data': 'transforms',
+    'datasets': 'data',
+    'loader': 'data',
+    'nn': 'transforms',
+    'scoring': 'data loader nn',
+    'evaluation': 'metrics data loader scoring',
+    'training': 'metrics data loader nn scoring evaluation',
+    'recommend': 'data loader nn scoring',
+    'testing': 'data loader nn scoring',
+    'analysis': 'metrics data nn scoring evaluation recommend',
 }
 # ... and what besides under `if TYPE_CHECKING:`.
 ALLOWED_TYPES = {'nn': 'data loader'}
@@ -65,29 +64,83 @@ def read_imports(source: str, package: str) -> Iterator[tuple[int, str, bool]]:
                 yield node.lineno, target, typing_only
 
 
+def _room(path: str) -> tuple[str, str]:
+    """Returns the subpackage of a module, relative to the checkout, and its package."""
+    _, *folders, file = Path(path).parts
+    return folders[0] if folders else Path(file).stem, '.'.join(['iedr_geo', *folders])
+
+
 def find_violations(source: str, path: str) -> list[str]:
     """Lists what the module at `path`, relative to the checkout, must not import."""
-    _, *folders, file = Path(path).parts
-    name = folders[0] if folders else Path(file).stem
+    name, package = _room(path)
     if name not in ALLOWED:
         return [f"{path}: '{name}' is not in the table of subpackages"]
     allowed = {name, *ALLOWED[name].split()}
     types = ALLOWED_TYPES.get(name, '').split()
     return [
         f"{path}:{line}: '{name}' must not import 'iedr_geo.{target}'"
-        for line, target, typing_only in read_imports(
-            source, '.'.join(['iedr_geo', *folders])
-        )
+        for line, target, typing_only in read_imports(source, package)
         if target not in allowed and not (typing_only and target in types)
     ]
 
 
-def test_imports_go_one_way():
-    violations = []
-    for path in sorted(ROOT.rglob('*.py')):
-        relative = path.relative_to(ROOT.parent).as_posix()
-        violations += find_violations(path.read_text(encoding='utf-8'), relative)
+def find_unused(sources: dict[str, str]) -> list[str]:
+    """Lists what is granted that none of the modules imports; they go by their paths."""
+    granted = {
+        (name, target, typing_only)
+        for table, typing_only in ((ALLOWED, False), (ALLOWED_TYPES, True))
+        for name, targets in table.items()
+        for target in targets.split()
+    }
+    for path, source in sources.items():
+        name, package = _room(path)
+        for _, target, typing_only in read_imports(source, package):
+            granted.discard((name, target, typing_only))
+    return [
+        f"'{name}' imports no 'iedr_geo.{target}'{' for types' if typing_only else ''}"
+        for name, target, typing_only in sorted(granted)
+    ]
+
+
+@pytest.fixture(scope='module')
+def sources() -> dict[str, str]:
+    return {
+        path.relative_to(ROOT.parent).as_posix(): path.read_text(encoding='utf-8')
+        for path in sorted(ROOT.rglob('*.py'))
+    }
+
+
+def test_imports_go_one_way(sources: dict[str, str]):
+    found = [find_violations(source, path) for path, source in sources.items()]
+    violations = [line for lines in found for line in lines]
     assert not violations, '\n'.join(['', *violations])
+    rooms = list(ALLOWED)
+    for name, targets in ALLOWED.items():
+        assert set(targets.split()) <= set(rooms[: rooms.index(name)])
+
+
+def test_no_import_is_granted_that_nobody_uses(sources: dict[str, str]):
+    assert find_unused(sources) == []
+
+
+@pytest.mark.parametrize(
+    ('path', 'source', 'line'),
+    [
+        (
+            'iedr_geo/evaluation/compare.py',
+            'from iedr_geo.scoring import top_k',
+            "'evaluation' imports no 'iedr_geo.scoring'",
+        ),
+        (
+            'iedr_geo/nn/models/mf.py',
+            'if TYPE_CHECKING:\n    from iedr_geo.loader import EdgeBatch',
+            "'nn' imports no 'iedr_geo.loader' for types",
+        ),
+    ],
+)
+def test_finds_what_nobody_uses(path: str, source: str, line: str):
+    assert line in find_unused({})
+    assert set(find_unused({})) - set(find_unused({path: source})) == {line}
 
 
 @pytest.mark.parametrize(
@@ -134,14 +187,11 @@ def test_unknown_subpackage(path: str):
     ]
 
 
-@pytest.mark.parametrize(
-    'names', ['', 'data nn', 'transforms datasets loader', 'recommend analysis testing']
-)
-def test_import_loads_no_optional_package(names: str):
-    present = [name for name in names.split() if (ROOT / name).is_dir()]
-    modules = ', '.join(['iedr_geo', *(f'iedr_geo.{name}' for name in present)])
+def test_import_loads_no_optional_package():
+    # Training is Lightning's.
+    rooms = [f'iedr_geo.{n}' for n in ALLOWED if n not in ('__init__', 'training')]
     loaded = subprocess.run(
-        [sys.executable, '-c', f'import sys, {modules}; print(*sys.modules)'],
+        [sys.executable, '-c', f'import sys, {", ".join(rooms)}; print(*sys.modules)'],
         cwd=ROOT.parent,
         check=True,
         stdout=subprocess.PIPE,

@@ -10,9 +10,15 @@ HOOKS = (
 )
 
 
-def has_hooks(module: torch.nn.Module) -> bool:
-    """Returns whether a hook on any part of a module may change what it computes."""
-    return any(getattr(part, name) for part in module.modules() for name in HOOKS)
+def has_hooks(module: torch.nn.Module, parts: bool = True) -> bool:
+    """Returns whether a hook may change what a module computes.
+
+    Args:
+        module: The module.
+        parts: Whether hooks on its parts count as well.
+    """
+    modules = module.modules() if parts else [module]
+    return any(getattr(part, name) for part in modules for name in HOOKS)
 
 
 def _owner(model: object, name: str) -> int:

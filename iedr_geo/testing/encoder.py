@@ -205,5 +205,6 @@ def _check_gradients(encoder: torch.nn.Module, graphs: _Graphs) -> None:
     plain = graphs.encode(encoder)
     fast = graphs.encode(encoder, shortcuts=True, rows=rows)
     for out in (plain, fast):
-        check_gradients(encoder, out, {'the node features': graphs.table})
+        inputs = {'the node features': graphs.table}
+        check_gradients(out, inputs, trained_parameters(encoder))
     encoder.eval()

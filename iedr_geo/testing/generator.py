@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from iedr_geo.nn import ContextInvariantContrastiveLoss, Factors
+from iedr_geo.nn.contract import stands_for
 from iedr_geo.testing.properties import (
     check_gradients,
     check_modes,
@@ -30,7 +31,7 @@ def check_generator(
     out_channels: int | None = None,
     seed: int = 0,
 ) -> None:
-    r"""Checks that a generator can stand in for :class:`~iedr_geo.nn.FactorGenerator`.
+    r"""Checks that a generator can stand in for :class:`~iedr_geo.nn.MLPGenerator`.
 
     It is called as ``generator(entity, context)`` and must have a method
     ``generator.intrinsic(entity, context)``, which the contrastive loss calls.
@@ -44,6 +45,8 @@ def check_generator(
     - Readouts and contexts broadcast.
     - With :meth:`intrinsic_layers`, if there are any, the contrastive loss and its
       gradients are the same as without.
+    - With :meth:`hidden` and :meth:`fold`, if there are any, the products of vectors with
+      the sums of both factors, and their gradients, are the same as without.
     - In training, gradients reach readouts, contexts and all parameters.
     - A call leaves training and evaluation modes as they are.
     - ``reset_parameters``, if there is one, resets all parameters.
@@ -69,6 +72,7 @@ def check_generator(
         _check_single_rows(generator, rows)
         _check_broadcasting(generator, rows)
         _check_layers(generator, rows)
+        _check_folded(generator, rows, out_channels)
         _check_gradients(generator, rows)
         check_modes(generator, lambda: generator(*rows))
         check_reset(generator)
@@ -163,8 +167,30 @@ def _check_layers(generator: torch.nn.Module, rows: _Rows) -> None:
         )
 
 
+def _check_folded(generator: Any, rows: _Rows, out_channels: int) -> None:
+    if not stands_for(generator, 'fold', 'forward'):
+        return
+    vector = rows.entity.new_empty(NUM_ROWS, out_channels).normal_().requires_grad_()
+    weight, bias = generator.hidden(rows.context)
+    folded = generator.fold(vector, rows.context)
+    hidden = torch.einsum('chf,if->cih', weight, rows.entity) + bias.unsqueeze(1)
+    scores = torch.einsum('cih,ch->ci', hidden.relu(), folded.weight)
+    scores = scores + folded.constant.unsqueeze(1)
+    if folded.direct is not None:
+        scores = scores + folded.direct @ rows.entity.t()
+    factors = generator(rows.entity, rows.context.unsqueeze(1))
+    both = factors.intrinsic + factors.extrinsic
+    expected = torch.einsum('cf,cif->ci', vector, both)
+    tensors = [vector, *rows, *trained_parameters(generator).values()]
+    results = ([out, *gradients(out, tensors)] for out in (scores, expected))
+    for actual, wanted in zip(*results, strict=True):
+        failure = 'With `hidden` and `fold`, products with both factors or a gradient'
+        check_same(actual, wanted, f'{failure} differ')
+
+
 def _check_gradients(generator: torch.nn.Module, rows: _Rows) -> None:
     generator.train()
     inputs = {'the readouts': rows.entity, 'the contexts': rows.context}
-    check_gradients(generator, _both(generator(*rows)), inputs)
+    out = _both(generator(*rows))
+    check_gradients(out, inputs, trained_parameters(generator))
     generator.eval()

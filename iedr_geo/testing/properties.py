@@ -11,19 +11,28 @@ from torch import Tensor
 
 
 @contextmanager
-def checked_copy(module: torch.nn.Module, seed: int) -> Iterator[torch.nn.Module]:
-    """Yields a copy in float64 and in evaluation mode; what is drawn goes by the seed.
+def checked_copy(
+    module: torch.nn.Module, seed: int, double: bool = True
+) -> Iterator[torch.nn.Module]:
+    """Yields a copy in evaluation mode; what is drawn goes by the seed.
 
     The module, its gradients and the state of the random generators stay as they are.
+
+    Args:
+        module: The module.
+        seed: The seed.
+        double: Whether the copy is in float64.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        yield copy.deepcopy(module).double().eval()
+        copied = copy.deepcopy(module).eval()
+        yield copied.double() if double else copied
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
-    """Returns where the parameters are; the CPU if there are none."""
-    return next((p.device for p in module.parameters()), torch.device('cpu'))
+    """Returns where parameters and buffers are; the CPU if there are none."""
+    tensors = (*module.parameters(), *module.buffers())
+    return next((tensor.device for tensor in tensors), torch.device('cpu'))
 
 
 def trained_parameters(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -61,21 +70,25 @@ def check_precision(single: Tensor, double: Tensor, name: str) -> None:
 
 
 def check_gradients(
-    module: torch.nn.Module, out: Tensor, inputs: Mapping[str, Tensor]
+    out: Tensor, inputs: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
 ) -> None:
     """Checks that a gradient reaches inputs and parameters, and what it is.
 
     Args:
-        module: What has the parameters.
-        out: What it returned.
+        out: What a module returned.
         inputs: What it was given, by name.
+        parameters: Its parameters, by name.
     """
-    named = trained_parameters(module).items()
+    named = parameters.items()
     wanted = {**inputs, **{f"the parameter '{name}'": p for name, p in named}}
     grads: tuple[Tensor | None, ...] = (None,) * len(wanted)
     if out.requires_grad:
         grads = torch.autograd.grad(
-            out, list(wanted.values()), torch.randn_like(out), allow_unused=True
+            out,
+            list(wanted.values()),
+            torch.randn_like(out),
+            retain_graph=True,
+            allow_unused=True,
         )
     for name, grad in zip(wanted, grads, strict=True):
         if grad is None or (name in inputs and not grad.any()):

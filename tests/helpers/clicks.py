@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph
-from iedr_geo.loader import BipartiteBatch
+from iedr_geo.loader import EdgeBatch
 from iedr_geo.nn import LightGCN
 
 NUM_USERS, NUM_ITEMS = 6, 8
@@ -22,7 +22,7 @@ def random_graph(num_edges: int = 15) -> BipartiteGraph:
 
 def random_batch(
     rows: int = 10, num_negatives: int = 3, device: torch.device | str = 'cpu'
-) -> BipartiteBatch:
+) -> EdgeBatch:
     """Rows with recurring users and items, of which one is both positive and negative.
 
     Users 1 and 4 and items 2 and 5 are in none, so that numbers within the batch differ.
@@ -34,7 +34,7 @@ def random_batch(
     negative[0, 0] = item[-1]
     intervened = torch.arange(rows) % 3 == 1
     tensors = (t.to(device) for t in (user, item, negative, intervened))
-    return BipartiteBatch(*tensors, 0.7)
+    return EdgeBatch(*tensors, 0.7)
 
 
 def dense_adjacency(graph: BipartiteGraph, self_loops: bool = False) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import IEDR
+from iedr_geo.nn import IEDR, BCEObjective
 
 
 def gradients(model: IEDR, loss: Tensor) -> dict[str, Tensor | None]:
@@ -35,16 +35,18 @@ def assert_same_gradients(
 def run(model: IEDR, batch: InteractionBatch | Batch) -> dict[str, Any]:
     torch.manual_seed(1)
     encoded = model.encode(batch)
-    losses = model.losses(batch, encoded)
+    losses = {'prediction': BCEObjective()(encoded.logits, batch.y)}
+    losses |= model.extra_losses(batch, encoded)
+    total = sum(losses.values())
     out = {
         'readouts': torch.cat(encoded[:3], dim=1),
         'factors': torch.cat([*encoded.factors.user, *encoded.factors.item], dim=1),
         'logits': encoded.logits,
-        'losses': torch.stack([*losses[:3], losses.total]),
-        'total': gradients(model, losses.total),
+        'losses': torch.stack([*losses.values(), total]),
+        'total': gradients(model, total),
     }
     if model.disentangling:
-        estimator = model.estimator_loss(encoded.factors)
+        estimator = model.estimator_loss(encoded)
         out['losses'] = torch.cat([out['losses'], estimator.view(1)])
         out['estimator'] = gradients(model, estimator)
     return out

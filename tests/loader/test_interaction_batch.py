@@ -1,5 +1,7 @@
 """Both forms of a batch must hold what its samples hold."""
 
+import copy
+
 import pytest
 import torch
 from compare import assert_same_data
@@ -89,6 +91,61 @@ def test_rows_of_the_dataset(dataset: InteractionDataset):
     assert_same_data(batch.expand(), Batch.from_data_list(samples, follow_batch=FOLLOW))
 
 
+@given(rows=ROWS, picks=st.lists(st.integers(0, 5), max_size=5), y=st.booleans())
+def test_some_of_the_rows(dataset: InteractionDataset, rows: list, picks: list, y: bool):
+    batch = make(dataset, rows, y)
+    picks = [pick % len(rows) for pick in picks]
+    mask = [i in picks for i in range(len(rows))]
+    parts = [
+        (range(len(rows))[1:3], batch[1:3]),
+        (picks, batch[torch.tensor(picks, dtype=torch.long)]),
+        (sorted(set(picks)), batch[torch.tensor(mask)]),
+    ]
+    for wanted, part in parts:
+        assert len(part) == len(wanted)
+        for i, side in enumerate(SIDES):
+            ids = getattr(part, f'{side}_id').tolist()
+            assert ids == [rows[row][i] for row in wanted]
+            assert getattr(part, side) is getattr(batch, side)
+        assert (part.y is not None) == y
+        assert not y or part.y.tolist() == [row / 4 for row in wanted]
+
+
+@given(rows=ROWS, items=st.lists(st.integers(0, 5), min_size=1, max_size=4))
+def test_rows_times_items(dataset: InteractionDataset, rows: list, items: list):
+    batch = make(dataset, rows)
+    items = [item % batch.item.num_graphs for item in items]
+    crossed = batch.cross(torch.tensor(items))
+    ids = batch.item.graph_id.tolist()
+    pairs = [(user, ids[item], context) for user, _, context in rows for item in items]
+    expected = make(dataset, pairs, y=False)
+    assert crossed.y is None and len(crossed) == len(rows) * len(items)
+    assert_same_data(crossed.expand(), expected.expand())
+    for side in SIDES:
+        assert getattr(crossed, side) is getattr(batch, side)
+
+
+@pytest.mark.parametrize('known', [(), ('item',), SIDES], ids=str)
+def test_from_graphs(dataset: InteractionDataset, known: tuple, device: torch.device):
+    rows = [(0, 5, 0), (3, 3, 5), (0, 5, 8)]
+    expected = make(dataset, rows, y=False).to(device)
+    graphs, ids = {}, {}
+    for side in SIDES:
+        one = getattr(expected, side)
+        graphs[side] = getattr(dataset.to(device), f'{side}s').select(one.graph_id)
+        graphs[f'{side}_graph'] = getattr(expected, f'{side}_graph')
+        ids[f'{side}_id'] = one.graph_id
+    given_ids = {f'{side}_id': ids[f'{side}_id'] for side in known}
+    batch = InteractionBatch.from_graphs(**graphs, **given_ids)
+    assert len(batch) == 3 and batch.y is None
+    for side in SIDES:
+        wanted = getattr(expected, f'{side}_id')
+        actual = getattr(batch, f'{side}_id')
+        assert torch.equal(actual, wanted if side in known else -torch.ones_like(wanted))
+        getattr(expected, side).graph_id = getattr(batch, side).graph_id
+    assert_same_data(batch.expand(), expected.expand())
+
+
 def test_on_another_device(dataset: InteractionDataset, device: torch.device):
     rows = [(0, 5, 0), (3, 3, 5), (0, 5, 8)]
     expected = make(dataset, rows)
@@ -101,7 +158,8 @@ def test_on_another_device(dataset: InteractionDataset, device: torch.device):
             graphs, index = getattr(batch, side), getattr(batch, f'{side}_graph')
             assert graphs.x.device == index.device == batch.y.device
             assert index.device.type == device.type
-            assert_same_data(graphs.cpu(), getattr(expected, side))
+            # PyG moves a batch where it is.
+            assert_same_data(copy.copy(graphs).cpu(), getattr(expected, side))
         expanded = batch.expand()
         assert expanded.x_user.device.type == device.type
         assert expanded.x_item_batch.device.type == device.type

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from iedr_geo.data.schema import SIDES
-from iedr_geo.nn import IEDR
+from iedr_geo.nn import IEDR, BCEObjective
 from iedr_geo.testing import toy_batch, toy_dataset, toy_tables
 
 
@@ -65,7 +65,7 @@ def test_a_model_learns_from_the_batch():
     optimizer = torch.optim.Adam(model.main_parameters(), lr=0.01)
     losses = []
     for _ in range(60):
-        loss = model.losses(batch).prediction
+        loss = BCEObjective()(model(batch), batch.y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

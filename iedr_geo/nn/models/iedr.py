@@ -269,12 +269,13 @@ class IEDR(torch.nn.Module):
             (default: :obj:`128`)
         encoder (str or torch.nn.Module, optional): :obj:`"sign"` (:class:`SIGN`),
             :obj:`"mean"` (*AVG*), :obj:`"mlp"`, :obj:`"bi"`, or a module that stands in
-            for them, of which each side gets a copy. (default: :obj:`"sign"`)
+            for them, of which each side gets a copy, reset if it can be.
+            (default: :obj:`"sign"`)
         generator (str or torch.nn.Module, optional): :obj:`"mlp"`
             (:class:`MLPGenerator`), :obj:`"linear"`, :obj:`"nonlinear"`
             (:class:`LinearGenerator`), :obj:`"split"` (:class:`SplitGenerator`),
             :obj:`"residual"` (:class:`ResidualGenerator`), or a module, of which users
-            and items get a copy. (default: :obj:`"mlp"`)
+            and items get a copy, likewise. (default: :obj:`"mlp"`)
         combine (str, optional): How readouts and contexts are combined by
             :obj:`"mlp"` and :obj:`"split"`: :obj:`"product"` or :obj:`"sum"`. Others say
             so themselves. (default: :obj:`"product"`)
@@ -344,13 +345,17 @@ class IEDR(torch.nn.Module):
                 f'{contrastive_weight} and {disentangling_weight})'
             )
         if dropout > 0 and encoder not in ('sign', 'bi'):
-            raise ValueError(f"The encoder '{encoder}' has no messages to drop out")
+            name = encoder if isinstance(encoder, str) else type(encoder).__name__
+            raise ValueError(
+                f"The encoder '{name}' has no messages to drop out, or does so itself"
+            )
         sizes = channels, hidden_channels
         make_encoder = _copies(encoder, ENCODERS, 'encoder', *sizes, dropout)
         make_generator = _copies(generator, GENERATORS, 'generator', *sizes, combine)
         self.contrastive_weight = contrastive_weight
         self.disentangling_weight = disentangling_weight
-        self.dropout = dropout
+        # A module of one's own may draw as well.
+        self._draws = dropout > 0 or isinstance(encoder, torch.nn.Module)
         self.embedding = torch.nn.Embedding(num_embeddings, channels)
         self.pointwise = torch.nn.Embedding(num_embeddings, 1) if pointwise else None
         self.encoders = torch.nn.ModuleDict({side: make_encoder() for side in SIDES})
@@ -489,7 +494,7 @@ class IEDR(torch.nn.Module):
         """
         sides = [_side(batch, side) for side in SIDES]
         rows = sides[1].rows
-        if self.dropout > 0:  # Each row drops messages out on its own.
+        if self._draws and self.training:  # Each row on its own.
             rows = None
         if rows is not None:
             sides[1] = sides[1]._replace(rows=None)

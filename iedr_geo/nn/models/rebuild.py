@@ -26,13 +26,29 @@ def describe(model: torch.nn.Module) -> dict[str, Any] | None:
     if config is None:
         return None
     description = {'model': cls.__name__, 'arguments': config}
-    with torch.random.fork_rng(devices=[]):
-        again = rebuild(description, model.state_dict())
-    parts = [
-        [(name, type(part)) for name, part in one.named_modules()]
-        for one in (model, again)
-    ]
-    return description if parts[0] == parts[1] else None
+    again = _make(description, model.state_dict())
+    return description if _form(model) == _form(again) else None
+
+
+def _form(model: torch.nn.Module) -> tuple[list[Any], list[Any]]:
+    """Returns what the parts of a model are, and the shapes of its tensors."""
+    parts = [(name, type(part)) for name, part in model.named_modules()]
+    return parts, [(key, tensor.shape) for key, tensor in model.state_dict().items()]
+
+
+def _make(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> torch.nn.Module:
+    """Makes a model that a state can be loaded into."""
+    name = description['model']
+    if name not in MODELS:
+        raise ValueError(f"There is no model '{name}' (there are: {', '.join(MODELS)})")
+    cls = MODELS[name]
+    arguments = description['arguments']
+    make = getattr(cls, 'from_config', None)
+    with torch.random.fork_rng(devices=[]):  # Weights that are drawn for nothing.
+        model: torch.nn.Module = (
+            cls(**arguments) if make is None else make(arguments, state)
+        )
+    return model
 
 
 def rebuild(
@@ -47,14 +63,10 @@ def rebuild(
     Raises:
         ValueError: If the library has no such model.
     """
-    name = description['model']
-    if name not in MODELS:
-        raise ValueError(f"There is no model '{name}' (there are: {', '.join(MODELS)})")
-    cls = MODELS[name]
-    arguments = description['arguments']
-    make = getattr(cls, 'from_config', None)
-    model: torch.nn.Module = cls(**arguments) if make is None else make(arguments, state)
-    model.load_state_dict(state)
+    model = _make(description, state)
+    # As they are: a model in double precision stays one.
+    copies = {name: tensor.clone() for name, tensor in state.items()}
+    model.load_state_dict(copies, assign=True)
     return model
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from clicks import (
@@ -142,18 +140,6 @@ def test_control_predicts(device):
     before = model.score(batch.user, batch.item)
     model.treatment.item.weight.data.zero_()
     assert torch.equal(model.score(batch.user, batch.item), before)
-
-
-def test_config_and_state_make_the_model_anew():
-    model = make()
-    config = json.loads(json.dumps(model.config))
-    assert config == {'backbone': model.control.config, 'weight': 0.4}
-    fresh = CausE(MF(**config.pop('backbone')), **config).double()
-    fresh.load_state_dict(model.state_dict())
-    batch = random_batch()
-    assert fresh.losses(batch) == model.losses(batch)
-    assert fresh.control.user.weight is fresh.treatment.user.weight
-    assert CausE(MF(3, 3)).config['weight'] == 0.01
 
 
 def test_batch_must_say_what_is_intervened():

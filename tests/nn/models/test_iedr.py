@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +23,19 @@ from iedr_geo.data import (
     Numerical,
 )
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import IEDR, IEDR_VARIANTS, ContrastiveDraws, dense
+from iedr_geo.nn import (
+    IEDR,
+    IEDR_VARIANTS,
+    SIGN,
+    BCEObjective,
+    ContrastiveDraws,
+    LinearGenerator,
+    MeanEncoder,
+    MLPGenerator,
+    ResidualGenerator,
+    SplitGenerator,
+    dense,
+)
 from iedr_geo.nn.models.iedr import distinct_pairs
 
 FOLLOW = ['x_user', 'x_item', 'x_context']
@@ -86,7 +97,8 @@ def make(dataset: InteractionDataset, **kwargs: Any) -> IEDR:
     return IEDR(dataset.schema.num_embeddings, **kwargs).double()
 
 
-every_variant = pytest.mark.parametrize('variant', IEDR_VARIANTS)
+VARIANTS = {**IEDR_VARIANTS, 'residual': {'generator': 'residual', 'pointwise': True}}
+every_variant = pytest.mark.parametrize('variant', VARIANTS)
 
 
 @pytest.mark.parametrize('rows', [ROWS, [3]], ids=['batch', 'one row'])
@@ -99,7 +111,7 @@ def test_distinct_graphs_equal_rows_of_their_own(
     monkeypatch.setattr(
         'iedr_geo.nn.models.iedr.distinct_pairs', lambda *ids: (None, None)
     )
-    model = make(dataset, **IEDR_VARIANTS[variant]).train(train).to(device)
+    model = make(dataset, **VARIANTS[variant]).train(train).to(device)
     batch = as_batch(dataset.to(device), rows)
     fast = run(model, batch)
     assert fast['logits'].device.type == device.type
@@ -117,7 +129,7 @@ def test_distinct_graphs_equal_rows_of_their_own(
 @every_variant
 def test_devices_agree(variant, dataset):
     # What they draw differs, so everything is compared that is not drawn.
-    kwargs = IEDR_VARIANTS[variant] | {'contrastive_weight': 0.0}
+    kwargs = VARIANTS[variant] | {'contrastive_weight': 0.0}
     model = make(dataset, **kwargs).eval()
     expected = run(model, as_batch(dataset, [3]))  # Its own negative, drawn or not.
     actual = run(model.to('cuda'), as_batch(dataset.to('cuda'), [3]))
@@ -208,7 +220,7 @@ def test_logits_equal_formula(
 
 @every_variant
 def test_order_of_rows_is_no_matter(variant, dataset):
-    model = make(dataset, **IEDR_VARIANTS[variant]).eval()
+    model = make(dataset, **VARIANTS[variant]).eval()
     order = torch.randperm(len(ROWS)).tolist()
     torch.testing.assert_close(
         model(as_batch(dataset, [ROWS[i] for i in order])),
@@ -239,16 +251,25 @@ def test_sides_share_embeddings_and_context_but_no_network(dataset):
             torch.testing.assert_close(actual, expected)
 
 
-def test_other_ways_to_the_same_numbers(dataset):
-    model, batch = make(dataset), as_batch(dataset, ROWS)
+@every_variant
+def test_parts_add_up_to_the_logits(variant, dataset):
+    model, batch = make(dataset, **VARIANTS[variant]).eval(), as_batch(dataset, ROWS)
     encoded = model.encode(batch)
     assert torch.equal(model(batch), encoded.logits)
-    for one, two in zip(model.factors(batch), encoded.factors, strict=True):
-        assert all(map(torch.equal, one, two))
-    torch.manual_seed(1)
-    total = model.losses(batch).total
-    torch.manual_seed(1)
-    assert torch.equal(model.losses(batch, encoded).total, total)
+    user, item = encoded.factors
+    expected = {
+        'intrinsic': torch.stack(
+            [dot(*row) for row in zip(user[0], item[0], strict=True)]
+        ),
+        'extrinsic': torch.stack(
+            [dot(*row) for row in zip(user[1], item[1], strict=True)]
+        ),
+    }
+    parts = encoded.parts
+    for name, part in expected.items():
+        torch.testing.assert_close(parts[name], part)
+    assert ('pointwise' in parts) == (model.pointwise is not None)
+    torch.testing.assert_close(sum(parts.values()), encoded.logits)
 
 
 @pytest.mark.parametrize(
@@ -268,25 +289,17 @@ def test_terms_of_the_loss(kwargs, dataset):
     model, batch = make(dataset, **kwargs), as_batch(dataset, ROWS)
     encoded = model.encode(batch)
     torch.manual_seed(1)
-    losses = model.losses(batch, encoded)
-
-    prediction = 0.0
-    for logit, y in zip(encoded.logits.tolist(), batch.y.tolist(), strict=True):
-        share = 1 / (1 + math.exp(-logit))
-        prediction -= y * math.log(share) + (1 - y) * math.log(1 - share)
-    prediction /= len(ROWS)
-    assert losses.prediction.item() == pytest.approx(prediction, rel=1e-12)
-
-    contrastive = disentangling = torch.zeros((), dtype=torch.double)
+    losses = model.extra_losses(batch, encoded)
+    expected = {'contrastive': 0.0, 'disentangling': 0.0}
     torch.manual_seed(1)
     for side in ('user', 'item'):
-        intrinsic, extrinsic = getattr(encoded.factors, side)
+        intrinsic = getattr(encoded.factors, side).intrinsic
         if kwargs['contrastive_weight'] and kwargs.get('generator') == 'split':
-            contrastive = contrastive + model.contrastive(intrinsic)
+            expected['contrastive'] += 0.3 * model.contrastive(intrinsic)
         elif kwargs['contrastive_weight']:
             entity_id = getattr(dataset, side)[ROWS]
             rows, counts = distinct_rows_and_counts(entity_id, dataset.context[ROWS])
-            contrastive = contrastive + model.contrastive(
+            expected['contrastive'] += 0.3 * model.contrastive(
                 model.generators[side],
                 getattr(encoded, side),
                 encoded.context,
@@ -294,23 +307,14 @@ def test_terms_of_the_loss(kwargs, dataset):
                 rows=rows,
                 row_weight=counts,
             )
+    for side in ('user', 'item'):
         if kwargs['disentangling_weight']:
-            bound = model.disentangling[side](intrinsic, extrinsic)
-            disentangling = disentangling + bound
-    assert (contrastive != 0) == (kwargs['contrastive_weight'] > 0)
-    assert (disentangling != 0) == (kwargs['disentangling_weight'] > 0)
-    torch.testing.assert_close(losses.contrastive, contrastive)
-    torch.testing.assert_close(losses.disentangling, disentangling)
-
-    expected = (
-        prediction
-        + kwargs['contrastive_weight'] * contrastive
-        + kwargs['disentangling_weight'] * disentangling
-    )
-    torch.testing.assert_close(losses.total, expected)
-    assert losses.factors is encoded.factors
-    for term in (*losses[:3], losses.total):
-        assert term.shape == ()
+            bound = model.disentangling[side](*getattr(encoded.factors, side))
+            expected['disentangling'] += 0.7 * bound
+    assert losses.keys() == {n for n in expected if kwargs[f'{n}_weight'] > 0}
+    for name, loss in losses.items():
+        assert loss.shape == () and loss != 0
+        torch.testing.assert_close(loss, expected[name])
 
 
 def test_masks_the_negatives_of_the_same_user(dataset):
@@ -322,10 +326,9 @@ def test_masks_the_negatives_of_the_same_user(dataset):
     assert dataset.item[0] != dataset.item[3]
     batch = as_batch(dataset, rows)
     model.contrastive.num_negatives = 20  # Surely not all of them the row itself.
-    losses = model.losses(batch)
-    grads = torch.autograd.grad(
-        losses.contrastive, list(model.generators.parameters()), allow_unused=True
-    )
+    losses = model.extra_losses(batch, model.encode(batch))
+    parameters = list(model.generators.parameters())
+    grads = torch.autograd.grad(losses['contrastive'], parameters, allow_unused=True)
     of_user = len(list(model.generators['user'].parameters()))
     assert all((grad == 0).all() for grad in grads[:of_user])
     assert any((grad != 0).any() for grad in grads[of_user:])
@@ -361,7 +364,12 @@ def test_distinct_pairs(one, two, device):
 def test_rows_with_the_same_pair_count_as_often(variant, dataset, monkeypatch):
     # Given the same draws for equal rows, it is no matter whether the loss is taken for
     # all rows, for distinct ones, or if each row comes twice.
-    model = make(dataset, contrastive_variant=variant, mask_false_negatives=True)
+    model = make(
+        dataset,
+        contrastive_weight=1.0,
+        contrastive_variant=variant,
+        mask_false_negatives=True,
+    )
     loss = model.contrastive
     twice = [row for row in ROWS for _ in range(2)]
     draws: list[ContrastiveDraws] = []  # One for each side.
@@ -395,7 +403,8 @@ def test_rows_with_the_same_pair_count_as_often(variant, dataset, monkeypatch):
             )
 
         monkeypatch.setattr(loss, 'draw', draw)
-        actual = model.losses(as_batch(dataset, rows)).contrastive
+        batch = as_batch(dataset, rows)
+        actual = model.extra_losses(batch, model.encode(batch))['contrastive']
         torch.testing.assert_close(actual, expected)
         assert_same_gradients(
             gradients(model, actual), gradients(model, expected), tol=1e-10
@@ -434,31 +443,24 @@ def test_ablations_have_nothing_of_what_they_leave_out(dataset):
         'disentangling',
     }
     for variant in ('noDis', 'noCIED'):
-        model = make(dataset, **IEDR_VARIANTS[variant])
+        model = make(dataset, **VARIANTS[variant])
         kept = {name for name in full if not name.startswith('disentangling.')}
-        assert names(**IEDR_VARIANTS[variant]) == kept
+        assert names(**VARIANTS[variant]) == kept
         assert list(model.estimator_parameters()) == []
-        losses = model.losses(as_batch(dataset, ROWS))
-        assert losses.disentangling == 0
     for variant in ('noCL', 'noCIED'):
-        model = make(dataset, **IEDR_VARIANTS[variant])
-        assert model.contrastive is None
-        assert model.losses(as_batch(dataset, ROWS)).contrastive == 0
+        assert make(dataset, **IEDR_VARIANTS[variant]).contrastive is None
     assert names(**IEDR_VARIANTS['vCLUB']) == {
         name for name in full if '.to_intrinsic.' not in name
     }
-    model = make(dataset, **IEDR_VARIANTS['noCIED'])
-    losses = model.losses(as_batch(dataset, ROWS))
-    assert_same_gradients(
-        gradients(model, losses.total), gradients(model, losses.prediction), tol=0
-    )
+    model, batch = make(dataset, **IEDR_VARIANTS['noCIED']), as_batch(dataset, ROWS)
+    assert model.extra_losses(batch, model.encode(batch)) == {}
 
 
 def test_variants_are_those_of_the_paper(dataset):
     # Tables 5, 7, 10 and 11, by what each of them changes.
     def changed(variant: str) -> dict[str, Any]:
         default = make(dataset).config
-        config = make(dataset, **IEDR_VARIANTS[variant]).config
+        config = make(dataset, **VARIANTS[variant]).config
         return {name: v for name, v in config.items() if v != default[name]}
 
     of_the_scripts = {'released', 'dropout'}
@@ -518,24 +520,59 @@ def test_arguments_reach_the_parts(dataset):
     assert model.disentangling['item'].num_negatives == 5
 
 
+MODULES = [
+    ({'encoder': 'sign'}, {'encoder': SIGN(4, 8)}),
+    ({'dropout': 0.5}, {'encoder': SIGN(4, 8, dropout=0.5)}),
+    ({'encoder': 'mean'}, {'encoder': MeanEncoder()}),
+    ({'combine': 'sum'}, {'generator': MLPGenerator(4, 8, 'sum')}),
+    ({'generator': 'nonlinear'}, {'generator': LinearGenerator(4, relu=True)}),
+    ({'generator': 'split'}, {'generator': SplitGenerator(4, 8)}),
+    ({'generator': 'residual'}, {'generator': ResidualGenerator(4, 8)}),
+]
+
+
+@pytest.mark.parametrize(('named', 'own'), MODULES, ids=[str(m[0]) for m in MODULES])
+def test_modules_are_copied_for_each_side(named, own, dataset):
+    model, other = make(dataset, **named), make(dataset, **own)
+    other.load_state_dict(model.state_dict())
+    batch = as_batch(dataset, ROWS)
+    assert_same_run(run(other, batch), run(model, batch), tol=0)
+    assert_same_run(run(other.eval(), batch), run(model.eval(), batch), tol=0)
+    [module] = own.values()
+    copies = [*other.encoders.values(), *other.generators.values(), module]
+    parameters = [p for copy in copies for p in copy.parameters()]
+    assert len({id(p) for p in parameters}) == len(parameters)
+    assert model.config is not None and other.config is None
+
+
+def test_modules_that_draw_do_so_for_each_row(dataset):
+    """Also where rows share a graph."""
+    model = make(dataset, encoder=SIGN(4, 8, dropout=0.5))
+    encoded = model.encode(as_batch(dataset, [0] * 3))
+    for readout in encoded[:3]:
+        assert (readout[0] != readout[1]).any() and (readout[1] != readout[2]).any()
+
+
 @every_variant
 def test_each_step_has_parameters_of_its_own(variant, dataset):
-    model = make(dataset, **IEDR_VARIANTS[variant])
+    model = make(dataset, **VARIANTS[variant])
     main = {id(p) for p in model.main_parameters()}
     estimator = {id(p) for p in model.estimator_parameters()}
     assert main.isdisjoint(estimator)
     assert main | estimator == {id(p) for p in model.parameters()}
     batch = as_batch(dataset, ROWS)
     encoded = model.encode(batch)
-    model.losses(batch, encoded).total.backward()
+    prediction = BCEObjective()(encoded.logits, batch.y)
+    total = prediction + sum(model.extra_losses(batch, encoded).values())
+    total.backward(retain_graph=True)
     for parameter in model.parameters():
         assert (parameter.grad is not None) == (id(parameter) in main)
     if not estimator:
         with pytest.raises(ValueError, match='no estimator'):
-            model.estimator_loss(encoded.factors)
+            model.estimator_loss(encoded)
         return
     model.zero_grad()
-    loss = model.estimator_loss(encoded.factors)
+    loss = model.estimator_loss(encoded)
     bounds = model.disentangling
     torch.testing.assert_close(
         loss,
@@ -547,22 +584,11 @@ def test_each_step_has_parameters_of_its_own(variant, dataset):
         assert (parameter.grad is not None) == (id(parameter) in estimator)
 
 
-@pytest.mark.parametrize('expand', [False, True])
-def test_loss_needs_labels(expand, dataset):
-    ids = dataset.user[:3], dataset.item[:3], dataset.context[:3]
-    batch = InteractionBatch.from_ids(dataset, *ids)
-    batch = batch.expand() if expand else batch
-    model = make(dataset)
-    torch.testing.assert_close(model(batch), model(as_batch(dataset, [0, 1, 2])))
-    with pytest.raises(ValueError, match='labels `y`'):
-        model.losses(batch)
-
-
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'encoder': 'gcn'}, "'sign', 'mean', 'mlp' or 'bi'.*'gcn'"),
-        ({'generator': 'cubic'}, "'cubic'"),
+        ({'encoder': 'gcn'}, "`encoder`.*'sign', 'mean', 'mlp', 'bi' .*'gcn'"),
+        ({'generator': 'cubic'}, "`generator`.*'mlp', .*'residual' .*'cubic'"),
         ({'combine': 'max'}, "'max'"),
         ({'contexts': 'none'}, "'none'"),
         ({'contrastive_variant': 'double'}, "'double'"),
@@ -573,19 +599,6 @@ def test_bad_arguments(kwargs, message):
         IEDR(10, **kwargs)
 
 
-@every_variant
-def test_saved_and_rebuilt(variant, dataset):
-    model = make(dataset, **IEDR_VARIANTS[variant]).eval()
-    config = json.loads(json.dumps(model.config))
-    assert config == model.config
-    torch.manual_seed(2)
-    other = IEDR(**config).double().eval()
-    batch = as_batch(dataset, ROWS)
-    assert not torch.equal(other(batch), model(batch))
-    other.load_state_dict(model.state_dict())
-    assert_same_run(run(other, batch), run(model, batch), tol=0)
-
-
 def test_seed_decides(dataset):
     runs = []
     for seed in (3, 3, 4):
@@ -593,7 +606,9 @@ def test_seed_decides(dataset):
         model = IEDR(dataset.schema.num_embeddings, 4, 8, dropout=0.5)
         batch = as_batch(dataset, ROWS)
         torch.manual_seed(seed)
-        runs.append([*model.parameters(), model.losses(batch).total])
+        encoded = model.encode(batch)
+        losses = model.extra_losses(batch, encoded)
+        runs.append([*model.parameters(), encoded.logits, *losses.values()])
     assert all(map(torch.equal, runs[0], runs[1]))
     assert not any(map(torch.equal, runs[0], runs[2]))
 
@@ -616,7 +631,7 @@ def test_first_parameters():
 @every_variant
 def test_mixed_precision(variant, expand, dataset, device):
     sizes = {'channels': 32, 'hidden_channels': 128, 'num_negatives': 10}
-    model = make(dataset, **sizes, **IEDR_VARIANTS[variant]).float().eval().to(device)
+    model = make(dataset, **sizes, **VARIANTS[variant]).float().eval().to(device)
     batch = as_batch(dataset.to(device), ROWS)
     batch = batch.expand() if expand else batch
     exact = run(model, batch)
@@ -649,15 +664,16 @@ def train(model: IEDR, batch: InteractionBatch, steps: int) -> Callable[[], floa
     for _ in range(steps):
         encoded = model.encode(batch)
         estimator.zero_grad()
-        model.estimator_loss(encoded.factors).backward()
+        model.estimator_loss(encoded).backward()
         estimator.step()
         main.zero_grad()
-        model.losses(batch, encoded).total.backward()
+        loss = BCEObjective()(encoded.logits, batch.y)
+        (loss + sum(model.extra_losses(batch, encoded).values())).backward()
         main.step()
 
     @torch.no_grad()
     def evaluate() -> float:
-        return model.eval().losses(batch).prediction.item()
+        return BCEObjective()(model.eval()(batch), batch.y).item()
 
     return evaluate
 
@@ -687,7 +703,7 @@ def test_learns_what_depends_on_user_item_and_context(device):
         ({'dropout': 1.0}, r'\[0, 1\)'),
         ({'generator': 'split', 'context_dropout': 2.0}, r'\[0, 1\)'),
         ({'encoder': 'mean', 'dropout': 0.5}, "'mean' has no messages"),
-        ({'encoder': 'mlp', 'dropout': 0.5}, "'mlp' has no messages"),
+        ({'encoder': MeanEncoder(), 'dropout': 0.5}, "'MeanEncoder' has no messages"),
         ({'generator': 'split', 'contexts': 'sample'}, 'looks at no context'),
         ({'generator': 'split', 'mask_false_negatives': True}, 'looks at no context'),
     ],
