@@ -44,7 +44,7 @@ from iedr_geo.loader import InteractionBatch
 from iedr_geo.metrics import NDCG
 from iedr_geo.nn import DICE, IEDR, MF
 from iedr_geo.recommend import Recommender, load_model
-from iedr_geo.training import IEDRModule
+from iedr_geo.training import InteractionModule
 from iedr_geo.transforms import FieldPairs
 
 PACKAGE = Path(iedr_geo.__file__).parent
@@ -450,7 +450,7 @@ def test_models_of_another_schema(dataset):
     model = IEDR(size - 1, 4, 8)
     lists = CandidateLists.sample(dataset, 2)
     for use in (
-        lambda: IEDRModule(model, dataset, dataset, lists),
+        lambda: InteractionModule(model, dataset, dataset, lists),
         lambda: Recommender(model, dataset),
     ):
         with pytest.raises(ValueError, match=f'{size} embeddings, the model {size - 1}'):
@@ -511,7 +511,7 @@ def test_contexts(dataset, recommender, column: str, cell: Any):
     if one is None:
         return
     [nodes] = every_column.expected('context', frame, dataset.schema)
-    scores = scores_in(dataset, recommender._source.model, 0, nodes)
+    scores = scores_in(dataset, recommender.model, 0, nodes)
     for table in (one, many):
         wanted = [scores[dataset.item_ids.get_loc(item)] for item in table['item']]
         np.testing.assert_allclose(table['score'], wanted, rtol=1e-6)

@@ -17,6 +17,7 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
+from iedr_geo.scoring.top_k import first_of
 
 KEPT = 10_000  # Contexts that are kept for the next time.
 
@@ -270,15 +271,17 @@ class DatasetEntities(Entities):
         return numbers.new.select(torch.tensor([number - len(stored)]))
 
     def catalogue(self) -> InteractionDataset:
-        """Returns users, items, contexts, and a row for each pair that was seen."""
-        data, seen = self.data.to('cpu'), self.seen.to('cpu')
+        """Returns users, items, contexts, and the first row of each seen pair."""
+        data = self.data.to('cpu')
+        rows = data if data.y is None else data[data.y == 1]
+        seen = rows[torch.unique(first_of(rows.user * rows.num_items + rows.item))]
         return InteractionDataset(
             data.users,
             data.items,
             data.contexts,
             seen.user,
             seen.item,
-            torch.zeros_like(seen.user),
+            seen.context,
             schema=data.schema,
             user_ids=list(data.user_ids),
             item_ids=list(data.item_ids),

@@ -16,6 +16,7 @@ import torch
 
 from iedr_geo import __version__
 from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
+from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
 from iedr_geo.nn.models import describe, rebuild
 from iedr_geo.scoring import Queries, scorer
@@ -24,7 +25,8 @@ WEIGHTS, CONFIG, SCHEMA = 'weights.pt', 'config.json', 'schema.json'
 CATALOGUE = 'catalogue.pt'
 FILES = {WEIGHTS, CONFIG, SCHEMA, CATALOGUE}
 REMEMBERED = 4  # Users, and items of each, whose scores are kept to know the model by.
-TOLERANCE = 1e-3  # Of the largest of these scores.
+TOLERANCE = 1e-2  # Of the largest of these scores: another device rounds otherwise.
+ROUNDINGS = 8  # Where rounding is coarser: as many times that of one number.
 
 T = TypeVar('T')
 Data = InteractionDataset | BipartiteGraph
@@ -142,26 +144,25 @@ def save_recommender(
     with _replaced(folder) as partial:
         schema = None if isinstance(data, BipartiteGraph) else data.schema
         kind = 'graph' if graph else 'dataset'
-        remembered = _remembered(model, data)
+        remembered = _remembered(model, data).tolist()
         _write_model(partial, model, schema, data=kind, remembered=remembered)
         if not isinstance(data, BipartiteGraph):
             data.save(partial / CATALOGUE)
             return
         seen = data.to('cpu')
-        ids = [list(map(str, ids)) for ids in (seen.user_ids, seen.item_ids)]
+        ids = [list(map(token, ids)) for ids in (seen.user_ids, seen.item_ids)]
         content = {'user': seen.user, 'item': seen.item, 'ids': json.dumps(ids)}
         torch.save(content, partial / CATALOGUE)
 
 
-def _remembered(model: Any, data: Data) -> list[list[float]]:
+def _remembered(model: Any, data: Data) -> torch.Tensor:
     """Returns the scores of some pairs, by which a model is known again."""
     size = min(REMEMBERED, data.num_users), min(REMEMBERED, data.num_items)
     user = torch.arange(size[0])
     context = None if isinstance(data, BipartiteGraph) else torch.zeros_like(user)
     made = scorer(model, data)
     items = torch.arange(size[1], device=made.device)
-    scores: list[list[float]] = made.scores(Queries(user, context), items).tolist()
-    return scores
+    return made.scores(Queries(user, context), items).cpu()
 
 
 def load_recommender(
@@ -176,32 +177,44 @@ def load_recommender(
             f'{folder} has no {CATALOGUE}: Recommender.save writes one. A model '
             f'alone takes load_model, and Recommender(model, data)'
         )
-    model, _ = load_model(folder, model)
+    model, schema = load_model(folder, model)
     config = _read_config(folder)
     data: Data
     if config.get('data') == 'graph':
         data = _read(folder / CATALOGUE, _load_graph)
     else:
         data = InteractionDataset.load(folder / CATALOGUE)
+        if schema is None:
+            raise FileNotFoundError(f'{folder} has no {SCHEMA}')
+        if schema.to_json() != data.schema.to_json():
+            raise ValueError(f'{folder / SCHEMA} is not the schema of its {CATALOGUE}')
         known = {**data.schema.edges, **(edges or {})}
         data.schema = replace(data.schema, edges=known)
     try:
-        found = torch.tensor(_remembered(model, data))
+        found = _remembered(model, data)
+        wanted = torch.tensor(config['remembered'], dtype=found.dtype)
     except Exception as error:
         raise ValueError(
-            f'{folder / CATALOGUE} is damaged or belongs to another model: {error}'
+            f'{folder / CATALOGUE} or {CONFIG} is damaged or belongs to another model: '
+            f'{error!r}'
         ) from error
-    wanted = torch.tensor(config.get('remembered', []))
-    finite = wanted[wanted.isfinite()].abs()
-    tolerance = TOLERANCE * (float(finite.max()) if finite.numel() else 0.0)
-    if wanted.shape != found.shape or not torch.allclose(
-        found, wanted, rtol=0, atol=tolerance, equal_nan=True
-    ):
+    if not _alike(found, wanted):
         raise ValueError(
             f'{folder}: the model does not score as the one that was saved, which was a '
             f'{config["class"]}: was it made with other arguments, or is a file damaged?'
         )
     return model, data
+
+
+def _alike(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    if found.shape != wanted.shape:
+        return False
+    finite = wanted[wanted.isfinite()].abs()
+    share = max(TOLERANCE, ROUNDINGS * torch.finfo(wanted.dtype).eps)
+    tolerance = share * (float(finite.max()) if finite.numel() else 0.0)
+    return torch.allclose(
+        found.double(), wanted.double(), rtol=0, atol=tolerance, equal_nan=True
+    )
 
 
 def _load_graph(path: Path) -> BipartiteGraph:
@@ -215,6 +228,13 @@ def _load_graph(path: Path) -> BipartiteGraph:
         user_ids=user_ids,
         item_ids=item_ids,
     )
+
+
+def _load_schema(path: Path) -> FeatureSchema:
+    schema = FeatureSchema.from_json(path.read_text())
+    if schema.vocabulary is None:
+        raise ValueError('it was not fitted')
+    return schema
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:
@@ -231,7 +251,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         return config
     except Exception as error:
         raise ValueError(
-            f'{folder / CONFIG} does not describe a model: {error!r}'
+            f'{folder / CONFIG} describes no model that this version knows: {error!r}'
         ) from error
 
 
@@ -277,8 +297,6 @@ def load_model(
         ) from error
     schema = None
     if (folder / SCHEMA).is_file():
-        schema = _read(
-            folder / SCHEMA, lambda path: FeatureSchema.from_json(path.read_text())
-        )
+        schema = _read(folder / SCHEMA, _load_schema)
         _check_vocabulary(model, schema, str(folder / SCHEMA))
     return LoadedModel(model.eval(), schema)

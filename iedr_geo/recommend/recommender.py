@@ -38,7 +38,7 @@ from iedr_geo.scoring import (
 from iedr_geo.scoring.catalogue_scorer import CELLS
 
 VECTORS = 1 << 14  # Whose factors are held at a time.
-TRIED = (2, 32, 4)  # Users, items and contexts that tell whether contexts matter.
+TRIED = 4  # Rows, users, items and contexts that tell whether contexts matter.
 
 Entity = Any
 Context = Mapping[str, Any] | pd.Series
@@ -189,7 +189,8 @@ class Recommender:
             hidden = self._hidden(some.user, exclude_seen, items)
             best, found = top_k(made.scores(some, items), k, hidden)
             item = found if items is None else items[found]
-            parts = made.split(some, item) if made.parts else {}
+            # Where fewer are left, -1 stands for none.
+            parts = made.split(some, item.clamp(min=0)) if made.parts else {}
             place, rank = (found >= 0).nonzero(as_tuple=True)
             columns = {'item': item, 'score': best, **parts}
             table = {name: values[place, rank] for name, values in columns.items()}
@@ -204,7 +205,9 @@ class Recommender:
     def _check_contexts(self) -> None:
         """Warns, once, of a model whose lists are the same in every context."""
         data = self.data
-        if not isinstance(data, InteractionDataset) or data.num_contexts < 2:
+        if not isinstance(data, InteractionDataset):
+            return
+        if min(data.num_items, data.num_contexts) < 2:
             return
         if self._uses_contexts is None:
             self._uses_contexts = _uses_contexts(self.scorer, data)
@@ -213,7 +216,7 @@ class Recommender:
                     f'The scores of {type(self.model).__name__} do not depend on the '
                     f'context: contexts cannot change its lists',
                     ContextIgnoredWarning,
-                    stacklevel=4,
+                    stacklevel=5,  # Of whoever asks, beyond `no_grad`.
                 )
 
     @torch.no_grad()
@@ -245,7 +248,7 @@ class Recommender:
                 too many, or a candidate is not in the item table or comes twice.
         """
         queries = self._queries([user], self._context(context))
-        _, columns = self._rank(queries, k, exclude_seen, candidates, progress=True)
+        _, columns = self._rank(queries, k, exclude_seen, candidates, progress=False)
         return pd.DataFrame(columns)
 
     @torch.no_grad()
@@ -505,8 +508,11 @@ class Recommender:
         if side not in ('user', 'item'):
             raise ValueError(f"`side` is 'user' or 'item' (got '{side}')")
         known, name = self._entities.ids(side), self._entities.name(side)
-        tables = {'readout': self.scorer.readouts(side)}
-        if context is not None or not self._entities.context_names:
+        in_contexts = context is not None or not self._entities.context_names
+        tables = {}
+        if self.scorer.has_readouts or not (in_contexts and self.scorer.factors):
+            tables['readout'] = self.scorer.readouts(side)
+        if in_contexts:
             one, every = self._context(context), torch.arange(len(known))
             for factor in self.scorer.factors:
                 tables[factor] = torch.cat(
@@ -586,13 +592,17 @@ class Recommender:
 
 
 def _uses_contexts(made: CatalogueScorer, dataset: InteractionDataset) -> bool:
-    """Returns whether the order of some items differs between some contexts."""
+    """Returns whether the order of some items differs between some contexts.
+
+    Where contexts are looked up, it does between those of rows, for the items of rows.
+    """
+    rows = _spread(len(dataset), TRIED)
     users, items, contexts = (
-        torch.linspace(0, size - 1, min(size, tried)).long()
-        for size, tried in zip(
-            (dataset.num_users, dataset.num_items, dataset.num_contexts),
-            TRIED,
-            strict=True,
+        torch.cat([getattr(dataset, side)[rows].cpu(), _spread(size, TRIED)]).unique()
+        for side, size in (
+            ('user', dataset.num_users),
+            ('item', dataset.num_items),
+            ('context', dataset.num_contexts),
         )
     )
     queries = Queries(users.repeat_interleave(len(contexts)), contexts.repeat(len(users)))
@@ -601,6 +611,11 @@ def _uses_contexts(made: CatalogueScorer, dataset: InteractionDataset) -> bool:
     leads = scores - scores[:, :, :1]
     change = (leads - leads[:, :1]).abs().max()
     return not bool(change <= 1e-6 * scores.abs().max())
+
+
+def _spread(size: int, count: int) -> Tensor:
+    """Returns some numbers less than a size, far apart."""
+    return torch.linspace(0, size - 1, min(size, count), dtype=torch.float64).long()
 
 
 def _check_k(k: int) -> None:

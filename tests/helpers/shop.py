@@ -74,7 +74,7 @@ def batch_of(
 
 def parts_of(model: IEDR, batch: InteractionBatch) -> dict[str, Tensor]:
     """The parts of the scores of a batch by their definition."""
-    (user_in, user_ex), (item_in, item_ex) = model.factors(batch)
+    (user_in, user_ex), (item_in, item_ex) = model.encode(batch).factors
     parts = {
         'intrinsic': (user_in * item_in).sum(1),
         'extrinsic': (user_ex * item_ex).sum(1),

@@ -3,10 +3,13 @@
 import pandas as pd
 import pytest
 import torch
+from torch.export import Dim
 
+from iedr_geo.data import BipartiteGraph
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import DICE, IEDR, MF
+from iedr_geo.nn.generator import GENERATORS
 from iedr_geo.recommend import Recommender, ScoringHead
 
 
@@ -61,8 +64,6 @@ def test_parquet(dataset, tmp_path):
 
 
 def test_factors_of_a_bipartite_model(dataset):
-    from iedr_geo.data import BipartiteGraph
-
     graph = BipartiteGraph.from_dataset(dataset)
     model = DICE(MF(20, 15, channels=6), graph.popularity)
     table = Recommender(model, graph).embeddings('item')
@@ -71,34 +72,27 @@ def test_factors_of_a_bipartite_model(dataset):
     assert table['readout'].to_numpy().tolist() == weight.tolist()
 
 
-@pytest.mark.parametrize('generator', ['mlp', 'residual', 'linear', 'nonlinear', 'split'])
+@pytest.mark.parametrize('generator', GENERATORS)
+@pytest.mark.filterwarnings('ignore')
 def test_scoring_head(dataset, generator):
+    """As the model, also as a program that takes other numbers of rows."""
     model = make_model(dataset, generator=generator)
     with torch.no_grad():
-        readouts = [
+        user, context, item = (
             model.encode_graphs(side, graphs.batch(torch.arange(len(graphs))))[0]
             for side, graphs in (
                 ('user', dataset.users),
                 ('context', dataset.contexts),
                 ('item', dataset.items),
             )
-        ]
-        user, context, item = readouts
+        )
         wanted = model(all_triples(dataset, 2)).view(20, 15)
-        found = ScoringHead(model)(user, context[2].expand(20, -1), item)
-    torch.testing.assert_close(found, wanted)
-
-
-@pytest.mark.filterwarnings('ignore')
-def test_exported_program(dataset):
-    """It takes other numbers of rows than those that it was exported with."""
-    model = make_model(dataset)
-    head = ScoringHead(model)
-    rows, items = torch.export.Dim('rows'), torch.export.Dim('items')
+    contexts = context[2].expand(20, -1)
+    head, rows, items = ScoringHead(model), Dim('rows'), Dim('items')
     program = torch.export.export(
         head,
-        (torch.randn(3, 8), torch.randn(3, 8), torch.randn(5, 8)),
+        (user[:3], contexts[:3], item[:5]),
         dynamic_shapes=({0: rows}, {0: rows}, {0: items}),
-    ).module()
-    arguments = torch.randn(4, 8), torch.randn(4, 8), torch.randn(9, 8)
-    torch.testing.assert_close(program(*arguments), head(*arguments))
+    )
+    for score in (head, program.module()):
+        torch.testing.assert_close(score(user, contexts, item), wanted)

@@ -1,0 +1,282 @@
+"""One way for every model: train, evaluate, recommend, explain, save, load, report."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pandas.testing import assert_frame_equal
+from torch import Tensor
+
+from iedr_geo.analysis import disentanglement_report
+from iedr_geo.data import (
+    BipartiteGraph,
+    CandidateLists,
+    InteractionDataset,
+    UniformNegativeSampler,
+)
+from iedr_geo.datasets import PlantedClicks, PlantedFactors
+from iedr_geo.evaluation import evaluate_candidates, evaluate_catalogue
+from iedr_geo.loader import InteractionBatch
+from iedr_geo.metrics import NDCG, HitRatio
+from iedr_geo.nn import (
+    DICE,
+    IEDR,
+    IPS,
+    MF,
+    BCEObjective,
+    Biased,
+    BPRObjective,
+    CausE,
+    ContextPopularity,
+    LightGCN,
+    Objective,
+    Popularity,
+    Repeat,
+    SoftmaxObjective,
+)
+from iedr_geo.nn.models.rebuild import MODELS
+from iedr_geo.recommend import ContextIgnoredWarning, Recommender
+from iedr_geo.scoring import GraphScorer, InteractionScorer, Queries
+from iedr_geo.training import BipartiteModule, InteractionModule, fit
+
+METRICS = (NDCG(3), HitRatio(3))
+
+
+class Attention(torch.nn.Module):
+    """Attention of users, items and contexts to each other, each the sum of its features.
+
+    Nothing of this library is in it.
+    """
+
+    def __init__(self, num_embeddings: int, channels: int = 8) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(num_embeddings, channels)
+        self.layer = torch.nn.TransformerEncoderLayer(
+            channels, 2, 16, dropout=0.1, batch_first=True
+        )
+        self.out = torch.nn.Linear(channels, 1)
+
+    def forward(self, batch: InteractionBatch) -> Tensor:
+        tokens = []
+        for side in ('user', 'item', 'context'):
+            graphs = getattr(batch, side)
+            x = self.embedding(graphs.x)
+            sums = x.new_zeros(graphs.num_graphs, x.size(1))
+            sums = sums.index_add(0, graphs.batch, x)
+            tokens.append(sums[getattr(batch, f'{side}_graph')])
+        return self.out(self.layer(torch.stack(tokens, dim=1)).mean(dim=1)).squeeze(1)
+
+
+class Distance(torch.nn.Module):
+    """The nearer an item to a user, the better."""
+
+    def __init__(self, graph: BipartiteGraph) -> None:
+        super().__init__()
+        self.user = torch.nn.Embedding(graph.num_users, 4)
+        self.item = torch.nn.Embedding(graph.num_items, 5)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        place, bias = self.item(item).split([4, 1], dim=-1)
+        return bias.squeeze(-1) - (self.user(user) - place).square().sum(-1)
+
+
+Data = InteractionDataset | BipartiteGraph
+Make = Callable[[Any], torch.nn.Module]
+
+
+def attention(data: InteractionDataset) -> Attention:
+    return Attention(data.schema.num_embeddings)
+
+
+def mf(graph: BipartiteGraph) -> MF:
+    return MF(graph.num_users, graph.num_items, 6, l2=1e-3)
+
+
+def lightgcn(graph: BipartiteGraph) -> LightGCN:
+    return LightGCN(graph.num_users, graph.num_items, *graph.adjacency(), channels=6)
+
+
+Cases = dict[str, tuple[Make, Objective | None]]
+ON_DATASETS: Cases = {
+    'IEDR': (lambda data: IEDR(data.schema.num_embeddings, 8, 16), None),
+    'Popularity': (Popularity.fit, None),
+    'ContextPopularity': (ContextPopularity.fit, None),
+    'Repeat': (Repeat.fit, None),
+}
+for objective in (BCEObjective, SoftmaxObjective, BPRObjective):
+    for over in ('negatives', 'batch'):
+        name = f'Attention {objective.__name__} {over}'
+        ON_DATASETS[name] = attention, objective(over=over)
+ON_GRAPHS: Cases = {
+    'MF': (mf, None),
+    'LightGCN': (lightgcn, SoftmaxObjective(over='batch')),
+    'DICE': (lambda graph: DICE(lightgcn(graph), graph.popularity), None),
+    'IPS': (lambda graph: IPS(mf(graph), graph.popularity), None),
+    'CausE': (lambda graph: CausE(mf(graph)), None),
+    'Biased': (lambda graph: Biased(mf(graph)), BCEObjective()),
+    'Popularity of a graph': (Popularity.fit, None),
+    'Repeat of a graph': (Repeat.fit, None),
+    'Distance': (Distance, None),
+    'Distance BPRObjective batch': (Distance, BPRObjective(over='batch')),
+}
+
+
+@pytest.fixture(scope='module')
+def parts() -> dict[str, Any]:
+    """Training, validation and test parts of rows, and of edges."""
+    rows = PlantedFactors(num_users=24, num_items=16, num_interactions=300).split()
+    edges = PlantedClicks(num_users=30, num_items=24, num_clicks=300).split()
+    return {'dataset': rows[:3], 'graph': edges[:3]}
+
+
+def trained(
+    model: torch.nn.Module, parts: Any, folder: Path, objective: Objective | None
+) -> torch.nn.Module:
+    """Trains what has anything to train."""
+    train, valid, _ = parts
+    if not list(model.parameters()):
+        return model
+    before = copy.deepcopy(model.state_dict())
+    module = (
+        InteractionModule if isinstance(train, InteractionDataset) else BipartiteModule
+    )(
+        model,
+        train,
+        valid,
+        objective=objective,
+        negatives=UniformNegativeSampler(2) if objective is None else None,
+        batch_size=96,
+        learning_rate=0.05,
+        metrics=METRICS,
+        monitor='ndcg@3',
+    )
+    result = fit(module, folder, max_epochs=2, progress=False, accelerator='cpu')
+    assert len(result.history) == 2 and not result.model.training
+    assert all(np.isfinite([e['loss'], e['ndcg@3']]).all() for e in result.history)
+    changed = [not torch.equal(before[k], v) for k, v in model.state_dict().items()]
+    assert any(changed)
+    return result.model
+
+
+def hits(recommender: Recommender, per_list: pd.DataFrame, test: Data) -> list[float]:
+    """Whether a target of each list is among the first three that are recommended."""
+    if isinstance(test, InteractionDataset):
+        contexts = test.context_frame.iloc[per_list['context'].to_numpy()]
+        rows = contexts.assign(user=per_list['user'].to_numpy()).reset_index(drop=True)
+        frame = {'user': test.user, 'context': test.context, 'item': test.item}
+    else:
+        rows = pd.DataFrame({'user': per_list['user'].to_numpy()})
+        frame = {'user': test.user, 'item': test.item}
+    keys = [name for name in ('user', 'context') if name in frame]
+    log = pd.DataFrame(frame)
+    log['user'] = [str(test.user_ids[user]) for user in log['user']]
+    log['item'] = [str(test.item_ids[item]) for item in log['item']]
+    targets = log.groupby(keys)['item'].agg(set).to_dict()
+    many = recommender.recommend_many(rows, k=3)
+    found = []
+    for row, key in enumerate(
+        per_list[keys].astype({'user': str}).itertuples(index=False)
+    ):
+        wanted = targets.get(tuple(key) if len(keys) > 1 else key[0], set())
+        top = set(many.loc[many['row'] == row, recommender.item_name])
+        found.append(float(bool(top & wanted)) if wanted else np.nan)
+    return found
+
+
+@pytest.mark.parametrize('case', [*ON_DATASETS, *ON_GRAPHS])
+@pytest.mark.filterwarnings('ignore::iedr_geo.recommend.ContextIgnoredWarning')
+def test_one_way(parts, case, tmp_path):
+    on_dataset = case in ON_DATASETS
+    make, objective = (ON_DATASETS | ON_GRAPHS)[case]
+    three = parts['dataset' if on_dataset else 'graph']
+    train, valid, test = three
+    model = trained(make(train), three, tmp_path / 'run', objective)
+    counted = not list(model.parameters())
+
+    # Evaluate: by rankings, which are those of what is recommended.
+    seen = [train, valid] if on_dataset else train
+    evaluation = evaluate_catalogue(model, test, seen, METRICS, progress=False)
+    assert all(0 <= value <= 1 for value in evaluation.metrics.values())
+    recommender = Recommender(model, train)
+    if not counted:  # Of equal scores, all orders count.
+        found = hits(recommender, evaluation.per_list, test)
+        np.testing.assert_allclose(evaluation.per_list[METRICS[1].name], found, atol=1e-6)
+    if on_dataset:
+        lists = CandidateLists.sample(test, 5)
+        values = evaluate_candidates(model, test, lists, METRICS, False).metrics
+        assert all(0 <= value <= 1 for value in values.values())
+
+    # Recommend: what the model says, in two contexts where there are contexts.
+    user, item = str(train.user_ids[3]), str(train.item_ids[2])
+    contexts = [None]
+    if on_dataset:
+        contexts = train.context_frame.iloc[[0, 5]].to_dict('records')
+    plain = (InteractionScorer if on_dataset else GraphScorer)(model, train)
+    tables = []
+    for number, context in zip((0, 5), contexts, strict=False):
+        table = recommender.recommend(user, context, 5, exclude_seen=False)
+        query = Queries(torch.tensor([3]), torch.tensor([number]) if on_dataset else None)
+        scores = pd.Series(plain.scores(query)[0].tolist(), map(str, train.item_ids))
+        best = scores.sort_values(ascending=False, kind='stable')
+        np.testing.assert_allclose(table['score'], best[:5], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            table['score'], scores[table[recommender.item_name]], rtol=1e-4, atol=1e-5
+        )
+        tables.append(table)
+    if on_dataset:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            Recommender(model, train).compare_contexts(user, *contexts)
+        told = any(w.category is ContextIgnoredWarning for w in caught)
+        assert told == isinstance(model, Popularity)
+
+    # Explain.
+    explanation = recommender.explain(user, item, contexts[0])
+    assert explanation.score == pytest.approx(
+        recommender.score(user, item, contexts[0]), rel=1e-4, abs=1e-5
+    )
+    assert not explanation.parts or sum(explanation.parts.values()) == pytest.approx(
+        explanation.score, rel=1e-3, abs=1e-4
+    )
+    assert explanation.features.empty == (not on_dataset)
+    if isinstance(model, (IEDR, Attention)):
+        assert explanation.features['difference'].abs().max() > 1e-4
+
+    # Save and load: the same answers.
+    recommender.save(tmp_path / 'model')
+    own = type(model).__name__ not in MODELS
+    if own:
+        with pytest.raises(ValueError, match=r'load\(folder, model='):
+            Recommender.load(tmp_path / 'model')
+    loaded = Recommender.load(tmp_path / 'model', make(train) if own else None)
+    for context, table in zip(contexts, tables, strict=True):
+        again = loaded.recommend(user, context, 5, exclude_seen=False)
+        assert_frame_equal(again, table)
+    again = evaluate_catalogue(loaded.model, test, seen, METRICS, progress=False)
+    assert again.metrics == pytest.approx(evaluation.metrics)
+
+    # Report.
+    if on_dataset:
+        report = disentanglement_report(loaded.model, test, num_samples=40)
+    else:
+        report = disentanglement_report(loaded.model, train, test, num_samples=40)
+    assert len(report.table) and np.isfinite(report.table['value']).any() and str(report)
+    has_factors = bool(recommender.scorer.factors)
+    assert has_factors == isinstance(model, (IEDR, DICE))
+    assert has_factors == bool(len(report.separation))
+
+
+def test_every_model_of_the_library_goes_it():
+    assert {name.split()[0] for name in ON_DATASETS | ON_GRAPHS} == {
+        *MODELS,
+        'Attention',
+        'Distance',
+    }
