@@ -11,7 +11,7 @@ from torch_geometric.utils import scatter
 
 from iedr_geo.data import InteractionDataset
 from iedr_geo.data.schema import Side
-from iedr_geo.nn import IEDR
+from iedr_geo.nn import IEDR, SIGNConv
 
 GRAPHS = 1024  # That are looked at at a time.
 
@@ -47,7 +47,7 @@ def field_pair_strengths(
         ValueError: If the encoder of the model looks at no pairs.
     """
     encoder: Any = model.encoders[side]
-    if not hasattr(encoder, 'conv'):
+    if not isinstance(getattr(encoder, 'conv', None), SIGNConv):
         raise ValueError(
             f'The {side} encoder of the model, {type(encoder).__name__}, looks at no '
             f'pairs of features'

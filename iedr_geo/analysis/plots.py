@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import singledispatch
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +24,21 @@ from torch import Tensor
 from iedr_geo.analysis.popularity_overlap import popularity_overlap
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.schema import Side
-from iedr_geo.evaluation.bipartite import Embedder
-from iedr_geo.evaluation.evaluation import evaluating
-from iedr_geo.loader import InteractionBatch
+from iedr_geo.evaluation.evaluate import Model
 from iedr_geo.metrics import AUC
-from iedr_geo.nn import IEDR, Encoded, FactorGenerator
+from iedr_geo.nn import (
+    IEDR,
+    LinearGenerator,
+    MLPGenerator,
+    ResidualGenerator,
+    SplitGenerator,
+)
+from iedr_geo.nn.contract import has_hooks, stands_for
 from iedr_geo.recommend import Explanation, Recommender
+from iedr_geo.scoring import Queries, scorer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from iedr_geo.analysis.report import FactorModel
 
 Floats = NDArray[np.float64]
 
@@ -78,10 +83,13 @@ def _without_box(ax: Axes) -> None:
     ax.spines[['top', 'right']].set_visible(False)
 
 
-def _scatter(ax: Axes, place: Floats, colors: Any, factor: str, label: str) -> None:
-    """Adds a dot or a cross for each row of places."""
-    marker = MARKERS.get(factor, 'o')
-    width = 0 if marker == 'o' else 0.9
+def _marker(factor: str, number: int) -> str:
+    return MARKERS.get(factor, 'so^vD'[number % 5])
+
+
+def _scatter(ax: Axes, place: Floats, colors: Any, marker: str, label: str) -> None:
+    """Adds a marker for each row of places."""
+    width = 0.9 if marker == 'x' else 0
     ax.scatter(
         place[:, 0],
         place[:, 1],
@@ -95,7 +103,7 @@ def _scatter(ax: Axes, place: Floats, colors: Any, factor: str, label: str) -> N
 
 
 def plot_factors(
-    model: FactorModel | Embedder,
+    model: Model,
     data: InteractionDataset | BipartiteGraph,
     side: Side = 'item',
     num_samples: int = 500,
@@ -106,11 +114,10 @@ def plot_factors(
     al. <https://doi.org/10.1145/3722553>`_ and Figure 5 (b) of `Zheng et al.
     <https://doi.org/10.1145/3442381.3449788>`_.
 
-    Of a model of features and contexts, a dot is the intrinsic and a cross the extrinsic
-    factor of a row's user or item in the row's context. Of a model of the graph, a dot is
-    the conformity and a cross the interest of an item; the most popular third of the
-    items is *popular*, the next third *normal*. Items and users without an edge, which
-    were never trained, are left out.
+    Of interactions, a dot is the intrinsic and a cross the extrinsic factor of a row's
+    user or item in the row's context. Of a graph, a dot is the conformity and a cross the
+    interest of an item; the most popular third of the items is *popular*, the next third
+    *normal*. Items and users without an edge, which were never trained, are left out.
 
     .. note::
         Two clouds say that the factors differ, not that they are independent or that
@@ -119,8 +126,7 @@ def plot_factors(
         :func:`disentanglement_report` measures what the picture suggests.
 
     Args:
-        model: The model, with :obj:`encode(batch)` for interactions in contexts, with
-            :obj:`embeddings()` and :obj:`factors` for a graph.
+        model: Any model that fits the data and has factors, or a scorer of one.
         data: The interactions, of which rows are drawn, or the training graph.
         side: :obj:`'user'` or :obj:`'item'`.
         num_samples: The number of rows, users or items to draw, at most.
@@ -128,43 +134,44 @@ def plot_factors(
         ax: Where to plot (default: in a new figure).
 
     Raises:
-        ValueError: If model and data do not fit each other, there are fewer than two
-            rows, or nothing varies.
+        ValueError: If model and data do not fit each other, the model has no factors,
+            there are fewer than two rows, or nothing varies.
     """
     if side not in ('user', 'item'):
         raise ValueError(f"`side` is 'user' or 'item' (got {side!r})")
     generator = torch.Generator().manual_seed(seed)
-    groups, names = None, getattr(model, 'factors', None)
-    if isinstance(data, InteractionDataset) and hasattr(model, 'encode'):
+    made = scorer(model, data)
+    if not made.factors:
+        raise ValueError(
+            f'The model has no factors (got {type(model).__name__} and '
+            f'{type(data).__name__})'
+        )
+    groups = context = None
+    if isinstance(data, InteractionDataset):
         rows = torch.randperm(len(data), generator=generator)[:num_samples]
-        _check_rows(rows)
-        tables = _factors_of_rows(model, data, side, rows)
+        index, context = getattr(data, side).cpu()[rows], data.context.cpu()[rows]
         what = f'{side}s in their contexts: {len(rows)} rows'
-    elif isinstance(data, BipartiteGraph) and hasattr(model, 'embeddings') and names:
+    else:
         degree = (data.user_degree if side == 'user' else data.item_degree).cpu()
         known = degree.nonzero().view(-1)
-        rows = known[torch.randperm(len(known), generator=generator)[:num_samples]]
-        _check_rows(rows)
-        tables = _factors_of_nodes(model, data, side, rows)
-        what = f'{len(rows)} {side}s'
+        index = known[torch.randperm(len(known), generator=generator)[:num_samples]]
+        what = f'{len(index)} {side}s'
         if side == 'item':
-            groups = _popularity_groups(data.popularity.cpu(), known)[rows]
-    else:
-        raise ValueError(
-            f'Factors are of a model with `encode` and an InteractionDataset, or of one '
-            f'with `embeddings` and `factors` and a BipartiteGraph (got '
-            f'{type(model).__name__} and {type(data).__name__})'
-        )
+            groups = _popularity_groups(data.popularity.cpu(), known)[index]
+    if len(index) < 2:
+        raise ValueError(f'At least 2 rows are needed (got {len(index)})')
+    queries = Queries(torch.zeros_like(index), context)
+    tables = {name: made.factor(name, side, queries, index) for name in made.factors}
     places = _in_a_plane(
-        [table.double().cpu().numpy() for table in tables.values()], seed
+        [table.detach().double().cpu().numpy() for table in tables.values()], seed
     )
     ax = _axes(ax, 6.5, 4.5)
     shades = list(POPULARITY_GROUPS.values())
-    for name, place, color in zip(tables, places, COLORS, strict=False):
-        colors: Any = color
+    for number, (name, place) in enumerate(zip(tables, places, strict=True)):
+        colors: Any = COLORS[number % len(COLORS)]
         if groups is not None:
             colors = [shades[group] for group in groups.tolist()]
-        _scatter(ax, place, colors, name, name)
+        _scatter(ax, place, colors, _marker(name, number), name)
     if groups is None:
         _legend(ax)
     else:
@@ -173,46 +180,6 @@ def plot_factors(
     ax.set(xticks=[], yticks=[], xlabel='t-SNE')  # Places have no unit.
     _title(ax, f'{" and ".join(tables).capitalize()} factors of {what}')
     return ax
-
-
-def _check_rows(rows: Tensor) -> None:
-    if len(rows) < 2:
-        raise ValueError(f'At least 2 rows are needed (got {len(rows)})')
-
-
-def _factors_of_rows(
-    model: Any, dataset: InteractionDataset, side: Side, rows: Tensor
-) -> dict[str, Tensor]:
-    device = dataset.user.device
-    if isinstance(model, torch.nn.Module):
-        device = next((p.device for p in model.parameters()), device)
-    known = dataset.schema.num_embeddings
-    if isinstance(model, IEDR) and model.embedding.num_embeddings != known:
-        raise ValueError(
-            f'The schema has {known} embeddings, the model '
-            f'{model.embedding.num_embeddings}: it was trained on another schema'
-        )
-    some = dataset[rows.to(dataset.user.device)].to(device)
-    with evaluating(model):
-        encoded: Encoded = model.encode(
-            InteractionBatch.from_ids(some, some.user, some.item, some.context)
-        )
-    factors = getattr(encoded.factors, side)
-    return {name: getattr(factors, name) for name in ('intrinsic', 'extrinsic')}
-
-
-def _factors_of_nodes(
-    model: Any, graph: BipartiteGraph, side: Side, rows: Tensor
-) -> dict[str, Tensor]:
-    with evaluating(model):
-        users, items = model.embeddings()
-    if (len(users), len(items)) != (graph.num_users, graph.num_items):
-        raise ValueError(
-            f'The model has {len(users)} users and {len(items)} items, the graph '
-            f'{graph.num_users} and {graph.num_items}'
-        )
-    vectors = (users if side == 'user' else items)[rows.to(users.device)]
-    return {name: vectors[:, columns] for name, columns in model.factors.items()}
 
 
 def _popularity_groups(popularity: Tensor, known: Tensor) -> Tensor:
@@ -227,13 +194,13 @@ def _in_a_plane(tables: Sequence[Floats], seed: int) -> list[Floats]:
     """Returns places of the rows of all tables in one plane."""
     from sklearn.manifold import TSNE
 
-    rows = np.concatenate(tables)
+    width = max(2, *(table.shape[1] for table in tables))  # A plane needs two columns.
+    pads = [((0, 0), (0, width - table.shape[1])) for table in tables]
+    rows = np.concatenate([*map(np.pad, tables, pads)])
     if not np.isfinite(rows).all():
         raise ValueError('The factors hold values that are not finite')
     if np.ptp(rows, axis=0).max() == 0:
         raise ValueError('The factors of all rows are equal: there is nothing to plot')
-    if rows.shape[1] == 1:  # A plane needs two columns.
-        rows = np.concatenate([rows, np.zeros_like(rows)], axis=1)
     perplexity = min(30.0, (len(rows) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, init='pca', random_state=seed)
     return np.split(tsne.fit_transform(rows), len(tables))
@@ -245,8 +212,8 @@ def _legend_of_groups(ax: Axes, factors: Sequence[str]) -> None:
 
     common: dict[str, Any] = {'ls': '', 'ms': 6}
     handles = [
-        Line2D([], [], marker=MARKERS.get(name, 'o'), color=DARK, label=name, **common)
-        for name in factors
+        Line2D([], [], marker=_marker(name, number), color=DARK, label=name, **common)
+        for number, name in enumerate(factors)
     ]
     handles += [
         Line2D([], [], marker='s', color=color, label=f'{name} item', **common)
@@ -300,10 +267,11 @@ def plot_scores(
     ax.axline(
         (start, start), slope=1, color=GREY, lw=1, zorder=0, label='the same in both'
     )
-    for part, color in zip(parts, COLORS, strict=False):
+    for number, part in enumerate(parts):
         x, y = first[part].to_numpy(), second[part].to_numpy()
         label = f'{part}\n(mean change {np.abs(x - y).mean():.2f})'
-        _scatter(ax, np.stack([x, y], axis=1), color, part, label)
+        place = np.stack([x, y], axis=1)
+        _scatter(ax, place, COLORS[number], _marker(part, number), label)
     ax.set_aspect('equal', 'datalim')
     differ = [key for key in a if a[key] != b.get(key)] or list(a)
     for context, set_label in ((a, ax.set_xlabel), (b, ax.set_ylabel)):
@@ -322,7 +290,7 @@ def plot_generator(model: IEDR, side: Side = 'item', ax: Axes | None = None) -> 
     <https://doi.org/10.1145/3722553>`_, and the mean of each block.
 
     Absolute weights; where there is a hidden layer, the sum over all paths through it of
-    the products of the weights on the way. The residual generator adds sums of second
+    the products of the weights on the way. :class:`ResidualGenerator` adds sums of second
     embeddings to the factors as they are: paths of weight one.
 
     .. note::
@@ -335,6 +303,10 @@ def plot_generator(model: IEDR, side: Side = 'item', ax: Axes | None = None) -> 
         model: The model.
         side: Whose generator: :obj:`'user'` or :obj:`'item'`.
         ax: Where to plot (default: in a new figure).
+
+    Raises:
+        ValueError: If the generator is none of the library's, or computes its factors in
+            another way.
     """
     if side not in ('user', 'item'):
         raise ValueError(f"`side` is 'user' or 'item' (got {side!r})")
@@ -363,37 +335,65 @@ def plot_generator(model: IEDR, side: Side = 'item', ax: Axes | None = None) -> 
     ax.set_yticks(middles[:2], ['intrinsic', 'extrinsic'], rotation=90, va='center')
     ax.tick_params(length=0)
     ax.set(xlabel=f'from: {size} channels each', ylabel=f'to: {size} channels each')
-    layers = generator.kind not in ('linear', 'nonlinear')
-    label = 'absolute weight' + (', summed over paths' if layers else '')
-    ax.figure.colorbar(image, ax=ax, label=label)
-    _title(ax, f'Weights of the {side} generator ({generator.kind}), block by block')
+    ax.figure.colorbar(image, ax=ax, label='absolute weight, summed over paths')
+    kind = type(generator).__name__
+    _title(ax, f'Weights of the {side} generator ({kind}), block by block')
     return ax
 
 
-def _input_weights(generator: FactorGenerator, side: Side) -> tuple[Floats, list[str]]:
+def _input_weights(generator: Any, side: Side) -> tuple[Floats, list[str]]:
     """Returns how strongly inputs reach factors, and the names of the inputs."""
+    changed = not stands_for(generator, 'hidden', 'forward') or has_hooks(generator)
+    weight, inputs = (None, []) if changed else _weights(generator)
+    if weight is None:
+        raise ValueError(
+            f'The {side} generator is a {type(generator).__name__}, whose weights do not '
+            f'say how inputs reach factors'
+        )
+    return weight.detach().cpu().numpy(), [text.format(side) for text in inputs]
 
-    def paths(mlp: Any) -> Floats:
-        first, last = (lin.weight.detach().double().cpu().abs() for lin in mlp.lins)
-        return np.asarray(last @ first)
 
-    size, kind = generator.channels, generator.kind
-    times = '\N{MULTIPLICATION SIGN}'
-    sign = times if kind == 'residual' or generator.combine == 'product' else '+'
-    both = f'{side} {sign} context'
-    if kind in ('linear', 'nonlinear'):
-        weight = generator.linear.weight.detach().double().cpu().abs().numpy()
-        return weight, [side, 'context']
-    if kind == 'split':
-        weight = np.full((2 * size, 2 * size), np.nan)
-        weight[:size, :size] = paths(generator.intrinsic_mlp)
-        weight[size:, size:] = paths(generator.extrinsic_mlp)
-        return weight, [side, both]
-    weight = paths(generator.mlp)
-    if kind == 'mlp':
-        return weight, [both]
-    weight[:, size:] += np.eye(2 * size)
-    return weight, [both, f'{side} (sum)', 'context (sum)']
+@singledispatch
+def _weights(generator: Any) -> tuple[Tensor | None, list[str]]:
+    """Returns absolute weights from inputs to factors, and the names of the inputs."""
+    return None, []
+
+
+@_weights.register
+def _(generator: LinearGenerator) -> tuple[Tensor | None, list[str]]:
+    return generator.linear.weight.double().abs(), ['{}', 'context']
+
+
+@_weights.register
+def _(generator: MLPGenerator) -> tuple[Tensor | None, list[str]]:
+    return _paths(generator.mlp), [_combined(generator.combine)]
+
+
+@_weights.register
+def _(generator: SplitGenerator) -> tuple[Tensor | None, list[str]]:
+    networks = generator.intrinsic_mlp, generator.extrinsic_mlp
+    of_intrinsic, of_extrinsic = map(_paths, networks)
+    nothing = torch.full_like(of_intrinsic, torch.nan)
+    rows = [of_intrinsic, nothing], [nothing, of_extrinsic]
+    weight = torch.cat([torch.cat(row, dim=1) for row in rows])
+    return weight, ['{}', _combined(generator.combine)]
+
+
+@_weights.register
+def _(generator: ResidualGenerator) -> tuple[Tensor | None, list[str]]:
+    weight, size = _paths(generator.mlp), generator.channels
+    added = torch.eye(2 * size, 3 * size).roll(size, 1).to(weight)
+    return weight + added, [_combined('product'), '{} (sum)', 'context (sum)']
+
+
+def _paths(mlp: Any) -> Tensor:
+    first, last = (lin.weight.double().abs() for lin in mlp.lins)
+    return last @ first
+
+
+def _combined(combine: str) -> str:
+    sign = '\N{MULTIPLICATION SIGN}' if combine == 'product' else '+'
+    return f'{{}} {sign} context'
 
 
 def plot_history(
@@ -504,18 +504,18 @@ def _panels(ax: Axes, heights: Sequence[float]) -> list[Axes]:
 
 
 def plot_popularity_overlap(
-    model: Embedder,
+    model: Model,
     graph: BipartiteGraph,
     ks: Sequence[int] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Plots how much of the top of the rankings is the most popular items, by how many
     items count, as in Figure 5 (a) of `Zheng et al.
-    <https://doi.org/10.1145/3442381.3449788>`_: a line for the whole model, one for each
-    factor, and one for rankings at random.
+    <https://doi.org/10.1145/3442381.3449788>`_: a line for the whole score, one for each
+    part of it, and one for rankings at random.
 
     Args:
-        model: What has the vectors.
+        model: A model of the graph, or a scorer of one.
         graph: The training edges, whose popularity counts.
         ks: The numbers of items (default: 10, 20, ..., 100, or less where there are not
             as many).
@@ -529,16 +529,17 @@ def plot_popularity_overlap(
     ks = sorted(ks)
     if not ks:
         raise ValueError('There are no numbers of items in `ks`')
+    made = scorer(model, graph)
     lines = {
-        factor: [popularity_overlap(model, graph, k, factor) for k in ks]
-        for factor in (None, *model.factors)
+        part: [popularity_overlap(made, graph, k, part) for k in ks]
+        for part in (None, *made.parts)
     }
     ax = _axes(ax, 6.5, 4.0)
-    whole = 'all factors' if model.factors else 'the model'
+    whole = 'all factors' if made.factors else 'the model'
     colors = (DARK, *COLORS[:-1])
-    for number, (factor, values) in enumerate(lines.items()):
+    for number, (part, values) in enumerate(lines.items()):
         color, marker = colors[number % len(colors)], 'so^vD'[number % 5]
-        ax.plot(ks, values, marker=marker, ms=5, color=color, label=factor or whole)
+        ax.plot(ks, values, marker=marker, ms=5, color=color, label=part or whole)
     chance = [_chance_overlap(graph, k) for k in ks]
     ax.plot(ks, chance, color=GREY, ls='--', label='at random')
     ax.set_ylim(bottom=0)

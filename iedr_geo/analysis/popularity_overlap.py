@@ -5,52 +5,50 @@ from __future__ import annotations
 import torch
 
 from iedr_geo.data import BipartiteGraph
-from iedr_geo.evaluation import ScoredUsers, mark_items
-from iedr_geo.evaluation.bipartite import Embedder
+from iedr_geo.evaluation.evaluate import Model
+from iedr_geo.scoring import Queries, items_of, progress_bar, scorer, top_k
 
 
 def popularity_overlap(
-    model: Embedder,
+    model: Model,
     train: BipartiteGraph,
     k: int = 50,
-    factor: str | None = None,
-    batch_size: int = 1 << 23,
+    part: str | None = None,
+    progress: bool = True,
 ) -> float:
     r"""Returns the mean intersection over union of each user's top :math:`k` with the
     :math:`k` most popular items (Section 4.3.1 of `Zheng et al.
     <https://doi.org/10.1145/3442381.3449788>`_), both without the user's training items.
 
-    Items of equal popularity are ordered by number. A user to whom fewer than :math:`k`
-    items are left has as many in either set.
+    Of items of equal popularity the later one counts as the more popular. A user to whom
+    fewer than :math:`k` items are left has as many in either set.
 
     Args:
-        model: What has the vectors.
+        model: A model of the graph, or a scorer of one.
         train: The training edges, whose popularity counts.
         k: The number of items.
-        factor: The factor that alone is to rank (default: all together).
-        batch_size: As in :func:`evaluate_bipartite`.
+        part: The part of a score that alone is to rank, *e.g.*, :obj:`'interest'`
+            (default: the whole score).
+        progress: Whether to show a progress bar where it takes more than seconds.
     """
     if not 0 < k <= train.num_items:
         raise ValueError(f'`k` must be from 1 to {train.num_items} (got {k})')
-    scored = ScoredUsers(model, factor, batch_size)
-    size = len(scored.user), len(scored.item)
-    if size != (train.num_users, train.num_items):
-        raise ValueError(
-            f'The model has {size[0]} users and {size[1]} items, the graph '
-            f'{train.num_users} and {train.num_items}'
-        )
-    device = scored.user.device
-    train = train.to(device)
-    rank = torch.empty(train.num_items, device=device)
-    rank[train.by_popularity] = torch.arange(train.num_items, device=device).to(rank)
+    made = scorer(model, train)
+    train = train.to(made.device)
+    items = torch.arange(train.num_items, device=made.device)
+    rank = torch.empty_like(items, dtype=torch.float)
+    rank[train.by_popularity] = items.to(rank)
     total = 0.0
-    for chunk, score in scored.chunks(torch.arange(train.num_users, device=device)):
-        seen = mark_items(train, chunk)
+    chunks = torch.arange(train.num_users, device=made.device).split(made.chunk_size)
+    for users in progress_bar(chunks, 'Ranking', progress, made, train.num_users):
+        seen = items_of(train, users)
+        score = made.part(part, Queries(users))
         tops = []
-        for values in (score, rank.expand_as(score)):
-            best = values.masked_fill(seen, -torch.inf).topk(k, dim=1)
-            top = torch.zeros_like(seen).scatter_(1, best.indices, True)
-            tops.append(top & ~seen)
+        for values in (score, rank.repeat(len(users), 1)):
+            best = top_k(values, k, seen)[1] % (train.num_items + 1)
+            top = best.new_zeros(len(users), train.num_items + 1, dtype=torch.bool)
+            # What is missing is in the last column.
+            tops.append(top.scatter_(1, best, True)[:, :-1])
         both, either = (tops[0] & tops[1]).sum(1), (tops[0] | tops[1]).sum(1)
         total += float((both / either.clamp(min=1)).sum())
     return total / train.num_users

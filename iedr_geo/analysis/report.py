@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_checkable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -38,12 +39,12 @@ from iedr_geo.data import (
     Numerical,
 )
 from iedr_geo.data.columns import RESERVED
-from iedr_geo.evaluation import evaluate_bipartite
-from iedr_geo.evaluation.bipartite import Embedder
-from iedr_geo.evaluation.evaluation import evaluating
-from iedr_geo.loader import InteractionBatch
+from iedr_geo.data.schema import Side
+from iedr_geo.evaluation import evaluate_catalogue
+from iedr_geo.evaluation.evaluate import Model
 from iedr_geo.metrics import AUC, NDCG, RankedLists, Recall
-from iedr_geo.nn import IEDR, Encoded
+from iedr_geo.nn.blocks import blocks
+from iedr_geo.scoring import CatalogueScorer, Queries, VectorScorer, scorer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,14 +115,6 @@ GROUPS = {
 }
 
 
-@runtime_checkable
-class FactorModel(Protocol):
-    """What has intrinsic and extrinsic factors in contexts, *e.g.*, :class:`IEDR`."""
-
-    def encode(self, batch: InteractionBatch) -> Encoded:
-        """Returns the factors and logits of a batch."""
-
-
 class _Row(NamedTuple):
     group: str
     measure: str
@@ -134,6 +127,8 @@ class _Row(NamedTuple):
     wanted: str = ''
 
 
+# Of each factor, whether it is to tell who it is of, and of which context.
+WANTED = {'intrinsic': ('high', 'low'), 'extrinsic': ('low', 'high')}
 KEY = ['group', 'measure', 'side']
 GAIN = 'gain'
 
@@ -265,8 +260,8 @@ class DisentanglementReport:
 
 
 def disentanglement_report(
-    model: FactorModel | Embedder,
-    dataset: InteractionDataset | BipartiteGraph,
+    model: Model,
+    data: InteractionDataset | BipartiteGraph,
     lists: CandidateLists | BipartiteGraph | None = None,
     num_samples: int = 2000,
     seed: int = 0,
@@ -274,14 +269,16 @@ def disentanglement_report(
 ) -> DisentanglementReport:
     r"""Measures how far the factors of a model are told apart.
 
-    For a model of features and contexts, *e.g.*, :class:`IEDR`: context invariance of
-    each factor, shares of its variance, linear probes of users, items and the fields of
-    contexts, the dependence of intrinsic and extrinsic factors, and the ranking by either
-    alone. Users and items are seen in contexts of other rows, so that who tends to be in
-    which context, a fact of the data, is not held against the model.
+    On interactions in contexts, *e.g.*, of :class:`IEDR`: context invariance of each
+    factor, shares of its variance, linear probes of users, items and the fields of
+    contexts, the dependence of the factors, and the ranking by each part of the score.
+    Users and items are seen in contexts of other rows, so that who tends to be in which
+    context, a fact of the data, is not held against the model.
 
-    For a model of the graph of users and items, *e.g.*, :class:`DICE`: the dependence of
-    its factors, what each knows of popularity and, given held-out edges, how it ranks.
+    On the graph of users and items, *e.g.*, of :class:`DICE`: the dependence of the
+    factors, what each knows of popularity and, given held-out edges, how it ranks.
+
+    A model without factors is reported on as a whole, to compare others with.
 
     .. note::
         No measure is enough alone: a factor that never changes is invariant and
@@ -289,11 +286,10 @@ def disentanglement_report(
         ranking tell that it is of no use.
 
     Args:
-        model: The model, or anything like it: with :obj:`encode(batch)` for interactions
-            in contexts, with :obj:`embeddings()` and :obj:`factors` for a graph. It runs
-            where its parameters are, in evaluation mode.
-        dataset: The interactions, *e.g.*, the test rows; for a model of a graph, the
-            graph that it was trained on.
+        model: Any model that fits the data, or a scorer of one. Its factors and the parts
+            of its scores are those of its :func:`scorer`.
+        data: The interactions, *e.g.*, the test rows; for a model of a graph, the graph
+            that it was trained on.
         lists: What to rank: lists of candidates (default: 200 positive rows, each with 99
             negatives), or the graph of held-out edges (default: nothing is ranked).
         num_samples: The number of rows to draw.
@@ -301,10 +297,10 @@ def disentanglement_report(
         truth: Maps users, items and contexts (of a graph: users and items) to their true
             scores, a named tuple or a dictionary of tensors, *e.g.*, :obj:`true_scores`
             of :class:`PlantedFactors` or :class:`PlantedClicks` (default: that of the
-            dataset, if it has any).
+            data, if it has any).
 
     Raises:
-        ValueError: If the model does not fit the dataset, or there are too few rows.
+        ValueError: If the model does not fit the data, or there are too few rows.
 
     Example:
         >>> report = disentanglement_report(model, dataset)
@@ -313,50 +309,58 @@ def disentanglement_report(
     """
     if num_samples < MIN_ROWS:
         raise ValueError(f'`num_samples` must be at least {MIN_ROWS} (got {num_samples})')
-    truth = getattr(dataset, 'true_scores', None) if truth is None else truth
-    notes: list[str] = []
-    kind: Any = type(model).__name__
-    if isinstance(dataset, InteractionDataset):
-        if not isinstance(model, FactorModel):
-            raise ValueError(
-                f'Interactions in contexts need a model with `encode`, which {kind} does '
-                f'not have; for a bipartite model, pass the graph that it was trained on'
-            )
-        if lists is not None and not isinstance(lists, CandidateLists):
-            raise ValueError(f'`lists` must be CandidateLists (got {lists!r})')
-        rows = _context_rows(model, dataset, lists, num_samples, seed, truth, notes)
-    elif isinstance(dataset, BipartiteGraph):
-        columns = getattr(model, 'factors', None)
-        if not hasattr(model, 'embeddings') or not (
-            isinstance(columns, Mapping) and columns
-        ):
-            raise ValueError(
-                f'A graph needs a model with `embeddings` and `factors`, as DICE has and '
-                f'{kind} does not'
-            )
-        if lists is not None and not isinstance(lists, BipartiteGraph):
+    truth = getattr(data, 'true_scores', None) if truth is None else truth
+    made = scorer(model, data)
+    notes = [] if made.factors else ['The model has no factors to tell apart']
+    arguments = num_samples, seed, truth
+    if isinstance(data, BipartiteGraph):
+        if not isinstance(lists, BipartiteGraph | None):
             raise ValueError(f'`lists` must be a BipartiteGraph (got {lists!r})')
-        rows = _graph_rows(
-            cast(Embedder, model), dataset, lists, num_samples, seed, truth
-        )
+        rows = _graph_rows(made, data, lists, *arguments)
     else:
-        raise ValueError(
-            f'`dataset` must be an InteractionDataset or a BipartiteGraph (got '
-            f'{type(dataset).__name__})'
-        )
+        if not isinstance(lists, CandidateLists | None):
+            raise ValueError(f'`lists` must be CandidateLists (got {lists!r})')
+        rows = _context_rows(made, data, lists, *arguments, notes)
     groups = list(GROUPS)
-    with evaluating(model):
-        found = sorted(rows, key=lambda row: groups.index(row.group))
+    found = sorted(rows, key=lambda row: groups.index(row.group))
     return DisentanglementReport(_table(found), tuple(dict.fromkeys(notes)))
 
 
-def _without_rounding(table: Tensor) -> Tensor:
-    """Returns a table on the CPU, in float64, with constant columns zero."""
-    table = table.detach().cpu().double()
+# What a scorer says.
+
+
+def _factor(
+    made: CatalogueScorer,
+    name: str,
+    side: Side,
+    index: Tensor,
+    context: Tensor | None = None,
+) -> Tensor:
+    """Returns a factor of users or items on the CPU, in float64, with columns that are
+    constant but for rounding zero.
+    """
+    queries = Queries(torch.zeros_like(index), context)
+    table = made.factor(name, side, queries, index).detach().cpu().double()
     if not table.isfinite().all():
         raise ValueError('The factors of the model hold values that are not finite')
     spread, size = table.amax(0) - table.amin(0), table.abs().amax(0)
     return table.masked_fill(spread <= ROUNDING * size, 0)
+
+
+def _scores(made: CatalogueScorer, queries: Queries, item: Tensor) -> Scores:
+    """Returns the scores of pairs, all of it and its parts, on the CPU, in float64."""
+    chunks = []
+    for rows in blocks(len(item), BATCH_SIZE):
+        some, items = queries[rows], item[rows].unsqueeze(1).to(made.device)
+        parts = made.split(some, items)
+        values = [made.scores(some, items), *(parts[name] for name in made.parts)]
+        chunks.append(torch.cat(values, dim=1).detach().cpu().double())
+    return dict(zip(('all', *made.parts), torch.cat(chunks).unbind(1), strict=True))
+
+
+def _ranking_factors(made: CatalogueScorer) -> list[str]:
+    """Returns the factors that a part of the score is of alone."""
+    return [name for name in made.factors if name in made.parts]
 
 
 def _dependence(tables: Scores, side: str, seed: int) -> Iterator[_Row]:
@@ -382,49 +386,8 @@ def _probe(
 # Models of features and contexts.
 
 
-class _Encoder:
-    """Encodes users and items in contexts, on the device of the model."""
-
-    def __init__(self, model: FactorModel, dataset: InteractionDataset) -> None:
-        self.model, self.device = model, dataset.user.device
-        if isinstance(model, torch.nn.Module):
-            self.device = next((p.device for p in model.parameters()), self.device)
-        self.dataset = dataset.to(self.device)
-
-    def __call__(self, user: Tensor, item: Tensor, context: Tensor) -> Iterator[Encoded]:
-        for rows in torch.arange(len(user)).split(BATCH_SIZE):
-            ids = (side[rows].to(self.device) for side in (user, item, context))
-            yield self.model.encode(InteractionBatch.from_ids(self.dataset, *ids))
-
-    def factors(
-        self, user: Tensor, item: Tensor, context: Tensor
-    ) -> dict[str, dict[str, Tensor]]:
-        """Returns the factors of rows, by side and by name."""
-        chunks = [encoded.factors for encoded in self(user, item, context)]
-        return {
-            side: {
-                name: _without_rounding(
-                    torch.cat([getattr(getattr(chunk, side), name) for chunk in chunks])
-                )
-                for name in ('intrinsic', 'extrinsic')
-            }
-            for side in ('user', 'item')
-        }
-
-    def scores(self, user: Tensor, item: Tensor, context: Tensor) -> Scores:
-        """Returns the scores of rows, all of it and its parts."""
-        chunks = []
-        for encoded in self(user, item, context):
-            (u_in, u_ex), (v_in, v_ex) = encoded.factors
-            products = (u_in * v_in, u_ex * v_ex, u_in * v_ex + u_ex * v_in)
-            parts = (encoded.logits, *(product.sum(-1) for product in products))
-            chunks.append(torch.stack(parts).cpu().double())
-        names = ('all', 'intrinsic', 'extrinsic', 'cross')
-        return dict(zip(names, torch.cat(chunks, dim=1), strict=True))
-
-
 def _context_rows(
-    model: FactorModel,
+    made: CatalogueScorer,
     dataset: InteractionDataset,
     lists: CandidateLists | None,
     num_samples: int,
@@ -434,12 +397,6 @@ def _context_rows(
 ) -> Iterator[_Row]:
     if len(dataset) < MIN_ROWS:
         raise ValueError(f'At least {MIN_ROWS} rows are needed (got {len(dataset)})')
-    known = dataset.schema.num_embeddings
-    if isinstance(model, IEDR) and model.embedding.num_embeddings != known:
-        raise ValueError(
-            f'The schema has {known} embeddings, the model '
-            f'{model.embedding.num_embeddings}: it was trained on another schema'
-        )
     if lists is None:
         lists = _default_lists(dataset, seed)
     for side, ids in (('user', lists.user), ('item', lists.item)):
@@ -451,15 +408,15 @@ def _context_rows(
             )
     if len(lists) < MIN_LISTS:
         raise ValueError(f'At least {MIN_LISTS} lists are needed (got {len(lists)})')
-    encoder = _Encoder(model, dataset)
-    yield from _factor_rows(encoder, num_samples, seed, notes)
+    if made.factors:
+        yield from _factor_rows(made, dataset, num_samples, seed, notes)
     index = lists.list_index.cpu()
     user, context = lists.user.cpu()[index], lists.context.cpu()[index]
     item = lists.item.cpu()
-    parts = encoder.scores(user, item, context)
-    yield from _ranking(parts, lists.target.cpu(), index, seed)
+    parts, factors = _scores(made, Queries(user, context), item), _ranking_factors(made)
+    yield from _ranking(parts, factors, lists.target.cpu(), index, seed)
     if truth is not None:
-        yield from _recovery(parts, truth(user, item, context), index)
+        yield from _recovery(parts, factors, truth(user, item, context), index)
 
 
 def _default_lists(dataset: InteractionDataset, seed: int) -> CandidateLists:
@@ -473,14 +430,25 @@ def _default_lists(dataset: InteractionDataset, seed: int) -> CandidateLists:
 
 
 def _factor_rows(
-    encoder: _Encoder, num_samples: int, seed: int, notes: list[str]
+    made: CatalogueScorer,
+    dataset: InteractionDataset,
+    num_samples: int,
+    seed: int,
+    notes: list[str],
 ) -> Iterator[_Row]:
     """Yields what the factors of users and items in contexts tell."""
-    samples = sample_contexts(encoder.dataset, num_samples, seed)
-    tables = encoder.factors(samples.user, samples.item, samples.context)
+    samples = sample_contexts(dataset, num_samples, seed)
     context, other_context, *_ = samples.parts(samples.context)
-    fields = _fields(encoder.dataset, notes)
-    for side, ids in (('user', samples.user), ('item', samples.item)):
+    fields = _fields(dataset, notes)
+    sides: tuple[tuple[Side, Tensor], ...] = (
+        ('user', samples.user),
+        ('item', samples.item),
+    )
+    for side, ids in sides:
+        tables = {
+            factor: _factor(made, factor, side, ids, samples.context)
+            for factor in made.factors
+        }
         one, _, other, of_block = samples.parts(ids)
         rows = first_rows(one)[: min(MAX_PAIRS, num_samples)]
         if len(rows) < MIN_ENTITIES:
@@ -488,13 +456,13 @@ def _factor_rows(
                 f'At least {MIN_ENTITIES} {side}s are needed (got {len(rows)})'
             )
         yield from _dependence(
-            {factor: table[rows] for factor, table in tables[side].items()}, side, seed
+            {factor: table[rows] for factor, table in tables.items()}, side, seed
         )
         differ = (one != other) & (context != other_context)
-        for factor, table in tables[side].items():
+        for factor, table in tables.items():
             if not table.any():
                 notes.append(f'The {factor} factor is the same for all {side}s')
-            who, where = ('high', 'low') if factor == 'intrinsic' else ('low', 'high')
+            who, where = WANTED.get(factor, ('', ''))
             *pairs, block = samples.parts(table)
             found = context_invariance(*(pair[differ] for pair in pairs))
             chance = found.neither.value, found.neither.error
@@ -567,7 +535,9 @@ def _fields(dataset: InteractionDataset, notes: list[str]) -> dict[str, Tensor]:
     return fields
 
 
-def _ranking(parts: Scores, target: Tensor, index: Tensor, seed: int) -> Iterator[_Row]:
+def _ranking(
+    parts: Scores, factors: Sequence[str], target: Tensor, index: Tensor, seed: int
+) -> Iterator[_Row]:
     """Yields how well each part of the scores of lists ranks."""
     metric, auc = NDCG(10), AUC()
 
@@ -582,7 +552,7 @@ def _ranking(parts: Scores, target: Tensor, index: Tensor, seed: int) -> Iterato
     chance = np.array([(float(values.nanmean()), area) for values, area in draws])
     per_list = {}
     for part, scores in parts.items():
-        wanted = 'high' if part in ('intrinsic', 'extrinsic') else ''
+        wanted = 'high' if part in factors else ''
         values, area = measure(scores)
         per_list[part] = values[~values.isnan()].numpy()
         for name, value, draw, error in (
@@ -591,24 +561,29 @@ def _ranking(parts: Scores, target: Tensor, index: Tensor, seed: int) -> Iterato
         ):
             numbers = value, draw.mean(), np.quantile(draw, 0.95), error
             yield _Row('ranking', name, 'score', part, *numbers, wanted)
-    yield _gain(metric.name, per_list)
+    yield from _gain(metric.name, factors, per_list)
 
 
 def _error(values: Floats) -> float:
     return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
-def _gain(name: str, per_list: dict[str, Floats]) -> _Row:
-    """Returns by how much the model ranks better than its better factor does."""
-    factors = [part for part in per_list if part not in ('all', 'cross')]
+def _gain(
+    name: str, factors: Sequence[str], per_list: dict[str, Floats]
+) -> Iterator[_Row]:
+    """Yields by how much the model ranks better than its best factor does."""
+    if not factors:
+        return
     best = max(factors, key=lambda part: float(per_list[part].mean()))
     lead = per_list['all'] - per_list[best]
     limit = ONE_SIDED * _error(lead)
     numbers = float(lead.mean()), 0.0, limit, _error(lead)
-    return _Row('ranking', f'{name}, {GAIN}', 'score', 'all', *numbers, 'high')
+    yield _Row('ranking', f'{name}, {GAIN}', 'score', 'all', *numbers, 'high')
 
 
-def _recovery(parts: Scores, truth: Any, index: Tensor) -> Iterator[_Row]:
+def _recovery(
+    parts: Scores, factors: Sequence[str], truth: Any, index: Tensor
+) -> Iterator[_Row]:
     """Yields how far the parts of the scores of lists follow true scores."""
     index = torch.unique(index, return_inverse=True)[1]
     count = index.bincount().double()
@@ -635,7 +610,6 @@ def _recovery(parts: Scores, truth: Any, index: Tensor) -> Iterator[_Row]:
         error = influence.square().sum().sqrt()
         return float(value), TWO_SIDED * float(permuted), float(error)
 
-    factors = [part for part in parts if part not in ('all', 'cross')]
     for name, scores in true_scores.items():
         if scores.shape != index.shape:
             raise ValueError(
@@ -674,33 +648,14 @@ def _recovery(parts: Scores, truth: Any, index: Tensor) -> Iterator[_Row]:
 # Models of the graph of users and items.
 
 
-class _Vectors:
-    """Vectors as they are given."""
-
-    factors: dict[str, slice] = {}  # noqa: RUF012
-
-    def __init__(self, user: Tensor, item: Tensor) -> None:
-        self.user, self.item = user, item
-
-    def embeddings(self) -> tuple[Tensor, Tensor]:
-        return self.user, self.item
-
-
 def _graph_rows(
-    model: Embedder,
+    made: CatalogueScorer,
     graph: BipartiteGraph,
     held_out: BipartiteGraph | None,
     num_samples: int,
     seed: int,
     truth: Callable[..., Any] | None,
 ) -> Iterator[_Row]:
-    users, items = model.embeddings()
-    size = graph.num_users, graph.num_items
-    if (len(users), len(items)) != size:
-        raise ValueError(
-            f'The model has {len(users)} users and {len(items)} items, the graph '
-            f'{size[0]} and {size[1]}'
-        )
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(ids: Tensor, most: int) -> Tensor:
@@ -708,97 +663,94 @@ def _graph_rows(
 
     # Those without an edge were never trained.
     with_edge = []
-    for side, vectors, degree in (
-        ('user', users, graph.user_degree),
-        ('item', items, graph.item_degree),
-    ):
+    sides: tuple[tuple[Side, Tensor], ...] = (
+        ('user', graph.user_degree),
+        ('item', graph.item_degree),
+    )
+    for side, degree in sides:
         ids = degree.cpu().nonzero().view(-1)
         if len(ids) < MIN_ROWS:
             raise ValueError(
                 f'At least {MIN_ROWS} {side}s with an edge are needed (got {len(ids)})'
             )
         some = drawn(ids, min(MAX_PAIRS, num_samples))
-        tables = {
-            factor: _without_rounding(vectors[:, columns])[some]
-            for factor, columns in model.factors.items()
-        }
+        tables = {factor: _factor(made, factor, side, some) for factor in made.factors}
         yield from _dependence(tables, side, seed)
         with_edge.append(ids)
-    random = [
-        _Vectors(*(torch.randn(n, 32, generator=generator).to(users) for n in size))
-        for _ in range(NUM_DRAWS)
-    ]
-    yield from _popularity(model, graph, random, with_edge[1], seed)
+    random = [_random_scorer(graph, generator, made.device) for _ in range(NUM_DRAWS)]
+    factors = _ranking_factors(made)
+    yield from _popularity(made, graph, random, with_edge[1], seed)
     if held_out is not None:
-        yield from _full_ranking(model, graph, held_out, random)
+        yield from _full_ranking(made, factors, graph, held_out, random)
     if truth is not None:
-        some_users, some_items = drawn(with_edge[0], MAX_LISTS), drawn(with_edge[1], 100)
-        scored = {
-            factor: users[some_users][:, columns] @ items[some_items][:, columns].t()
-            for factor, columns in [('all', slice(None)), *model.factors.items()]
-        }
-        index = torch.arange(len(some_users)).repeat_interleave(len(some_items))
-        yield from _recovery(
-            {factor: score.flatten().cpu().double() for factor, score in scored.items()},
-            truth(some_users[index], some_items.repeat(len(some_users))),
-            index,
-        )
+        users, items = drawn(with_edge[0], MAX_LISTS), drawn(with_edge[1], 100)
+        index = torch.arange(len(users)).repeat_interleave(len(items))
+        user, item = users[index], items.repeat(len(users))
+        parts = _scores(made, Queries(user), item)
+        yield from _recovery(parts, factors, truth(user, item), index)
+
+
+def _random_scorer(
+    graph: BipartiteGraph, generator: torch.Generator, device: torch.device
+) -> VectorScorer:
+    """Returns a scorer by vectors that know nothing."""
+    user, item = (
+        torch.randn(size, 32, generator=generator).to(device)
+        for size in (graph.num_users, graph.num_items)
+    )
+    model = SimpleNamespace(embeddings=lambda: (user, item), factors={})
+    return VectorScorer(cast(Any, model), graph)
 
 
 def _popularity(
-    model: Embedder,
+    made: CatalogueScorer,
     graph: BipartiteGraph,
-    random: Sequence[Embedder],
+    random: Sequence[CatalogueScorer],
     some: Tensor,
     seed: int,
 ) -> Iterator[_Row]:
-    """Yields what rankings and the vectors of some items know of popularity."""
+    """Yields what rankings and the factors of some items know of popularity."""
     k = max(1, min(MAX_POPULAR, graph.num_items // 4))
-    chance = [popularity_overlap(vectors, graph, k) for vectors in random]
-    target = graph.popularity.cpu()[some].double().log1p()
-    _, items = model.embeddings()
     wanted = {'conformity': 'high', 'interest': 'low'}
-    for factor in (None, *model.factors):
-        name = factor or 'all'
-        overlap = popularity_overlap(model, graph, k, factor)
-        numbers = overlap, *_chance(chance)
-        yield _Row(
-            'popularity', f'iou@{k}', 'score', name, *numbers, wanted=wanted.get(name, '')
-        )
-        columns = slice(None) if factor is None else model.factors[factor]
-        table = _without_rounding(items[:, columns])[some]
+    chance = _chance([popularity_overlap(other, graph, k) for other in random])
+    for part in (None, *made.parts):
+        name = part or 'all'
+        overlap = popularity_overlap(made, graph, k, part)
+        want = wanted.get(name, '')
+        yield _Row('popularity', f'iou@{k}', 'score', name, overlap, *chance, wanted=want)
+    if not made.factors:
+        return
+    target = graph.popularity.cpu()[some].double().log1p()
+    tables = {name: _factor(made, name, 'item', some) for name in made.factors}
+    tables = {'all': torch.cat([*tables.values()], dim=1), **tables}
+    for name, table in tables.items():
         probe = value_probe(table, target, seed=seed)
-        yield _probe(
-            probe,
-            'popularity',
-            'R^2 of log popularity',
-            'item',
-            name,
-            wanted.get(name, ''),
-        )
+        measure, want = 'R^2 of log popularity', wanted.get(name, '')
+        yield _probe(probe, 'popularity', measure, 'item', name, want)
 
 
 def _full_ranking(
-    model: Embedder,
+    made: CatalogueScorer,
+    factors: Sequence[str],
     graph: BipartiteGraph,
     held_out: BipartiteGraph,
-    random: Sequence[Embedder],
+    random: Sequence[CatalogueScorer],
 ) -> Iterator[_Row]:
-    """Yields how well each factor ranks all items that users have not seen."""
+    """Yields how well each part of the score ranks all items that users have not seen."""
     metrics = NDCG(min(20, graph.num_items)), Recall(min(20, graph.num_items))
-    random_rankings = [evaluate_bipartite(v, held_out, graph, metrics) for v in random]
+    random_rankings = [evaluate_catalogue(r, held_out, graph, metrics) for r in random]
     per_list: dict[str, dict[str, Floats]] = {metric.name: {} for metric in metrics}
-    for factor in (None, *model.factors):
-        found = evaluate_bipartite(model, held_out, graph, metrics, factor).per_list
+    for part in (None, *made.parts):
+        found = evaluate_catalogue(made, held_out, graph, metrics, part=part).per_list
         for name, values in per_list.items():
-            part = factor or 'all'
-            values[part] = found[name].dropna().to_numpy(dtype=np.float64)
+            label = part or 'all'
+            values[label] = found[name].dropna().to_numpy(dtype=np.float64)
             chance = _chance([other.metrics[name] for other in random_rankings])
-            numbers = float(values[part].mean()), *chance, _error(values[part])
-            wanted = 'high' if factor else ''
-            yield _Row('ranking', name, 'score', part, *numbers, wanted)
+            numbers = float(values[label].mean()), *chance, _error(values[label])
+            wanted = 'high' if part in factors else ''
+            yield _Row('ranking', name, 'score', label, *numbers, wanted)
     for name, values in per_list.items():
-        yield _gain(name, values)
+        yield from _gain(name, factors, values)
 
 
 def _chance(values: Sequence[float]) -> tuple[float, float]:

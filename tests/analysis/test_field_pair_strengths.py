@@ -10,7 +10,7 @@ from cinema import EDGES, FIELDS, make_cinema
 
 from iedr_geo.analysis import field_pair_strengths
 from iedr_geo.data import InteractionDataset
-from iedr_geo.nn import IEDR
+from iedr_geo.nn import IEDR, MeanEncoder
 from iedr_geo.transforms import FieldPairs
 
 # Its function has the same name.
@@ -112,6 +112,8 @@ def test_strongest(cinema, k):
 def test_bad_arguments(cinema):
     with pytest.raises(ValueError, match=r'`k` must be at least 1 \(got 0\)'):
         FieldPairs.strongest(pd.DataFrame(columns=['field_a', 'field_b']), 0)
-    for encoder, name in (('mean', 'MeanEncoder'), ('mlp', 'MLPEncoder')):
-        with pytest.raises(ValueError, match=f'user encoder.*{name}, looks at no pairs'):
+    own = MeanEncoder()
+    own.conv = torch.nn.Identity()  # Of no pairs.
+    for encoder, name in (('mean', 'Mean'), ('mlp', 'MLP'), (own, 'Mean')):
+        with pytest.raises(ValueError, match=f'user encoder.*{name}Encoder, looks at no'):
             field_pair_strengths(make(cinema, encoder=encoder), cinema, 'user')

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import same_color, to_rgba
+from tables import Tables
 from torch_geometric.data import Batch
 
 from iedr_geo.analysis import (
@@ -23,11 +24,12 @@ from iedr_geo.analysis import (
     plot_scores,
     popularity_overlap,
 )
-from iedr_geo.analysis.plots import POPULARITY_GROUPS
+from iedr_geo.analysis.plots import NO_TERMS, POPULARITY_GROUPS
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import DICE, IEDR, MF
+from iedr_geo.nn import DICE, IEDR, MF, FactorGenerator, Factors, MLPGenerator
+from iedr_geo.nn.generator import GENERATORS
 from iedr_geo.recommend import Explanation, Recommender
 
 matplotlib.use('Agg')
@@ -110,9 +112,8 @@ HISTORY = [
     {'epoch': 1.0, 'loss': 0.8, 'estimator': -0.1, 'ndcg@5': 0.2, 'ndcg@10': 0.4},
     {'epoch': 2.0, 'loss': 0.7, 'estimator': 0.2, 'ndcg@5': 0.1, 'ndcg@10': 0.4},
 ]
-HISTORY = [
-    epoch | {'auc': 0.5, 'seconds': 3.0, 'learning_rate': 1.0} for epoch in HISTORY
-]
+REST = {'auc': 0.5, 'learning_rate': 1.0, 'seconds': 3.0, 'training_seconds': 2.0}
+HISTORY = [epoch | REST for epoch in HISTORY]
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ def test_factors_of_rows(side, dataset, first_two_columns):
     follow = ['x_user', 'x_item', 'x_context']
     with torch.no_grad():
         batch = Batch.from_data_list(samples, follow_batch=follow)
-        factors = getattr(model.eval().factors(batch), side)
+        factors = getattr(model.eval().encode(batch).factors, side)
     expected = torch.cat([factor[:, :2] for factor in factors], dim=1).numpy()
     intrinsic, extrinsic = offsets(ax)
     assert same_points(np.concatenate([intrinsic, extrinsic], axis=1), expected)
@@ -257,18 +258,28 @@ def test_few_rows(rows, dataset, model, dice, graph):
         assert np.isfinite(offsets(ax)).all()
 
 
-def test_factors_of_one_column(graph):
-    dice = DICE(MF(graph.num_users, graph.num_items, 2), graph.popularity)
-    assert np.isfinite(offsets(plot_factors(dice, graph))).all()
+@pytest.mark.parametrize(('channels', 'middle'), [(2, 1), (5, 2), (5, 3)])
+def test_factors_of_few_columns(channels, middle, graph):
+    """And of different sizes, in markers of their own."""
+    size = graph.num_users, graph.num_items
+    user, item = (torch.randn(n, channels) for n in size)
+    ax = plot_factors(Tables(user, item, middle, 'one', 'two'), graph)
+    assert np.isfinite(offsets(ax)).all()
+    shapes = [len(points.get_paths()[0].vertices) for points in ax.collections]
+    assert shapes[0] != shapes[1]
 
 
 def test_wrong_factors(dataset, model, dice, graph):
     with pytest.raises(ValueError, match=r"`side` is 'user' or 'item' \(got 'context'"):
         plot_factors(model, dataset, 'context')
-    for wrong in ((model, graph), (dice, dataset), (dice.backbone, graph)):
-        name = rf'got {type(wrong[0]).__name__} and {type(wrong[1]).__name__}'
-        with pytest.raises(ValueError, match=name):
-            plot_factors(*wrong)
+    for other, data, message in (
+        (model, graph, 'with `score.* which IEDR does not have'),
+        (dice, dataset, 'whose `forward` takes a batch; that of DICE'),
+        (dice.backbone, graph, 'no factors .got MF and BipartiteGraph'),
+        (lambda batch: model(batch), dataset, 'no factors .got function and Planted'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            plot_factors(other, data)
     for rows in (0, 1):
         message = rf'At least 2 rows are needed \(got {rows}\)'
         with pytest.raises(ValueError, match=message):
@@ -377,7 +388,7 @@ def paths(mlp) -> np.ndarray:
 
 
 @pytest.mark.parametrize('side', ['user', 'item'])
-@pytest.mark.parametrize('kind', ['mlp', 'linear', 'nonlinear', 'split', 'residual'])
+@pytest.mark.parametrize('kind', GENERATORS)
 def test_generator(kind, side, dataset):
     model = IEDR(dataset.schema.num_embeddings, 3, 5, generator=kind)
     generator = model.generators[side]
@@ -415,10 +426,10 @@ def test_generator(kind, side, dataset):
         assert text.get_text() == ('no path' if empty else f'mean {block.mean():.3f}')
         # At the lower left corner of its block.
         assert text.xy == (3 * column - 0.5, 3 * row + 2.5)
-    assert f'the {side} generator ({kind})' in ax.get_title(loc='left')
+    name = type(generator).__name__
+    assert f'the {side} generator ({name})' in ax.get_title(loc='left')
     assert image.norm.vmin == 0 and image.norm.vmax == pytest.approx(np.nanmax(expected))
-    label = ax.figure.axes[-1].get_ylabel()
-    assert ('paths' in label) == (kind not in ('linear', 'nonlinear'))
+    assert 'paths' in ax.figure.axes[-1].get_ylabel()
 
 
 def test_generator_of_sums(dataset):
@@ -427,6 +438,28 @@ def test_generator_of_sums(dataset):
     assert [text.get_text() for text in ax.get_xticklabels()] == ['item + context']
     with pytest.raises(ValueError, match=r"`side` is 'user' or 'item' \(got 'context'"):
         plot_generator(model, 'context')
+
+
+class Own(FactorGenerator):
+    """Has no layers that are known."""
+
+
+class Halved(MLPGenerator):
+    """Its factors are not what its weights say."""
+
+    def forward(self, entity: torch.Tensor, context: torch.Tensor) -> Factors:
+        return Factors(*(factor / 2 for factor in super().forward(entity, context)))
+
+
+def test_generator_of_ones_own(dataset):
+    hooked = MLPGenerator(3, 5)
+    hooked.register_forward_hook(lambda *_: None)
+    for generator in (Own(3), Halved(3, 5), hooked):
+        model = IEDR(dataset.schema.num_embeddings, 3, 5, generator=generator)
+        name = type(generator).__name__
+        with pytest.raises(ValueError, match=f'user generator is a {name}, whose weight'):
+            plot_generator(model, 'user')
+    assert plt.get_fignums() == []
 
 
 # Histories.
@@ -463,7 +496,7 @@ def test_history(kind, tmp_path):
             'table': table.set_index(pd.Index([7, 7, 7])),
         }[kind]
     )
-    expected = table.drop(columns=['epoch', 'seconds', 'learning_rate'])
+    expected = table.drop(columns=[*NO_TERMS])
     assert curves(ax) == expected.to_dict('list')
     metrics, *terms = ax.child_axes
     epochs = [0, 1, 2]
@@ -476,7 +509,7 @@ def test_history(kind, tmp_path):
     # Epoch 2 is as good as epoch 1: the earlier one counts, as in training.
     assert best_epochs(ax) == {1.0}
     assert 'epoch 1 has the best ndcg@10, 0.4000' in ax.get_title(loc='left')
-    assert len(HISTORY[0]) == 8  # It has not been changed.
+    assert len(HISTORY[0]) == 9  # It has not been changed.
 
 
 def test_panels_share_the_epochs():
@@ -493,12 +526,12 @@ def test_panels_share_the_epochs():
 
 def test_history_of_another_monitor():
     assert best_epochs(plot_history(HISTORY, 'ndcg@5')) == {0.0}
-    others = [{'epoch': 3, 'total': 1.0}, {'epoch': 4, 'total': 2.0}]
+    others = [{'epoch': 3, 'loss': 1.0}, {'epoch': 4, 'loss': 2.0}]
     ax = plot_history(others)
     assert best_epochs(ax) == {4.0} and 'the last epoch' in ax.get_title(loc='left')
     tops = [(0.5, 0.2), (0.1, 0.3)]
     history = [
-        {'epoch': i, 'total': 1.0, 'recall@20': one, 'recall@50': two}
+        {'epoch': i, 'loss': 1.0, 'recall@20': one, 'recall@50': two}
         for i, (one, two) in enumerate(tops)
     ]
     assert best_epochs(plot_history(history)) == {1.0}

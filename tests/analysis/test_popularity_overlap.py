@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tables import Tables
 from torch import Tensor
 
 from iedr_geo.analysis import popularity_overlap
 from iedr_geo.data import BipartiteGraph
-from iedr_geo.nn import DICE, MF
+from iedr_geo.scoring import GraphScorer, VectorScorer
 
 NUM_USERS, NUM_ITEMS = 7, 9
 POPULARITY = torch.tensor([3, 8, 0, 5, 1, 2, 9, 4, 7])  # No two are equal.
 
 
-class Tables:
-    """Vectors as they are given."""
-
-    def __init__(self, user: Tensor, item: Tensor) -> None:
-        self.user, self.item = user, item
-        self.factors = {'first': slice(0, 1), 'rest': slice(1, None)}
-
-    def embeddings(self) -> tuple[Tensor, Tensor]:
-        return self.user, self.item
-
-
 def by_score(scores: Tensor) -> Tables:
-    return Tables(torch.eye(len(scores), device=scores.device), scores.t())
+    user = torch.eye(len(scores), device=scores.device)
+    return Tables(user, scores.t().clone(), 1, 'first', 'rest')
 
 
 def make_graph(num_edges: int = 20) -> BipartiteGraph:
@@ -54,24 +45,26 @@ def brute_force(scores: list[list[float]], graph: BipartiteGraph, k: int) -> flo
 
 
 @pytest.mark.parametrize('k', range(1, NUM_ITEMS + 1))
-@pytest.mark.parametrize('batch_size', [1, 25, 1 << 23])
-def test_equals_brute_force(k, batch_size, device):
+@pytest.mark.parametrize('chunk_size', [1, 3, 7])
+@pytest.mark.parametrize('kind', [GraphScorer, VectorScorer])
+def test_equals_brute_force(k, chunk_size, kind, device):
     """User 1 has fewer than three items left; the graph may be on another device."""
     graph, scores = make_graph(), torch.randn(NUM_USERS, NUM_ITEMS)
-    actual = popularity_overlap(
-        by_score(scores.to(device)), graph, k, batch_size=batch_size
-    )
+    chunked = type('Chunked', (kind,), {'chunk_size': chunk_size})
+    made = chunked(by_score(scores.to(device)), graph)
+    actual = popularity_overlap(made, graph, k)
     assert actual == pytest.approx(brute_force(scores.tolist(), graph, k), rel=1e-6)
     assert graph.device.type == 'cpu'
 
 
-@pytest.mark.parametrize('factor', [None, 'first', 'rest'])
-def test_one_factor_alone(factor):
+@pytest.mark.parametrize('part', [None, 'first', 'rest'])
+def test_one_part_alone(part):
     graph = make_graph()
-    model = Tables(torch.randn(NUM_USERS, 3), torch.randn(NUM_ITEMS, 3))
-    columns = model.factors.get(factor, slice(None))
-    scores = (model.user[:, columns] @ model.item[:, columns].t()).tolist()
-    actual = popularity_overlap(model, graph, 3, factor)
+    user, item = torch.randn(NUM_USERS, 3), torch.randn(NUM_ITEMS, 3)
+    model = Tables(user, item, 1, 'first', 'rest')
+    columns = model.factors.get(part, slice(None))
+    scores = (user[:, columns] @ item[:, columns].t()).tolist()
+    actual = popularity_overlap(model, graph, 3, part)
     assert actual == pytest.approx(brute_force(scores, graph, 3), rel=1e-6)
 
 
@@ -118,30 +111,13 @@ def test_equal_popularity_is_ordered_by_number():
     assert overlaps == [0, 0, 0, 1]
 
 
-def test_halves_of_dice(device):
-    graph = make_graph()
-    model = DICE(MF(NUM_USERS, NUM_ITEMS, 4), POPULARITY).to(device).train()
-    popular = (POPULARITY / 10).to(device)
-    with torch.no_grad():  # Conformity alone knows what is popular.
-        model.backbone.user.weight[:, 2:] = 1
-        model.backbone.item.weight[:, 2:] = popular.unsqueeze(1)
-    assert popularity_overlap(model, graph, 4, 'conformity') == pytest.approx(1)
-    users, items = model.embeddings()
-    scores = (users[:, :2] @ items[:, :2].t()).tolist()
-    expected = brute_force(scores, graph, 4)
-    actual = popularity_overlap(model, graph, 4, 'interest')
-    assert actual == pytest.approx(expected, rel=1e-6)
-    assert expected < 0.9
-    assert model.training
-
-
 @pytest.mark.parametrize('k', [0, -1, NUM_ITEMS + 1])
 def test_bad_k(k):
     with pytest.raises(ValueError, match=rf'from 1 to 9 \(got {k}\)'):
         popularity_overlap(by_score(torch.randn(NUM_USERS, NUM_ITEMS)), make_graph(), k)
 
 
-def test_unknown_factor():
+def test_unknown_part():
     model = by_score(torch.randn(NUM_USERS, NUM_ITEMS))
-    with pytest.raises(ValueError, match=r"no factor 'none' \(it has: first, rest\)"):
+    with pytest.raises(ValueError, match=r"no part 'none' \(they have: first, rest\)"):
         popularity_overlap(model, make_graph(), 3, 'none')

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from tables import Tables
 from torch import Tensor
 
 from iedr_geo.analysis import (
@@ -34,10 +36,11 @@ from iedr_geo.data import (
     Numerical,
 )
 from iedr_geo.datasets import PlantedClicks, PlantedFactors
-from iedr_geo.evaluation import evaluate_bipartite, evaluate_candidates
+from iedr_geo.evaluation import evaluate_candidates, evaluate_catalogue
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.metrics import NDCG, Recall
 from iedr_geo.nn import DICE, IEDR, MF, Encoded, Factors, IEDRFactors
+from iedr_geo.scoring import InteractionScorer, scorer
 
 matplotlib.use('Agg')
 KEY = ['group', 'measure', 'side']
@@ -105,6 +108,9 @@ class Handmade:
         item = self.factors('item', batch.item_id, batch.context_id)
         logits = (sum(user) * sum(item)).sum(-1)
         return Encoded(user[0], item[0], item[1], IEDRFactors(user, item), logits)
+
+    def __call__(self, batch: InteractionBatch) -> Tensor:
+        return self.encode(batch).logits
 
 
 class Oracle(Handmade):
@@ -215,24 +221,29 @@ def test_table_has_every_measure_once(reports):
 @pytest.mark.usefixtures('without_probes')
 def test_ranking_is_that_of_evaluate_candidates(data, lists):
     torch.manual_seed(0)
-    model = IEDR(data.schema.num_embeddings, 8, 16)
+    model = IEDR(data.schema.num_embeddings, 8, 16, pointwise=True)
 
     def part(name: str, batch: InteractionBatch) -> Tensor:
         encoded = model.encode(batch)
         (u_in, u_ex), (v_in, v_ex) = encoded.factors
-        return {
-            'all': encoded.logits,
+        parts = {
             'intrinsic': (u_in * v_in).sum(1),
             'extrinsic': (u_ex * v_ex).sum(1),
             'cross': (u_in * v_ex + u_ex * v_in).sum(1),
-        }[name]
+        }
+        rest = encoded.logits - sum(parts.values())
+        return {'all': encoded.logits, 'pointwise': rest, **parts}[name]
 
     found = disentanglement_report(model, data, lists, num_samples=50)
-    for name in ('all', 'intrinsic', 'extrinsic', 'cross'):
+    wanted = dict.fromkeys(('intrinsic', 'extrinsic'), 'high')
+    for name in ('all', 'intrinsic', 'extrinsic', 'cross', 'pointwise'):
         expected = evaluate_candidates(partial(part, name), data, lists)
         for metric in ('ndcg@10', 'auc'):
-            actual = value(found, group='ranking', measure=metric, factor=name)
-            assert actual == pytest.approx(expected.metrics[metric], abs=1e-6)
+            row = found.table.query(
+                'group == "ranking" and measure == @metric and factor == @name'
+            ).iloc[0]
+            assert row['value'] == pytest.approx(expected.metrics[metric], abs=1e-6)
+            assert row['wanted'] == wanted.get(name, '')
     chance = found.table.query('group == "ranking" and measure == "auc"')
     assert chance['baseline'].to_numpy() == pytest.approx(0.5, abs=0.05)
 
@@ -380,20 +391,52 @@ def test_untrained_model(data):
 
 
 @pytest.mark.usefixtures('without_probes')
-def test_batches_and_devices_make_no_difference(data, lists, monkeypatch, device):
+def test_batches_devices_and_scorers_make_no_difference(data, lists, monkeypatch, device):
+    """A scorer is taken as it is, also the one that calls the model on pairs."""
     torch.manual_seed(0)
     model = IEDR(data.schema.num_embeddings, 8, 16)
     one = disentanglement_report(model, data, lists, num_samples=100)
     monkeypatch.setattr(report, 'BATCH_SIZE', 37)
-    two = disentanglement_report(model.to(device), data, lists, num_samples=100)
-    three = disentanglement_report(model, data.to(device), lists, num_samples=100)
-    for other in (two, three):
-        assert other.table[[*KEY, 'factor', 'wanted']].equals(
-            one.table[[*KEY, 'factor', 'wanted']]
-        )
-        assert other.table['value'].to_numpy() == pytest.approx(
+    model = model.to(device)
+    for other, dataset in (
+        (model, data),
+        (model, data.to(device)),
+        (scorer(model, data), data),
+        (InteractionScorer(model, data), data),
+    ):
+        found = disentanglement_report(other, dataset, lists, num_samples=100)
+        keys = [*KEY, 'factor', 'wanted']
+        assert found.table[keys].equals(one.table[keys])
+        assert found.table['value'].to_numpy() == pytest.approx(
             one.table['value'].to_numpy(), abs=0.02
         )
+
+
+def assert_of_the_whole(found: DisentanglementReport, of: DisentanglementReport) -> None:
+    """A report has of another what needs no factors."""
+    assert 'The model has no factors to tell apart' in found.notes
+    assert 'Note: The model has no factors' in str(found)
+    assert found.separation.empty
+    measures = ('iou', 'ndcg', 'recall', 'auc', 'correlation', 'rank correlation')
+    expected = of.table[
+        (of.table['factor'] == 'all')
+        & of.table['measure'].str.startswith(measures)
+        & ~of.table['measure'].str.endswith('gain')
+    ].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.table, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_model_with_forward_alone(data, lists):
+    """No contexts are drawn, of which there may be a single one."""
+    torch.manual_seed(0)
+    model = IEDR(data.schema.num_embeddings, 8, 16)
+    arguments = lists, 50, 3
+    whole = disentanglement_report(model, data, *arguments)
+    found = disentanglement_report(lambda batch: model(batch), data, *arguments)
+    assert set(found.table['group']) == {'ranking', 'truth'}
+    assert_of_the_whole(found, whole)
+    one_context = data[torch.zeros(30).long()]
+    assert len(disentanglement_report(lambda batch: model(batch), one_context).table)
 
 
 def test_factors_that_never_change(data, lists):
@@ -442,7 +485,7 @@ def make_log(**kwargs) -> InteractionDataset:
     return InteractionDataset.from_pandas(log, None, None, schema, **kwargs)
 
 
-class Weather:
+class Weather(Handmade):
     """The extrinsic factor of a user is what the context is, as it is in its columns."""
 
     def __init__(self, dataset: InteractionDataset) -> None:
@@ -453,9 +496,10 @@ class Weather:
         self.user = torch.randn(dataset.num_users, 5)
 
     def encode(self, batch: InteractionBatch) -> Encoded:
-        factors = Factors(self.user[batch.user_id], self.heat[batch.context_id])
-        logits = factors.intrinsic[:, 0]
-        return Encoded(*factors, logits, IEDRFactors(factors, factors), logits)
+        heat = self.heat[batch.context_id]
+        user, item = Factors(self.user[batch.user_id], heat), Factors(heat, heat)
+        logits = user.intrinsic[:, 0]
+        return Encoded(*user, logits, IEDRFactors(user, item), logits)
 
 
 def test_fields_of_all_kinds():
@@ -530,18 +574,6 @@ def test_plot(reports):
     plt.close('all')
 
 
-class Tables:
-    """A bipartite model whose two factors are as they are given."""
-
-    def __init__(self, user: Tensor, item: Tensor) -> None:
-        self.user, self.item = user, item
-        half = user.size(1) // 2
-        self.factors = {'interest': slice(0, half), 'conformity': slice(half, 2 * half)}
-
-    def embeddings(self) -> tuple[Tensor, Tensor]:
-        return self.user, self.item
-
-
 class Clicks(NamedTuple):
     data: PlantedClicks
     train: BipartiteGraph
@@ -555,6 +587,10 @@ def clicks() -> Clicks:
     return Clicks(data, train, test)
 
 
+def of_clicks(user: Tensor, item: Tensor) -> Tables:
+    return Tables(user, item, user.size(1) // 2, 'interest', 'conformity')
+
+
 def true_model(clicks: Clicks) -> Tables:
     """Scores that are the true ones: interest by one column for each item."""
     size = clicks.train.num_users, clicks.train.num_items
@@ -564,7 +600,7 @@ def true_model(clicks: Clicks) -> Tables:
     conformity[:, 0] = torch.from_numpy(clicks.data.sensitivity)
     appeal = torch.zeros(size[1], size[1]).double()
     appeal[:, 0] = torch.from_numpy(clicks.data.appeal)
-    return Tables(
+    return of_clicks(
         torch.cat([interest, conformity], 1),
         torch.cat([torch.eye(size[1]).double(), appeal], 1),
     )
@@ -586,12 +622,12 @@ def test_disentangled_clicks(clicks):
         assert value(found, measure=f'variance of {name}', factor=name) == pytest.approx(
             1
         )
-    for factor in (None, 'interest', 'conformity'):
-        key = {'factor': factor or 'all'}
-        expected = popularity_overlap(model, clicks.train, 20, factor)
+    for part in (None, 'interest', 'conformity'):
+        key = {'factor': part or 'all'}
+        expected = popularity_overlap(model, clicks.train, 20, part)
         assert value(found, measure='iou@20', **key) == expected
-        ranking = evaluate_bipartite(
-            model, clicks.test, clicks.train, [NDCG(20), Recall(20)], factor
+        ranking = evaluate_catalogue(
+            model, clicks.test, clicks.train, [NDCG(20), Recall(20)], part=part
         )
         for metric in ('ndcg@20', 'recall@20'):
             actual = value(found, measure=metric, **key)
@@ -601,13 +637,13 @@ def test_disentangled_clicks(clicks):
 def test_entangled_clicks(clicks):
     """Both halves are the same but for a rotation."""
     known = true_model(clicks)
-    user, item = (known.user[:, 40:120], known.item[:, 40:120])
+    user, item = known.user[:, 40:120], known.item[:, 40:120]
     user, item = torch.cat([user, 0 * user], 1), torch.cat([item, 0 * item], 1)
     turn = torch.linalg.qr(torch.randn(160, 160).double())[0][:, :80]
     user, item = (
         table @ turn + 0.1 * torch.randn(len(table), 80) for table in (user, item)
     )
-    model = Tables(
+    model = of_clicks(
         torch.cat([user, user @ turn[:80]], 1), torch.cat([item, item @ turn[:80]], 1)
     )
     found = disentanglement_report(model, clicks.train, truth=clicks.data.true_scores)
@@ -620,26 +656,88 @@ def test_entangled_clicks(clicks):
 def test_dice(clicks, device):
     """Of vectors as they come: two halves that know nothing."""
     torch.manual_seed(0)
-    model = DICE(
-        MF(clicks.train.num_users, clicks.train.num_items, 8), clicks.train.popularity
-    )
-    model = model.to(device).train()
-    arguments = {'lists': clicks.test, 'truth': clicks.data.true_scores}
-    found = disentanglement_report(model, clicks.train, **arguments)
-    again = disentanglement_report(model, clicks.train, **arguments)
-    assert model.training
+    size = clicks.train.num_users, clicks.train.num_items
+    model = DICE(MF(*size, 8), clicks.train.popularity).to(device).train()
+    arguments = clicks.train, clicks.test, 2000, 0, clicks.data.true_scores
+    found = disentanglement_report(model, *arguments)
+    again = disentanglement_report(scorer(model, clicks.train), *arguments)
     pd.testing.assert_frame_equal(found.table, again.table)
+    assert model.training
     assert set(found.table['group']) == {'dependence', 'popularity', 'ranking', 'truth'}
     assert 'interest & conformity' in str(found)
     assert not found.separation.query('group == "truth"')['separates'].eq('yes').any()
-    _, items = model.embeddings()
+    items = model.embeddings()[1].detach().cpu().double()
     kept = clicks.train.item_degree > 0
-    probe = value_probe(
-        items[kept.to(device), 4:].detach().cpu().double(),
-        clicks.train.popularity[kept].double().log1p(),
+    target = clicks.train.popularity[kept].double().log1p()
+    for part, columns in (('all', slice(None)), ('conformity', slice(4, 8))):
+        probe = value_probe(items[kept, columns], target)
+        actual = value(found, measure='R^2 of log popularity', factor=part)
+        assert actual == pytest.approx(probe.value)
+
+
+class Score:
+    """The scores of a model, and nothing else of it."""
+
+    def __init__(self, model: MF) -> None:
+        self.model = model
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.model.score(user, item)
+
+
+class Less(DICE):
+    """Ranks the other way round."""
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return -super().score(user, item)
+
+
+def test_model_with_score_alone(clicks):
+    """Of a model that overrides its score, the vectors tell nothing."""
+    size = clicks.train.num_users, clicks.train.num_items
+    torch.manual_seed(0)
+    model = Less(MF(*size, 8), clicks.train.popularity)
+    negated = DICE(MF(*size, 8), clicks.train.popularity)
+    negated.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        negated.backbone.user.weight.neg_()
+    arguments = clicks.train, clicks.test, 2000, 3, clicks.data.true_scores
+    whole = disentanglement_report(negated, *arguments)
+    for other in (model, Score(model), Score(negated)):
+        found = disentanglement_report(other, *arguments)
+        assert set(found.table['group']) == {'popularity', 'ranking', 'truth'}
+        assert_of_the_whole(found, whole)
+
+
+class Pair(NamedTuple):
+    habit: Tensor
+    mood: Tensor
+
+
+class Named(Handmade):
+    """Factors of names of their own, and scores that have no parts."""
+
+    def encode(self, batch: InteractionBatch) -> Any:
+        user, item = (Pair(*side) for side in super().encode(batch).factors)
+        logits = (user.habit * item.habit).sum(-1)
+        return SimpleNamespace(factors=IEDRFactors(user, item), logits=logits)
+
+
+@pytest.mark.usefixtures('without_probes')
+def test_factors_of_other_names(data, lists):
+    """What they are is told, not what they are wanted to be."""
+    found = disentanglement_report(Named(data, 'disentangled'), data, lists, 100)
+    whole = disentanglement_report(Handmade(data, 'disentangled'), data, lists, 100)
+    expected, actual = (
+        each.table.query('group in ("invariance", "variance", "dependence")')
+        for each in (whole, found)
     )
-    actual = value(found, measure='R^2 of log popularity', factor='conformity')
-    assert actual == pytest.approx(probe.value)
+    factors = expected['factor'].replace({'intrinsic': 'habit', 'extrinsic': 'mood'})
+    factors = factors.replace('intrinsic & extrinsic', 'habit & mood')
+    assert actual['value'].tolist() == expected['value'].tolist()
+    assert actual['factor'].tolist() == factors.tolist()
+    assert set(found.separation['group']) == {'dependence'}
+    assert set(found.table.query('group in ("ranking", "truth")')['factor']) == {'all'}
 
 
 def test_bad_model_and_dataset(data, lists, clicks):
@@ -647,18 +745,18 @@ def test_bad_model_and_dataset(data, lists, clicks):
     dice = DICE(MF(5, 6, 4), torch.ones(6))
     graph = clicks.train
     for arguments, message in (
-        ((IEDR(7), data), r'schema has \d+ embeddings, the model 7: .* another schema'),
-        ((dice, data), 'with `encode`, which DICE does not have'),
-        ((model, graph), 'as DICE has and Handmade does not'),
-        ((IEDR(data.schema.num_embeddings), graph), 'and IEDR does not'),
-        ((MF(graph.num_users, graph.num_items, 4), graph), 'and MF does not'),
+        ((IEDR(7), data), r'has \d+ embeddings, the model 7: .* another schema'),
+        ((dice, data), 'whose `forward` takes a batch; that of DICE'),
+        ((model, graph), 'with `score.*, which Handmade does not have'),
         ((dice, graph), 'has 5 users and 6 items, the graph 120 and 80'),
-        ((model, [1, 2]), r'BipartiteGraph \(got list\)'),
+        ((scorer(model, data), graph), 'for 60 users and 50 items, the data have 120'),
         ((model, data, clicks.test), r'must be CandidateLists \(got BipartiteGraph'),
         ((true_model(clicks), graph, lists), 'must be a BipartiteGraph'),
     ):
         with pytest.raises(ValueError, match=message):
             disentanglement_report(*arguments)
+    with pytest.raises(TypeError, match=r'BipartiteGraph \(got list\)'):
+        disentanglement_report(model, [1, 2])
 
 
 @pytest.mark.usefixtures('without_probes')
