@@ -40,12 +40,12 @@ def check_generator(
       :math:`(B, F_{out})`.
     - In evaluation, the same rows always have the same factors.
     - Factors are in the precision of the inputs, single or double.
-    - What :meth:`intrinsic` returns, and its gradients, are those of the call.
+    - What :obj:`intrinsic` returns, and its gradients, are those of the call.
     - A row has the same factors alone as in a batch.
     - Readouts and contexts broadcast.
-    - With :meth:`intrinsic_layers`, if there are any, the contrastive loss and its
+    - With :obj:`intrinsic_layers`, if there are any, the contrastive loss and its
       gradients are the same as without.
-    - With :meth:`hidden` and :meth:`fold`, if there are any, the products of vectors with
+    - With :obj:`hidden` and :obj:`fold`, if there are any, the products of vectors with
       the sums of both factors, and their gradients, are the same as without.
     - In training, gradients reach readouts, contexts and all parameters.
     - A call leaves training and evaluation modes as they are.

@@ -18,8 +18,10 @@ from iedr_geo.training.schedule import PlateauRate, RateSchedule
 from iedr_geo.training.training_module import (
     TrainingModule,
     check_objective,
-    describe_sampler,
+    described,
 )
+
+PLATEAU, SHRINKING = PlateauRate(), Curriculum(0.9)
 
 
 class BipartiteModule(TrainingModule):
@@ -35,17 +37,18 @@ class BipartiteModule(TrainingModule):
         model: The model, with :obj:`score(user, item)`. One whose :obj:`batches` is
             :obj:`'users'` is given users with all their items, and has :obj:`losses`.
         train: The training edges.
-        valid: The validation edges (default: none; then the learning rate is constant
-            and the last epoch's model is the result).
+        valid: The validation edges (default: none; then the last epoch's model is the
+            result).
         objective: What the prediction is trained by (default: :class:`BPRObjective`),
             unless the model has :obj:`losses`.
         negatives: How to draw negatives (default: 4 with a popularity margin, none where
             the objective goes over the batch).
         batch_size: The number of edges, or users, of a batch.
         learning_rate: The learning rate of Adam.
-        schedule: How it changes (default: :class:`PlateauRate`, if there is a validation
-            part).
-        curriculum: What negative samplers and losses follow.
+        schedule: How it changes (default: :class:`PlateauRate`, which changes nothing
+            without a validation part).
+        curriculum: What negative samplers and losses follow (default: times 0.9 after
+            each epoch).
         weight_decay: The weight decay of Adam.
         betas: Its coefficients.
         amsgrad: Whether it is the AMSGrad variant.
@@ -59,6 +62,8 @@ class BipartiteModule(TrainingModule):
         ValueError: If a part is empty, or the graphs do not fit the model.
     """
 
+    takes = ('edges', 'users')
+
     def __init__(
         self,
         model: torch.nn.Module,
@@ -69,8 +74,8 @@ class BipartiteModule(TrainingModule):
         negatives: NegativeSampler | None = None,
         batch_size: int = 1024,
         learning_rate: float = 0.01,
-        schedule: RateSchedule | None = None,
-        curriculum: Curriculum | None = None,
+        schedule: RateSchedule | None = PLATEAU,
+        curriculum: Curriculum | None = SHRINKING,
         weight_decay: float = 5e-8,
         betas: tuple[float, float] = (0.5, 0.99),
         amsgrad: bool = True,
@@ -92,7 +97,6 @@ class BipartiteModule(TrainingModule):
         rankings = None
         if valid is not None:
             rankings = CatalogueRankings.of_graph(valid, train, metrics)
-            schedule = PlateauRate() if schedule is None else schedule
         super().__init__(
             model,
             check_objective(model, objective, BPRObjective()),
@@ -100,7 +104,7 @@ class BipartiteModule(TrainingModule):
             valid,
             learning_rate=learning_rate,
             schedule=schedule,
-            curriculum=Curriculum(0.9) if curriculum is None else curriculum,
+            curriculum=curriculum,
             weight_decay=weight_decay,
             betas=betas,
             amsgrad=amsgrad,
@@ -116,8 +120,15 @@ class BipartiteModule(TrainingModule):
         if without and negatives is not None:
             what = 'A model of users' if self.of_users else repr(objective)
             raise ValueError(f'{what} takes no negatives: leave out {negatives!r}')
+        name = type(model).__name__
         if self.of_users and self.objective is not None:
-            raise ValueError(f'{type(model).__name__} takes users and needs `losses`')
+            raise ValueError(f'{name} takes users and needs `losses`')
+        scores = self.objective is not None or valid is not None
+        if scores and not hasattr(model, 'score'):
+            raise ValueError(
+                f'BipartiteModule needs a model with `score(user, item)`, which {name} '
+                f'does not have'
+            )
         if negatives is None and not without:
             negatives = PopularityMarginSampler()
         self.negatives = negatives
@@ -131,7 +142,7 @@ class BipartiteModule(TrainingModule):
     def settings(self) -> dict[str, Any]:
         """What a run depends on besides its data; a checkpoint fits no other."""
         return super().settings | {
-            'negatives': describe_sampler(self.negatives),
+            'negatives': described(self.negatives),
             'batch_size': self.batch_size,
             'edges': self.train_edges.num_edges,
         }
@@ -154,8 +165,8 @@ class BipartiteModule(TrainingModule):
         objective: Any = self.objective
         user = batch.user.unsqueeze(1)
         if self.over_batch:
-            items, item = torch.unique(batch.item, return_inverse=True)
-            y = torch.nn.functional.one_hot(item, len(items)).bool()
+            items = torch.unique(batch.item)
+            y = batch.item.unsqueeze(1) == items
             logits = model.score(user, items.unsqueeze(0))
             left_out = other_positives(batch.user, y)
             loss: Tensor = objective(logits, y, left_out, self.log_q[items])

@@ -14,11 +14,21 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 
 from iedr_geo.training.training_module import TrainingModule
 
 LAST, BEST = 'last.ckpt', 'best.ckpt'
+NUMERICAL = (  # Arguments of the trainer that a run's numbers depend on.
+    'accumulate_grad_batches',
+    'check_val_every_n_epoch',
+    'gradient_clip_algorithm',
+    'gradient_clip_val',
+    'limit_train_batches',
+    'limit_val_batches',
+    'precision',
+    'val_check_interval',
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class _RunFolder(Checkpoint):
         self._update(trainer)
         # A run that Lightning's early stopping had ended is not to train another epoch.
         trainer.should_stop |= any(
-            callback.wait_count >= callback.patience
+            callback.stopped_epoch > 0 or callback.stopping_reason.value != 0
             for callback in trainer.early_stopping_callbacks
             if isinstance(callback, EarlyStopping)
         )
@@ -122,7 +132,8 @@ def fit(
             :obj:`accelerator`, :obj:`devices`, :obj:`precision`, :obj:`callbacks`,
             :obj:`gradient_clip_val` or :obj:`logger`, a :class:`TensorBoardLogger` for
             instance. Several devices train by data-parallel processes unless
-            :obj:`strategy` says otherwise.
+            :obj:`strategy` says otherwise. With :obj:`fast_dev_run`, the folder is left
+            as it is.
 
     Raises:
         FileExistsError: If the folder holds a run, which is neither to be resumed nor to
@@ -134,58 +145,64 @@ def fit(
     """
     monitor = monitor or module.monitor
     if monitor is not None and monitor not in module.monitors:
-        raise ValueError(
-            f"`monitor` is '{monitor}', which is none of {', '.join(module.monitors)}"
-        )
+        names = ', '.join(module.monitors) or 'no metrics: there are no validation data'
+        raise ValueError(f"`monitor` is '{monitor}', which is none of {names}")
     folder = Path(folder)
-    _check_writable(folder)
+    trial = bool(kwargs.get('fast_dev_run'))
+    if not trial:
+        _check_writable(folder)
     last = folder / LAST
-    if last.exists() and not (resume or overwrite):
+    if last.exists() and not (resume or overwrite or trial):
         raise FileExistsError(
             f'{folder} holds a run: pass resume=True to go on with it, or overwrite=True'
         )
-    ckpt_path = last if resume and last.exists() else None
+    module.trainer_arguments = {
+        name: kwargs[name] for name in NUMERICAL if kwargs.get(name) is not None
+    }
+    ckpt_path = last if resume and last.exists() and not trial else None
     if ckpt_path is not None:
         _check_checkpoint(ckpt_path, module)
     module.history = []
     module.train()
     if kwargs.get('accelerator', 'auto') == 'auto':  # Not MPS, which has no float64.
         kwargs['accelerator'] = 'gpu' if torch.cuda.is_available() else 'cpu'
-    kwargs.setdefault('devices', 1)
-    if kwargs['devices'] not in (1, '1', [0]) or kwargs.get('num_nodes', 1) > 1:
+    devices = kwargs.setdefault('devices', 1)
+    one = devices in (1, '1') or (isinstance(devices, list) and len(devices) == 1)
+    if not one or kwargs.get('num_nodes', 1) > 1:
         # A model need not use all of its parameters in every batch.
         kwargs.setdefault('strategy', 'ddp_find_unused_parameters_true')
-    kwargs.setdefault('logger', False)
+    if module.rankings is None:
+        kwargs['limit_val_batches'] = 0
+    callbacks = kwargs.pop('callbacks', None) or []
+    callbacks = [callbacks] if isinstance(callbacks, Callback) else [*callbacks]
+    if not trial:  # The last one, so that a checkpoint holds what the others have seen.
+        callbacks.append(_RunFolder(folder, module, monitor, patience))
     module.clipping = _clipping(module, kwargs)
+    defaults = {'logger': False, 'enable_model_summary': False, 'num_sanity_val_steps': 0}
     trainer = Trainer(
         default_root_dir=folder,
         max_epochs=max_epochs,
-        callbacks=[
-            _RunFolder(folder, module, monitor, patience),
-            *kwargs.pop('callbacks', []),
-        ],
+        callbacks=callbacks,
         enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        **kwargs,
+        **defaults | kwargs,
     )
     with warnings.catch_warnings():
-        # Batches are built faster than a worker could hand them over.
-        warnings.filterwarnings('ignore', '.*does not have many workers.*')
         # Lightning's use of torch.
         warnings.filterwarnings('ignore', '.*LeafSpec.*is deprecated.*')
+        # All processes log the same metrics, and each the losses of its own batches.
+        warnings.filterwarnings('ignore', '.*sync_dist=True.*')
         trainer.fit(module, ckpt_path=ckpt_path, weights_only=True)
     device = trainer.strategy.root_device
     module.to(device)  # Lightning leaves it on the CPU.
-    state = torch.load(folder / BEST, map_location='cpu', weights_only=True)
-    prefix = 'model.'
-    weights = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in state['state_dict'].items()
-        if name.startswith(prefix)
-    }
-    module.model.load_state_dict(weights)
+    if not trial:
+        state = torch.load(folder / BEST, map_location='cpu', weights_only=True)
+        prefix = 'model.'
+        weights = {
+            name.removeprefix(prefix): tensor
+            for name, tensor in state['state_dict'].items()
+            if name.startswith(prefix)
+        }
+        module.model.load_state_dict(weights)
     return TrainingResult(
         model=module.model.eval(),
         history=module.history,

@@ -23,12 +23,12 @@ from iedr_geo.evaluation import (
 from iedr_geo.loader import Curriculum, InteractionBatch, InteractionLoader
 from iedr_geo.metrics import RankingMetric
 from iedr_geo.nn import BCEObjective, Objective, score_items
-from iedr_geo.nn.contract import stands_for
+from iedr_geo.nn.contract import has_hooks, stands_for
 from iedr_geo.training.schedule import RateSchedule
 from iedr_geo.training.training_module import (
     TrainingModule,
     check_objective,
-    describe_sampler,
+    described,
 )
 
 
@@ -77,6 +77,8 @@ class InteractionModule(TrainingModule):
         >>> module = InteractionModule(model, train, valid, objective=SoftmaxObjective())
         >>> result = fit(module, 'runs/softmax')
     """
+
+    takes = ('rows',)
 
     def __init__(
         self,
@@ -145,12 +147,13 @@ class InteractionModule(TrainingModule):
         self.log_q: Tensor
         share = torch.bincount(train.item.cpu(), minlength=train.num_items) / len(train)
         self.register_buffer('log_q', share.log(), persistent=False)
+        self._loader()  # Refuses wrong arguments now, not after Lightning's start.
 
     @property
     def settings(self) -> dict[str, Any]:
         """What a run depends on besides its data; a checkpoint fits no other."""
         return super().settings | {
-            'negatives': describe_sampler(self.negatives),
+            'negatives': described(self.negatives),
             'batch_size': self.batch_size,
             'group_negatives': self.group_negatives,
             'rows': len(self.train_rows),
@@ -170,6 +173,10 @@ class InteractionModule(TrainingModule):
             pin_memory=workers > 0 and self.device.type == 'cuda',
         )
 
+    def _encode(self, batch: InteractionBatch) -> Any:
+        model: Any = self.model
+        return model.encode(batch) if hasattr(model, 'encode') else None
+
     def _prediction(self, batch: InteractionBatch, encoded: Any) -> Tensor:
         objective: Any = self.objective
         if self.over_batch:
@@ -182,7 +189,9 @@ class InteractionModule(TrainingModule):
             return loss
         assert batch.y is not None
         y = batch.y
-        if stands_for(self.model, 'encode', 'forward') and not self.model._forward_hooks:
+        # Hooks on parts of the model are called either way.
+        hooked = has_hooks(self.model, parts=False)
+        if stands_for(self.model, 'encode', 'forward') and not hooked:
             logits = encoded.logits
         else:
             logits = self.model(batch)
@@ -213,8 +222,9 @@ def other_positives(query: Tensor, y: Tensor) -> Tensor:
     return (had[group] > 0) & ~y
 
 
-def _check_vocabulary(model: Any, train: InteractionDataset) -> None:
-    size = getattr(getattr(model, 'embedding', None), 'num_embeddings', None)
+def _check_vocabulary(model: torch.nn.Module, train: InteractionDataset) -> None:
+    config = getattr(model, 'config', None)
+    size = config.get('num_embeddings') if isinstance(config, dict) else None
     if size is not None and size < train.schema.num_embeddings:
         raise ValueError(
             f'The schema of the training rows has {train.schema.num_embeddings} '

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, is_dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.distributed as dist
@@ -20,23 +20,26 @@ from iedr_geo.data.randomness import derive_seed
 from iedr_geo.evaluation import Rankings
 from iedr_geo.loader import Curriculum
 from iedr_geo.nn import Objective
-from iedr_geo.scoring import scorer
+from iedr_geo.scoring import evaluating, scorer
 from iedr_geo.training.schedule import RateSchedule
 
 MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
 
 
-class _Share:
-    """The lists that a process ranks: a share each, some at a time."""
+class _Untouched:
+    """Batches as they are: Lightning puts samplers of its own into other loaders."""
 
-    def __init__(self, rankings: Rankings, rank: int, world: int) -> None:
-        self.chunks = rankings.chunks(rank, world)
+    def __init__(self, batches: Any) -> None:
+        self.batches = batches
 
     def __len__(self) -> int:
-        return len(self.chunks)
+        return len(self.batches)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.chunks)
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batches.set_epoch(epoch)
 
 
 class TrainingModule(LightningModule, ABC):
@@ -72,9 +75,11 @@ class TrainingModule(LightningModule, ABC):
         seed: The seed of the run.
 
     Raises:
-        ValueError: If the model has :obj:`losses` and an objective is given, or nothing
-            to train.
+        ValueError: If the model takes other batches, or has nothing to train.
     """
+
+    takes: ClassVar[tuple[str, ...]]
+    """The kinds of batches that there are, the default of a model first."""
 
     def __init__(
         self,
@@ -96,6 +101,12 @@ class TrainingModule(LightningModule, ABC):
     ) -> None:
         super().__init__()
         name = type(model).__name__
+        kind = getattr(model, 'batches', self.takes[0])
+        if kind not in self.takes:
+            raise ValueError(
+                f'{name} takes batches of {kind}, {type(self).__name__} has batches of '
+                f'{" or ".join(self.takes)}'
+            )
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ValueError(f'{name} has no parameters to train')
         if estimator_steps < 1:
@@ -114,8 +125,21 @@ class TrainingModule(LightningModule, ABC):
         self.seed = seed
         self.history: list[dict[str, float]] = []
         self.clipping: dict[str, Any] = {}
+        self.trainer_arguments: dict[str, Any] = {}
+        self._scorer: Any = None
+        self._ranked: list[Any] = []
+        self._begin()
         # Two optimizers are stepped by hand; one is Lightning's to clip and accumulate.
         self.automatic_optimization = not self._estimator()
+
+    def _begin(self) -> None:
+        """Begins the counts of an epoch."""
+        self._rate = self._rates()[-1]
+        self._sums: dict[str, Tensor] = {}
+        self._batches = 0
+        self._metrics: dict[str, float] = {}
+        self._validated = 0.0
+        self._started = time.perf_counter()
 
     def _estimator(self) -> list[torch.nn.Parameter]:
         parameters = getattr(self.model, 'estimator_parameters', None)
@@ -133,17 +157,18 @@ class TrainingModule(LightningModule, ABC):
         """What a run depends on besides its data; a checkpoint fits no other."""
         return {
             'model': type(self.model).__name__,
-            'arguments': _text(getattr(self.model, 'config', None)),
+            'arguments': described(getattr(self.model, 'config', None)),
             'objective': None if self.objective is None else repr(self.objective),
             'learning_rate': self.learning_rate,
-            'schedule': _text(self.schedule),
-            'curriculum': _text(self.curriculum),
+            'schedule': described(self.schedule),
+            'curriculum': described(self.curriculum),
             'weight_decay': self.weight_decay,
             'betas': list(self.betas),
             'amsgrad': self.amsgrad,
             'estimator_steps': self.estimator_steps,
             'estimator_first': self.estimator_first,
             'seed': self.seed,
+            'trainer': described(self.trainer_arguments),
         }
 
     def _values(self, monitor: str | None) -> list[float | None]:
@@ -190,7 +215,9 @@ class TrainingModule(LightningModule, ABC):
         """Returns the optimizers of the main step and, if there is one, the estimator."""
         estimator = self._estimator()
         own = {id(parameter) for parameter in estimator}
-        main = [p for p in self.model.parameters() if id(p) not in own]
+        main = [p for p in self.parameters() if id(p) not in own]
+        # Lightning does not clip for a fused optimizer where precision is mixed.
+        clips = self.clipping or self.trainer.gradient_clip_val
         return [
             Adam(
                 group,
@@ -198,7 +225,7 @@ class TrainingModule(LightningModule, ABC):
                 betas=self.betas,
                 weight_decay=self.weight_decay,
                 amsgrad=self.amsgrad,
-                fused=True,
+                fused=not clips,
             )
             for group in (main, estimator)
             if group
@@ -207,6 +234,10 @@ class TrainingModule(LightningModule, ABC):
     @abstractmethod
     def _loader(self) -> Any:
         """Returns the training batches, drawn on this process's device."""
+
+    def _encode(self, batch: Any) -> Any:
+        """Returns what the model makes of a batch in one pass, if it can say so."""
+        return None
 
     @abstractmethod
     def _prediction(self, batch: Any, encoded: Any) -> Tensor:
@@ -217,33 +248,32 @@ class TrainingModule(LightningModule, ABC):
         loader = self._loader()
         # Lightning tells the epoch only after workers of a resumed run have begun.
         loader.set_epoch(len(self.history))
-        return loader
+        return _Untouched(loader)
 
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch and sets its learning rate."""
         cast(Any, self.trainer.train_dataloader).set_epoch(self.current_epoch)
         place = (self.current_epoch, MODEL, self.global_rank)
         torch.manual_seed(derive_seed(self.seed, *place))
-        self._rate = self._rates()[-1]
+        self._begin()
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group['lr'] = self._rate
-        self._sums: dict[str, Tensor] = {}
-        self._batches = 0
-        self._metrics: dict[str, float] = {}
-        self._validated = 0.0
-        self._started = time.perf_counter()
 
     def _losses(self, batch: Any, encoded: Any) -> dict[str, Tensor]:
         """Returns the loss of a batch, and the terms that it is made of."""
         model: Any = self.model
         if self.objective is None:
             terms = model.losses(batch)._asdict()
-            return {'loss': terms.pop('total'), **terms}
-        terms = {'prediction': self._prediction(batch, encoded)}
-        if hasattr(model, 'extra_losses'):
-            terms |= model.extra_losses(batch, encoded)
-        return {'loss': torch.stack([*terms.values()]).sum(), **terms}
+            own = {'loss': terms.pop('total')}
+        else:
+            prediction = self._prediction(batch, encoded)
+            terms = {}
+            if hasattr(model, 'extra_losses'):
+                terms = model.extra_losses(batch, encoded)
+            loss = sum(terms.values(), start=prediction)
+            own = {'loss': loss, 'prediction': prediction}
+        return own | terms | own  # Whatever a model calls its terms.
 
     def _estimate(self, optimizer: Any, encoded: Any) -> Tensor:
         encoded = apply_to_collection(encoded, Tensor, Tensor.detach)
@@ -256,9 +286,7 @@ class TrainingModule(LightningModule, ABC):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Takes the loss of one batch, or all steps if there is an estimator."""
-        encoded = None
-        if hasattr(self.model, 'encode') and self.objective is not None:
-            encoded = cast(Any, self.model).encode(batch)
+        encoded = None if self.objective is None else self._encode(batch)
         if self.automatic_optimization:
             losses = self._losses(batch, encoded)
             self._count(losses)
@@ -298,7 +326,7 @@ class TrainingModule(LightningModule, ABC):
             }
         )
         for name, value in losses.items():
-            self.log(name, value, prog_bar=name == 'loss', rank_zero_only=False)
+            self.log(name, value, prog_bar=name == 'loss')
 
     # Validation.
 
@@ -306,49 +334,58 @@ class TrainingModule(LightningModule, ABC):
         """Returns the lists that this process ranks."""
         if self.rankings is None:
             return []
-        return _Share(self.rankings, self.global_rank, self.trainer.world_size)
+        return _Untouched(self.rankings.chunks(self.global_rank, self.trainer.world_size))
 
     def on_validation_start(self) -> None:
         """Makes the scorer of the model as it is now."""
         self._validation_started = time.perf_counter()
-        if self.valid is not None:
+        self._ranked = []
+        if self.valid is None:
+            return
+        with evaluating(self.model):  # What data keep for later serves training, too.
             self.valid = self.valid.to(self.device)
             self._scorer = scorer(self.model, self.valid)
-        self._ranked: list[Any] = []
 
     def validation_step(self, lists: Tensor, batch_idx: int) -> None:
         """Ranks some lists."""
         if self.rankings is not None and len(lists):
-            self._ranked.append(self.rankings.rank(self._scorer, lists))
+            with evaluating(self.model):
+                self._ranked.append(self.rankings.rank(self._scorer, lists))
 
     def on_validation_epoch_end(self) -> None:
         """Logs what all processes have ranked."""
         if self.rankings is None:
             return
-        ranked = self._ranked
+        ranked, self._ranked, self._scorer = self._ranked, [], None  # Frees memory.
         if self.trainer.world_size > 1:
             shares: list[Any] = [None] * self.trainer.world_size
             own = apply_to_collection(ranked, Tensor, Tensor.cpu)
             dist.all_gather_object(shares, own)
             ranked = [part for share in shares for part in share]
-        del self._scorer
         self._metrics = self.rankings.evaluation(ranked).metrics
         for name, value in self._metrics.items():
-            shown = name == self.monitor
-            self.log(name, value, prog_bar=shown, rank_zero_only=False)
+            self.log(name, value, prog_bar=name == self.monitor)
 
     def on_validation_end(self) -> None:
         """Takes the time of the validation off that of training."""
-        if self.trainer.training or self.trainer.validating:
-            spent = time.perf_counter() - self._validation_started
-            self._validated = getattr(self, '_validated', 0.0) + spent
+        self._validated += time.perf_counter() - self._validation_started
 
 
-def _text(value: Any) -> Any:
-    """Returns what a checkpoint keeps of an argument."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {'class': type(value).__name__, **asdict(value)}
-    return value
+def described(value: Any) -> Any:
+    """Returns what a checkpoint keeps of an argument: what JSON can hold of it."""
+    return json.loads(json.dumps(value, default=_arguments))
+
+
+def _arguments(value: Any) -> Any:
+    if isinstance(value, torch.nn.Module):
+        return repr(value)
+    plain = (str, int, float, bool, type(None))
+    kept = {
+        name: entry
+        for name, entry in getattr(value, '__dict__', {}).items()
+        if isinstance(entry, plain) and not name.startswith('_')
+    }
+    return {'class': type(value).__name__, **kept}
 
 
 def check_objective(
@@ -357,8 +394,11 @@ def check_objective(
     """Returns the objective of a model: nothing if it has losses of its own.
 
     Raises:
-        ValueError: If it has and an objective is given all the same.
+        TypeError: If the objective is none.
+        ValueError: If one is given all the same.
     """
+    if not isinstance(objective, Objective | None):
+        raise TypeError(f'`objective` is an Objective (got {objective!r})')
     if not hasattr(model, 'losses'):
         return default if objective is None else objective
     if objective is not None:
@@ -367,11 +407,3 @@ def check_objective(
             f'leave out {objective!r}'
         )
     return None
-
-
-def describe_sampler(negatives: Any) -> dict[str, Any] | None:
-    """Returns what a checkpoint keeps of a negative sampler."""
-    if negatives is None:
-        return None
-    arguments = vars(negatives) if hasattr(negatives, '__dict__') else {}
-    return {'sampler': type(negatives).__name__, **arguments}

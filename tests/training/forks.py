@@ -16,13 +16,14 @@ import traceback
 import torch
 from lightning.pytorch import Trainer
 
-from iedr_geo.data import CandidateLists
-from iedr_geo.datasets import PlantedFactors
-from iedr_geo.nn import IEDR
-from iedr_geo.training import IEDRModule, fit
+from iedr_geo.data import PopularityMarginSampler
+from iedr_geo.datasets import PlantedClicks
+from iedr_geo.metrics import Recall
+from iedr_geo.nn import DICE, MF
+from iedr_geo.training import BipartiteModule, TrainingModule, fit
 
 PLACES = {
-    'training_step': (IEDRModule, 'training_step'),
+    'training_step': (TrainingModule, 'training_step'),
     'save_checkpoint': (Trainer, 'save_checkpoint'),
     'copyfile': (shutil, 'copyfile'),
     'replace': (os, 'replace'),
@@ -49,19 +50,24 @@ def die(name, call):
 
 def train(folder, max_epochs):
     torch.manual_seed(0)
-    model = IEDR(dataset.schema.num_embeddings, 8, 16, num_negatives=4)
-    rows, valid, _, _ = dataset.split()
-    lists = CandidateLists.sample(valid, num_negatives=8)
-    # With this seed the second epoch is better than the first, which the tests need.
-    arguments = {'batch_size': 64, 'learning_rate': 0.02, 'seed': 1}
-    module = IEDRModule(model, rows, valid, lists, **arguments)
+    model = MF(clicks.train.num_users, clicks.train.num_items, 8)
+    module = BipartiteModule(
+        DICE(model, clicks.train.popularity),
+        clicks.train,
+        clicks.valid,
+        negatives=PopularityMarginSampler(2, margin=5, min_pool=4),
+        batch_size=64,
+        metrics=[Recall(20)],
+        monitor='recall@20',
+        seed=3,  # The second epoch is better than the first, which the tests need.
+    )
     quietly = {'progress': False, 'accelerator': 'cpu'}
     fit(module, folder, max_epochs=max_epochs, resume=True, **quietly)
 
 
 torch.set_num_threads(1)
 logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
-dataset = PlantedFactors(num_users=20, num_items=12, num_interactions=200)
+clicks = PlantedClicks(num_users=60, num_items=50, num_clicks=900).split()
 print('ready', flush=True)
 while line := sys.stdin.readline():
     request = json.loads(line)

@@ -13,7 +13,10 @@ import pytest
 import torch
 
 from iedr_geo.data import UniformNegativeSampler
+from iedr_geo.evaluation import evaluate_candidates, evaluate_catalogue
 from iedr_geo.loader import InteractionLoader
+from iedr_geo.metrics import Recall
+from iedr_geo.nn import IEDR, MF
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,12 +49,27 @@ def test_ranks_agree(ranks, assert_same_state):
     assert_same_state(one['before'], two['before'])
     assert_same_state(one['best'], two['best'])
     assert_same_state(one['last'], two['last'])
+    assert_same_state(one['clicks'], two['clicks'])
     assert [epoch['epoch'] for epoch in one['metrics']] == [0, 1]
     for a, b in zip(one['metrics'], two['metrics'], strict=True):
         for name in ('epoch', 'ndcg@10', 'auc'):
             assert a[name] == b[name]
     # A mean over the batches of the rank itself.
     assert one['metrics'][1]['estimator'] != two['metrics'][1]['estimator']
+
+
+def test_metrics_are_those_of_one_process(ranks, planted, split, lists, clicks):
+    """Each has ranked its share of the lists."""
+    model = IEDR(planted.schema.num_embeddings, 8, 16, num_negatives=4)
+    model.load_state_dict(ranks[0]['best'])
+    alone = evaluate_candidates(model, split.valid, lists).metrics
+    best = max(ranks[0]['metrics'], key=lambda epoch: epoch['ndcg@10'])
+    assert alone['ndcg@10'] == best['ndcg@10']
+    assert alone['auc'] == pytest.approx(best['auc'], abs=1e-12)
+    model = MF(clicks.train.num_users, clicks.train.num_items, 8)
+    model.load_state_dict(ranks[1]['clicks'])
+    alone = evaluate_catalogue(model, clicks.valid, clicks.train, metrics=[Recall(5)])
+    assert ranks[0]['recall'] == ranks[1]['recall'] == alone.metrics['recall@5'] > 0
 
 
 def test_every_parameter_is_trained(ranks):

@@ -13,67 +13,58 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
+import optuna
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from optuna_integration import PyTorchLightningPruningCallback
 
 from iedr_geo.data import UniformNegativeSampler
+from iedr_geo.loader import Curriculum
+from iedr_geo.training import PlateauRate
 
 EPOCHS = 5
 
 
+def callbacks(monitor: str, **kwargs) -> list:
+    """Lightning's early stopping and optuna's pruning."""
+    trial = optuna.create_study(pruner=optuna.pruners.NopPruner()).ask()
+    stopping = EarlyStopping(monitor, mode='max', **{'patience': 9, **kwargs})
+    return [PyTorchLightningPruningCallback(trial, monitor), stopping]
+
+
 @pytest.fixture
-def assert_same_run(without_times):
-    """Compares the folders of two runs: weights, optimizers, progress and history."""
+def make(make_module, make_clicks):
+    """Makes a module in which all randomness of an epoch is at stake."""
 
-    def compare(one, two, place=''):
-        assert type(one) is type(two), place
-        if isinstance(one, dict):
-            assert list(one) == list(two), place
-            for key in one:
-                compare(one[key], two[key], f'{place}/{key}')
-        elif isinstance(one, (list, tuple)):
-            assert len(one) == len(two), place
-            for i, pair in enumerate(zip(one, two, strict=True)):
-                compare(*pair, f'{place}/{i}')
-        elif torch.is_tensor(one):
-            assert torch.equal(one, two), place
-        else:
-            assert one == two, place
+    def make(kind: str, **kwargs):
+        if kind != 'rows':
+            curriculum = Curriculum(0.99, 'step')
+            return make_clicks(kind, curriculum=curriculum, **kwargs)
+        negatives = UniformNegativeSampler(2, resample=True)
+        model = {'dropout': 0.5}
+        schedule = PlateauRate(0)
+        return make_module(negatives=negatives, model=model, schedule=schedule, **kwargs)
 
-    def assert_same_run(one: Path, two: Path) -> None:
-        names = sorted(path.name for path in one.iterdir())
-        assert names == ['best.ckpt', 'last.ckpt', 'metrics.csv']
-        for name in ('last', 'best'):
-            checkpoints = [
-                torch.load(folder / f'{name}.ckpt', weights_only=True)
-                for folder in (one, two)
-            ]
-            for checkpoint in checkpoints:
-                checkpoint['history'] = without_times(checkpoint['history'])
-                assert set(checkpoint) >= {'state_dict', 'optimizer_states', 'loops'}
-            compare(*(dict(checkpoint) for checkpoint in checkpoints))
-        tables = [
-            pd.read_csv(folder / 'metrics.csv').drop(
-                columns=['seconds', 'training_seconds']
-            )
-            for folder in (one, two)
-        ]
-        pd.testing.assert_frame_equal(*tables, check_exact=True)
-
-    return assert_same_run
+    return make
 
 
-@pytest.mark.parametrize('first', [1, 2, 3])
+@pytest.mark.parametrize(
+    ('kind', 'first'), [('rows', 1), ('rows', 3), ('mf', 2), ('dice-lightgcn', 2)]
+)
 def test_resumed_equals_uninterrupted(
-    make_module, run, tmp_path, assert_same_run, assert_same_state, without_times, first
+    make, run, tmp_path, assert_same_run, assert_same_state, without_times, kind, first
 ):
-    whole = run(make_module(), tmp_path / 'whole', max_epochs=4)
-    run(make_module(), tmp_path / 'parts', max_epochs=first)
+    monitor = make(kind).monitor
+    arguments = {'callbacks': callbacks(monitor)}
+    whole = run(make(kind), tmp_path / 'whole', max_epochs=4, **arguments)
+    arguments = {'callbacks': callbacks(monitor)}
+    run(make(kind), tmp_path / 'parts', max_epochs=first, **arguments)
     torch.rand(7)  # The new process is in another state.
-    module = make_module()
-    torch.nn.init.zeros_(module.model.embedding.weight)
-    result = run(module, tmp_path / 'parts', max_epochs=4, resume=True)
+    module = make(kind)
+    torch.nn.init.zeros_(next(module.model.parameters()))
+    arguments = {'callbacks': callbacks(monitor), 'resume': True}
+    result = run(module, tmp_path / 'parts', max_epochs=4, **arguments)
     assert_same_run(tmp_path / 'parts', tmp_path / 'whole')
     assert_same_state(result.model.state_dict(), whole.model.state_dict())
     assert without_times(result.history) == without_times(whole.history)
@@ -81,68 +72,83 @@ def test_resumed_equals_uninterrupted(
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
-@pytest.mark.parametrize('workers', [0, 2])
-def test_resumed_with_dropout_fresh_negatives_and_workers(
-    make_module, run, tmp_path, assert_same_run, workers
-):
-    """The order, the negatives and the dropout of an epoch are its own."""
-    arguments = {
-        'num_workers': workers,
-        'negatives': UniformNegativeSampler(2, resample=True),
-        'model': {'dropout': 0.5},
-    }
-    run(make_module(**arguments | {'num_workers': 0}), tmp_path / 'whole', max_epochs=3)
-    run(make_module(**arguments), tmp_path / 'parts', max_epochs=2)
-    run(make_module(**arguments), tmp_path / 'parts', max_epochs=3, resume=True)
+def test_workers_change_nothing(make, run, tmp_path, assert_same_run):
+    """Nor where a run is resumed: they begin with the epoch that comes next."""
+    run(make('rows'), tmp_path / 'whole', max_epochs=3)
+    run(make('rows', num_workers=2), tmp_path / 'parts', max_epochs=2)
+    run(make('rows', num_workers=2), tmp_path / 'parts', max_epochs=3, resume=True)
     assert_same_run(tmp_path / 'parts', tmp_path / 'whole')
 
 
 def test_stopped_run_does_not_go_on(
-    make_module, run, tmp_path, assert_same_run, assert_same_state
+    make_clicks, run, script, tmp_path, assert_same_run, assert_same_state
 ):
     """A run that stopped early has come to its end; more patience takes it further."""
-    arguments = {'max_epochs': 20, 'patience': 2}
-    module = make_module(learning_rate=0.05)
-    whole = run(module, tmp_path / 'run', **arguments)
-    assert len(whole.history) == whole.best_epoch + 3 < 20
+    values = [0.1, 0.3, 0.2, 0.2, 0.25, 0.1, 0.1]
+
+    def go(folder, patience, done=0):
+        module = make_clicks(schedule=PlateauRate(2, minimum=0.1))
+        script(module, *values[done:])
+        arguments = {'max_epochs': 7, 'resume': True, 'patience': patience}
+        return run(module, tmp_path / folder, **arguments)
+
+    whole = go('run', 2)
+    assert len(whole.history) == 4 and whole.best_epoch == 1
     shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
-    again = run(
-        make_module(learning_rate=0.05), tmp_path / 'copy', resume=True, **arguments
-    )
+    again = go('copy', 2, done=4)
     assert again.history == whole.history
     assert_same_state(again.model.state_dict(), whole.model.state_dict())
     assert_same_run(tmp_path / 'copy', tmp_path / 'run')
-    arguments['patience'] = 4
-    more = run(
-        make_module(learning_rate=0.05), tmp_path / 'copy', resume=True, **arguments
-    )
-    assert len(more.history) > len(whole.history)
-    run(make_module(learning_rate=0.05), tmp_path / 'patient', **arguments)
+    more = go('copy', 4, done=4)
+    assert len(more.history) == 6
+    go('patient', 4)
     assert_same_run(tmp_path / 'copy', tmp_path / 'patient')
 
 
+@pytest.mark.parametrize(
+    ('stopping', 'epochs'),
+    [
+        ({'patience': 2}, 4),
+        ({'stopping_threshold': 0.05}, 1),
+        ({'stopping_threshold': 0.25}, 2),
+        ({'check_finite': True}, 6),
+    ],
+    ids=str,
+)
+def test_what_early_stopping_has_ended_does_not_go_on(
+    make_clicks, run, script, tmp_path, stopping, epochs
+):
+    values = [0.1, 0.3, 0.2, 0.2, 0.25, float('nan'), 0.1]
+    for done in (0, epochs):  # The second time nothing is left to do.
+        module = make_clicks()
+        script(module, *values[done:])
+        arguments = {'callbacks': callbacks('recall@20', **stopping)}
+        result = run(module, tmp_path, max_epochs=7, resume=True, **arguments)
+        assert len(result.history) == epochs
+    # Without it, the run goes on.
+    module = make_clicks()
+    script(module, *values[epochs:])
+    result = run(module, tmp_path, max_epochs=7, resume=True)
+    assert len(result.history) == 7
+
+
 def test_finished_run_is_read_again(make_module, run, tmp_path, assert_same_state):
-    whole = run(make_module(), tmp_path, max_epochs=2)
+    """With `resume`, whether there is something to resume or not."""
+    whole = run(make_module(), tmp_path, max_epochs=2, resume=True)
     again = run(make_module(), tmp_path, max_epochs=2, resume=True)
     assert again.history == whole.history
     assert_same_state(again.model.state_dict(), whole.model.state_dict())
 
 
-def test_nothing_to_resume(make_module, run, tmp_path, assert_same_run):
-    run(make_module(), tmp_path / 'one', max_epochs=1)
-    run(make_module(), tmp_path / 'two', max_epochs=1, resume=True)
-    assert_same_run(tmp_path / 'one', tmp_path / 'two')
-
-
-def test_folder_may_move(make_module, run, tmp_path, assert_same_run):
+def test_folder_may_move(make_clicks, run, script, tmp_path, assert_same_run):
     """The best epoch so far counts, wherever the folder was."""
-    arguments = {'learning_rate': 0.05}
-    whole = run(make_module(**arguments), tmp_path / 'whole', max_epochs=7)
-    cut = whole.best_epoch + 1
-    assert cut < 7
-    run(make_module(**arguments), tmp_path / 'old', max_epochs=cut)
-    (tmp_path / 'old').rename(tmp_path / 'new')
-    run(make_module(**arguments), tmp_path / 'new', max_epochs=7, resume=True)
+    values = [0.1, 0.3, 0.2, 0.25]
+    for folder, done, epochs in (('whole', 0, 4), ('old', 0, 2), ('new', 2, 4)):
+        module = make_clicks()
+        script(module, *values[done:])
+        run(module, tmp_path / folder, max_epochs=epochs, resume=True)
+        if folder == 'old':
+            (tmp_path / 'old').rename(tmp_path / 'new')
     assert_same_run(tmp_path / 'new', tmp_path / 'whole')
     assert not (tmp_path / 'old').exists()
 
@@ -203,11 +209,8 @@ def check_last(folder: Path) -> None:
 @pytest.mark.parametrize(
     ('name', 'call'),
     [
-        ('training_step', 1),
-        ('training_step', 20),  # In the middle of the third epoch.
-        ('save_checkpoint', 1),
+        ('training_step', 30),  # In the middle of the third epoch.
         ('save_checkpoint', 3),
-        ('copyfile', 1),
         ('copyfile', 2),
         *[('replace', call) for call in (1, 2, 3, 4)],
     ],
@@ -223,10 +226,10 @@ def test_killed_at(forks, uninterrupted, tmp_path, assert_same_run, name, call):
 
 
 def test_killed_again_and_again(forks, uninterrupted, tmp_path, assert_same_run):
-    """Eight times at random moments. Where a run has come to its end, another begins."""
+    """Six times at random moments. Where a run has come to its end, another begins."""
     whole, seconds = uninterrupted
     moments, runs, killed = random.Random(0), 1, 0
-    for _ in range(8):
+    for _ in range(6):
         folder = tmp_path / str(runs)
         child = forks.start(folder=str(folder), max_epochs=EPOCHS)
         time.sleep(seconds * moments.uniform(0.1, 0.7))

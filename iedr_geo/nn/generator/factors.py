@@ -39,8 +39,8 @@ class FactorGenerator(torch.nn.Module):
     <https://doi.org/10.1145/3722553>`_).
 
     Subclasses define :meth:`forward` and :meth:`intrinsic`. Those whose only
-    non-linearity is the ReLU of one hidden layer may define :meth:`hidden` and
-    :meth:`fold` as well: a catalogue is then scored without its factors.
+    non-linearity is the ReLU of one hidden layer may define :obj:`hidden` and
+    :obj:`fold` as well: a catalogue is then scored without its factors.
 
     Args:
         channels (int): Size of each factor.
