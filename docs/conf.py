@@ -43,8 +43,9 @@ html_show_sphinx = False
 
 
 def exports(module):
-    """Returns what a module exports, and the directive of autodoc for each name."""
+    """Returns what a module exports by its package, and autodoc's directive for each."""
     found = importlib.import_module(module)
+    public = importlib.import_module('.'.join(module.split('.')[:2])).__all__
     return {
         name: 'autoclass'
         if inspect.isclass(value := getattr(found, name))
@@ -52,6 +53,7 @@ def exports(module):
         if inspect.isroutine(value)
         else 'autodata'
         for name in found.__all__
+        if name in public
     }
 
 

@@ -45,7 +45,7 @@ READING = """
   hardly the extrinsic ones, and the two factors depend on each other least.
 - *The contrastive loss* is what makes intrinsic factors invariant: without it (noCL) the
   shares of the variance and the recovery of the true intrinsic scores fall.
-- *The bound on the mutual information* is what parts the factors: without it (noDis) the
+- *The upper bound on the mutual information* parts the factors: without it (noDis) the
   extrinsic factor tells the user or item as well as the intrinsic one does, and the
   factors depend on each other about as much as without both losses.
 - *It is disentanglement in part.* Even IEDR's factors of users are far from independent,

@@ -98,8 +98,8 @@ figures are no bound on what the model can reach.
   over three seeds. Both are far above popularity; what they owe to contexts at all was
   not measured. The preset *paper* was not run. The machine was shared with other work:
   compare no times of these runs.
-- *IEDR_sp in the preset paper diverged.* The bound on the mutual information has no lower
-  limit, and factors that the contexts do not tie down can grow without end.
+- *IEDR_sp in the preset paper diverged.* The upper bound on the mutual information has no
+  lower limit, and factors that the contexts do not tie down can grow without end.
 - In the preset *best*, Linear and IEDR_sp put their generator in the place of the
   residual one, and lack its second embeddings.
 - A run with fewer than 10 epochs after its best one was ended by `--epochs`.
@@ -117,7 +117,7 @@ def read_runs():
         grouped = settings.get('group_negatives') or False
         key = settings['dataset'], settings.get('preset', 'paper'), grouped
         variant = settings['variant']
-        for name in ('contrastive_weight', 'disentangling_weight'):
+        for name in ('contrastive_weight', 'disentangling_weight', 'objective', 'over'):
             if settings.get(name) is not None:
                 variant += f', {name} {settings[name]}'
         runs = sections.setdefault(key, {}).setdefault(variant, {})

@@ -87,10 +87,11 @@ and takes the gradient by the same symmetric matrix. The plain sampler is a loop
 RECOMMEND = """
 ## Recommendations
 
-Frappe, an IEDR of the paper's sizes. The forward pass is the model's own on batches of
-16,328 candidates, which looks at each distinct graph once and is far faster than one by
-samples. Repeat it with `python ../../examples/benchmarks/recommend.py --threads 1
---json recommend.json`.
+Frappe, an IEDR of the paper's sizes, whose registered scorer encodes users and items once
+and a context at most once. The forward pass is what a model without such a scorer takes:
+its own on batches of 16,328 candidates, which looks at each distinct graph once and is
+far faster than one by samples. Repeat it with
+`python ../../examples/benchmarks/recommend.py --threads 1 --json recommend.json`.
 """
 
 

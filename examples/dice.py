@@ -27,8 +27,9 @@ from iedr_geo.data import (
     intervened_split,
 )
 from iedr_geo.datasets import Gowalla, MovieLens1M, PlantedClicks, read_coo_split
-from iedr_geo.evaluation import evaluate_bipartite
-from iedr_geo.nn import DICE, IPS, MF, Biased, CausE, LightGCN
+from iedr_geo.evaluation import evaluate_catalogue
+from iedr_geo.loader import Curriculum
+from iedr_geo.nn import DICE, IPS, MF, Biased, CausE, LightGCN, Popularity
 from iedr_geo.training import BipartiteModule, fit
 
 DATASETS = ('planted', 'ml-1m', 'gowalla', 'coo')
@@ -57,17 +58,6 @@ GOWALLA = DEFAULTS | {
     'num_negatives': 1,
 }
 OFFICIAL = {'batch_size': 128}
-
-
-class Popularity:
-    """Ranks by popularity, as if every user had the vector (1)."""
-
-    def __init__(self, graph):
-        self.graph, self.factors = graph, {}
-
-    def embeddings(self):
-        popularity = self.graph.popularity.float().unsqueeze(1)
-        return torch.ones(self.graph.num_users, 1, device=popularity.device), popularity
 
 
 def parse_arguments(**defaults):
@@ -195,7 +185,7 @@ def main(**defaults):
         'betas': (0.9, 0.999),
         'amsgrad': False,
         'weight_decay': 0.0,
-        'rate_patience': None,
+        'schedule': None,
     }
     module = BipartiteModule(
         model,
@@ -203,8 +193,7 @@ def main(**defaults):
         valid,
         negatives=make_sampler(args),
         batch_size=args.batch_size,
-        decay=args.decay,
-        decay_every=args.decay_every,
+        curriculum=Curriculum(args.decay, args.decay_every),
         learning_rate=args.learning_rate,
         seed=args.seed,
         **(plain_adam if args.dataset == 'gowalla' else {}),
@@ -225,11 +214,11 @@ def main(**defaults):
         sys.exit()
 
     evaluations = {
-        'popularity': evaluate_bipartite(Popularity(train), test, train),
-        args.model: evaluate_bipartite(result.model, test, train),
+        'popularity': evaluate_catalogue(Popularity.fit(train), test, train),
+        args.model: evaluate_catalogue(result.model, test, train),
     }
     for factor in result.model.factors:
-        evaluations[factor] = evaluate_bipartite(result.model, test, train, factor=factor)
+        evaluations[factor] = evaluate_catalogue(result.model, test, train, part=factor)
     overlap = {
         name: popularity_overlap(result.model, train, 50, factor)
         for name, factor in (('model', None), *((f, f) for f in result.model.factors))
@@ -248,7 +237,7 @@ def main(**defaults):
     if args.json is None:
         return
     chosen = evaluations[args.model]
-    content = provenance(args, module.device)
+    content = provenance(args, result.device)
     content['settings']['training'] = module.settings
     content |= {
         'history': result.history,

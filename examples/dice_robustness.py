@@ -23,7 +23,7 @@ from iedr_geo.data import (
     intervened_split,
 )
 from iedr_geo.datasets import MovieLens1M, PlantedClicks
-from iedr_geo.evaluation import evaluate_bipartite
+from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.nn import DICE, MF
 from iedr_geo.training import BipartiteModule, fit
 
@@ -62,7 +62,7 @@ def train_and_test(kind, train, valid, test):
     module = BipartiteModule(model, train, valid, negatives=negatives, seed=args.seed)
     with tempfile.TemporaryDirectory() as folder:
         result = fit(module, folder, max_epochs=args.epochs, patience=4, progress=False)
-    return evaluate_bipartite(result.model, test, train).metrics['recall@20']
+    return evaluate_catalogue(result.model, test, train).metrics['recall@20']
 
 
 curves = {'base': [], 'dice': []}

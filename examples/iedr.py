@@ -20,16 +20,26 @@ from provenance import provenance
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import Frappe, MovieLens100K, MovieLensLatestSmall, PlantedFactors
-from iedr_geo.evaluation import evaluate_candidates
-from iedr_geo.nn import IEDR, IEDR_VARIANTS
+from iedr_geo.evaluation import compare, evaluate_candidates
+from iedr_geo.nn import (
+    IEDR,
+    IEDR_VARIANTS,
+    BCEObjective,
+    BPRObjective,
+    ContextPopularity,
+    Popularity,
+    Repeat,
+    SoftmaxObjective,
+)
 from iedr_geo.recommend import Recommender
-from iedr_geo.training import IEDRModule, fit
+from iedr_geo.training import CosineRate, InteractionModule, fit
 
 DATASETS = {
     'frappe': Frappe,
     'ml-100k': MovieLens100K,
     'ml-latest-small': MovieLensLatestSmall,
 }
+OBJECTIVES = {'bce': BCEObjective, 'softmax': SoftmaxObjective, 'bpr': BPRObjective}
 
 # By dataset and preset: what a flag is if it is not given, and arguments of the model.
 # paper: Section 7.1.3. The others were chosen on validation lists: planted for a good
@@ -99,6 +109,10 @@ parser.add_argument('--preset', choices=['paper', 'best'], default='paper')
 parser.add_argument('--variant', choices=IEDR_VARIANTS, default='IEDR')
 for name in ('contrastive_weight', 'disentangling_weight'):
     parser.add_argument(f'--{name}', type=float, help="if not the preset's or variant's")
+parser.add_argument('--objective', choices=OBJECTIVES, help='of the prediction: bce')
+parser.add_argument(
+    '--over', choices=['negatives', 'batch'], help="an objective's candidates: negatives"
+)
 parser.add_argument('--epochs', type=int, help='at most (early stopping)')
 parser.add_argument('--patience', type=int, default=10)
 parser.add_argument('--batch_size', type=int)
@@ -140,7 +154,8 @@ logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
 if args.threads is not None:
     torch.set_num_threads(args.threads)
 runs = osp.join(osp.dirname(osp.realpath(__file__)), '..', 'runs')
-run = args.run or osp.join(runs, f'{"-".join(choice)}-{args.variant}-{args.seed}')
+names = [*choice, args.variant, args.objective, args.over, str(args.seed)]
+run = args.run or osp.join(runs, '-'.join(name for name in names if name))
 
 if args.dataset == 'planted':
     dataset = PlantedFactors()
@@ -155,16 +170,21 @@ for name in ('contrastive_weight', 'disentangling_weight'):
     if getattr(args, name) is not None:
         arguments[name] = getattr(args, name)
 model = IEDR(dataset.schema.num_embeddings, **arguments)
-module = IEDRModule(
+valid_lists = dataset.candidates('valid')
+over_batch = args.over == 'batch'
+module = InteractionModule(
     model,
     train,
     valid,
-    dataset.candidates('valid'),
-    negatives=UniformNegativeSampler(args.negatives, resample=args.resample),
+    valid_lists,
+    objective=OBJECTIVES[args.objective or 'bce'](args.over or 'negatives'),
+    negatives=None
+    if over_batch
+    else UniformNegativeSampler(args.negatives, resample=args.resample),
     batch_size=args.batch_size,
-    group_negatives=args.group_negatives,
+    group_negatives=args.group_negatives and not over_batch,
     learning_rate=args.learning_rate,
-    decay_epochs=args.decay_epochs,
+    schedule=None if args.decay_epochs is None else CosineRate(args.decay_epochs),
     weight_decay=args.weight_decay,
     estimator_first=args.variant != 'released',
     estimator_steps=5 if args.variant == 'released' else 1,
@@ -180,7 +200,6 @@ result = fit(
     progress=not args.quiet,
     accelerator={'cuda': 'gpu'}.get(args.device, args.device),
     devices=args.devices,
-    strategy='auto' if args.devices == 1 else 'ddp_find_unused_parameters_true',
     precision=args.precision,
 )
 if module.global_rank > 0:  # Of several processes, the first one evaluates and saves.
@@ -188,40 +207,44 @@ if module.global_rank > 0:  # Of several processes, the first one evaluates and 
 Recommender(result.model, dataset).save(osp.join(run, 'model'))
 
 
-def popularity(batch):
-    return torch.bincount(train.item, minlength=train.num_items)[batch.item_id].float()
-
-
 def oracle(batch):
     return sum(dataset.true_scores(batch.user_id, batch.item_id, batch.context_id))
 
 
-lists = dataset.candidates('test')
-evaluations = {'popularity': evaluate_candidates(popularity, test, lists)}
-evaluations[args.variant] = evaluate_candidates(result.model, test, lists)
+models = {
+    'popularity': Popularity.fit(train),
+    'in context': ContextPopularity.fit(train),
+    'repeat': Repeat.fit(train),
+    args.variant: result.model,
+}
 if args.dataset == 'planted':
-    evaluations['oracle'] = evaluate_candidates(oracle, test, lists)
+    models['oracle'] = oracle
+lists = dataset.candidates('test')
+evaluations = {
+    name: evaluate_candidates(each, test, lists) for name, each in models.items()
+}
 
 names = list(evaluations[args.variant].metrics)
 print(f'\n{"test":12}' + ''.join(f'{name:>11}' for name in names))
 for name, evaluation in evaluations.items():
     values = ''.join(f'{evaluation.metrics[metric]:11.4f}' for metric in names)
     print(f'{name:12}{values}')
-print(f'\n95 % intervals of {args.variant} over {len(lists)} lists')
-print(evaluations[args.variant].confidence_intervals().round(4).to_string())
+print(f'\nNDCG@10 of {len(lists)} lists, 95 % intervals, difference from {args.variant}')
+table = compare(evaluations, args.variant).loc['ndcg@10'].drop(columns='p')
+print(table.rename_axis(None).to_string(float_format='{:.4f}'.format, na_rep=''))
 print(
     f'\nBest epoch {result.best_epoch + 1} of {len(result.history)}, '
     f'{result.seconds_per_epoch:.1f} s an epoch. Model: {osp.relpath(run)}/model'
 )
 
 if args.json is not None:
-    content = provenance(args, module.device)
+    content = provenance(args, result.device)
     content['settings']['training'] = module.settings
     content |= {
         'history': result.history,
         'seconds_per_epoch': result.seconds_per_epoch,
         'best_epoch': result.best_epoch,
-        'valid': evaluate_candidates(result.model, valid, module.valid_lists).metrics,
+        'valid': evaluate_candidates(result.model, valid, valid_lists).metrics,
         'test': evaluations[args.variant].metrics,
         'test_lists': {  # In the order of the lists, for paired comparisons.
             'ndcg@10': evaluations[args.variant].per_list['ndcg@10'].round(6).tolist()

@@ -8,7 +8,7 @@ from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionLoader
-from iedr_geo.nn import IEDR
+from iedr_geo.nn import IEDR, BCEObjective
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument('--epochs', type=int, default=10)
@@ -25,28 +25,30 @@ loader = InteractionLoader(train, 256, negatives, shuffle=True, seed=args.seed)
 valid_lists = dataset.candidates('valid')
 model = IEDR(dataset.schema.num_embeddings, num_negatives=8).to(device)
 optimizer = torch.optim.Adam(model.main_parameters(), lr=0.003, weight_decay=1e-5)
+objective = BCEObjective()
 estimator = torch.optim.Adam(model.estimator_parameters(), lr=0.003, weight_decay=1e-5)
 
 
 def train_epoch(epoch):
     model.train()
-    loader.sampler.set_epoch(epoch)
+    loader.set_epoch(epoch)
     total = torch.zeros((), device=device)
     for batch in loader:
         encoded = model.encode(batch)
 
         # Step 1: how well do intrinsic and extrinsic factors predict each other?
-        loss = model.estimator_loss(encoded.factors)
+        loss = model.estimator_loss(encoded)
         estimator.zero_grad()
         loss.backward()
         estimator.step()
 
         # Step 2: rank, keep intrinsic factors the same, and keep the factors apart.
-        losses = model.losses(batch, encoded)
+        loss = objective(encoded.logits, batch.y)
+        loss = loss + sum(model.extra_losses(batch, encoded).values())
         optimizer.zero_grad()
-        losses.total.backward()
+        loss.backward()
         optimizer.step()
-        total += losses.total.detach()
+        total += loss.detach()
     return float(total) / len(loader)
 
 

@@ -7,7 +7,7 @@ import torch
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import Frappe
 from iedr_geo.nn import IEDR
-from iedr_geo.training import IEDRModule, fit
+from iedr_geo.training import CosineRate, InteractionModule, fit
 
 PLANTED_CONTEXTS = (
     {'daytime': 'noon', 'weekday': 'tue', 'place': 'work', 'company': 'alone'},
@@ -40,7 +40,7 @@ def train_quickly(dataset, epochs, seed=0, progress=True):
     arguments = {'channels': 64, 'generator': 'residual'} if frappe else {}
     model = IEDR(dataset.schema.num_embeddings, contrastive_weight=0.01, **arguments)
     parts = dataset.split()
-    module = IEDRModule(
+    module = InteractionModule(
         model,
         parts.train,
         parts.valid,
@@ -49,7 +49,7 @@ def train_quickly(dataset, epochs, seed=0, progress=True):
         batch_size=2048 if frappe else 512,
         group_negatives=True,
         learning_rate=3e-3,
-        decay_epochs=epochs,
+        schedule=CosineRate(epochs),
         weight_decay=0.0,
         seed=seed,
     )

@@ -23,11 +23,23 @@ def test_iedr(tmp_path):
     assert content['test'].keys() == content['valid'].keys()
     # The test part is read once, after training.
     assert not any('test' in key for epoch in content['history'] for key in epoch)
-    assert content['baselines']['oracle']['auc'] > content['test']['auc']
+    baselines = content['baselines']
+    assert list(baselines) == ['popularity', 'in context', 'repeat', 'oracle']
+    assert baselines['oracle']['auc'] > content['test']['auc']
+    assert content['machine']['device'] and content['machine']['processor']
     assert len(content['test_lists']['ndcg@10']) == 500
     mean = sum(content['test_lists']['ndcg@10']) / 500
     assert mean == pytest.approx(content['test']['ndcg@10'], abs=1e-5)
     assert load_model(folder / 'model').schema.num_embeddings > 0
+
+
+def test_iedr_by_another_objective(tmp_path):
+    report = tmp_path / 'results.json'
+    flags = ('--threads', 1, '--quiet', '--run', tmp_path / 'run', '--json', report)
+    run('iedr.py', '--objective', 'softmax', '--over', 'batch', '--epochs', 1, *flags)
+    training = json.loads(report.read_text())['settings']['training']
+    assert training['objective'].startswith("SoftmaxObjective(over='batch'")
+    assert training['negatives'] is None
 
 
 def test_there_is_no_such_preset():

@@ -33,7 +33,7 @@ STAGES = (  # Where each stage is, its name, what makes it, and what it is.
     (
         9.45,
         'factors',
-        'FactorGenerator',
+        'MLPGenerator',
         'intrinsic and extrinsic,\nof users and of items',
     ),
     (11.45, 'score', 'IEDR', 'a logit\na row'),

@@ -20,9 +20,9 @@ from torch_geometric.nn import LightGCN as PyGLightGCN
 
 from iedr_geo.data import PopularityMarginSampler, UniformNegativeSampler
 from iedr_geo.datasets import Gowalla
-from iedr_geo.evaluation import evaluate_bipartite
-from iedr_geo.loader import BipartiteLoader
-from iedr_geo.nn import LightGCN
+from iedr_geo.evaluation import evaluate_catalogue
+from iedr_geo.loader import EdgeLoader
+from iedr_geo.nn import LightGCN, bpr_loss
 
 parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],
@@ -46,7 +46,7 @@ graph = data.train.to(device)
 size = graph.num_users, graph.num_items
 print(f'{graph}, {machine(device)}\n')
 
-loader = BipartiteLoader(
+loader = EdgeLoader(
     graph, 2048, UniformNegativeSampler(1, 'seen', resample=True), shuffle=True
 )
 batch = next(iter(loader))
@@ -67,7 +67,9 @@ optimizer, plain_optimizer = adam(model), adam(plain_model)
 
 
 def step():
-    loss = model.losses(batch).total
+    score = model.score(users.unsqueeze(1), batch.candidates)
+    loss = bpr_loss(score[:, 0], score[:, 1:])
+    loss = loss + sum(model.extra_losses(batch).values())
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -179,7 +181,7 @@ test = data.test.to(device)
 if args.users is not None:
     test = test.subgraph(test.user < args.users)
 with Peak() as peak:
-    elapsed = seconds(lambda: evaluate_bipartite(model, test, graph), device)
+    elapsed = seconds(lambda: evaluate_catalogue(model, test, graph), device)
 ranked = int((test.user_degree > 0).sum())
 milliseconds['evaluation'] = 1e3 * elapsed
 print(

@@ -2,6 +2,8 @@
 
 import torch
 
+from iedr_geo.nn import BCEObjective
+
 
 def two_steps(model, batch, main, estimator=None, precision=None):
     """Takes the step of the estimator, if there is one, and that of the rest."""
@@ -9,11 +11,12 @@ def two_steps(model, batch, main, estimator=None, precision=None):
     with torch.autocast(device.type, precision, enabled=precision is not None):
         encoded = model.encode(batch)
         if estimator is not None:
-            loss = model.estimator_loss(encoded.factors)
+            loss = model.estimator_loss(encoded)
             estimator.zero_grad()
             loss.backward()
             estimator.step()
-        loss = model.losses(batch, encoded).total
+        loss = BCEObjective()(encoded.logits, batch.y)
+        loss = loss + sum(model.extra_losses(batch, encoded).values())
     main.zero_grad()
     loss.backward()
     main.step()

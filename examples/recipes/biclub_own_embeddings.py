@@ -34,16 +34,16 @@ class TasteAndNeed(torch.nn.Module):
         encoders = {name: MLPEncoder(channels, 64) for name in names}
         self.encoders = torch.nn.ModuleDict(encoders)
 
-    def encode(self, name, graphs):
+    def readout(self, name, graphs):
         return self.encoders[name](self.embedding(graphs.x), ptr=graphs.ptr)
 
     def embeddings(self, batch):
-        taste = self.encode('taste', batch.user)[batch.user_graph]
-        need = self.encode('user', batch.user)[batch.user_graph]
-        return taste, need * self.encode('context', batch.context)[batch.context_graph]
+        taste = self.readout('taste', batch.user)[batch.user_graph]
+        need = self.readout('user', batch.user)[batch.user_graph]
+        return taste, need * self.readout('context', batch.context)[batch.context_graph]
 
     def items(self, batch):
-        return [self.encode(name, batch.item) for name in ('item_taste', 'item_need')]
+        return [self.readout(name, batch.item) for name in ('item_taste', 'item_need')]
 
     def forward(self, batch):
         pairs = zip(self.embeddings(batch), self.items(batch), strict=True)
@@ -83,7 +83,7 @@ def fit(name, weight):
     estimator = torch.optim.Adam(club.parameters(), lr=0.005)
     lists, best, best_model = dataset.candidates('valid'), 0.0, model
     for epoch in range(args.epochs):
-        loader.sampler.set_epoch(epoch)
+        loader.set_epoch(epoch)
         for batch in loader:
             train_step(model, batch, optimizer, club, estimator, weight)
         ndcg = evaluate_candidates(model, valid, lists).metrics['ndcg@10']

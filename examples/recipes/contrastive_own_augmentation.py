@@ -10,7 +10,7 @@ from iedr_geo.analysis import context_invariance
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionBatch, InteractionLoader
-from iedr_geo.nn import ContextInvariantContrastiveLoss, FactorGenerator, MLPEncoder
+from iedr_geo.nn import ContextInvariantContrastiveLoss, MLPEncoder, MLPGenerator
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument('--epochs', type=int, default=10)
@@ -32,15 +32,15 @@ class Model(torch.nn.Module):
         self.encoders = torch.nn.ModuleDict(
             {side: MLPEncoder(channels, 64) for side in ('user', 'item', 'context')}
         )
-        self.generator = FactorGenerator(channels, 64)
+        self.generator = MLPGenerator(channels, 64)
 
-    def encode(self, side, x, ptr):
+    def readout(self, side, x, ptr):
         return self.encoders[side](self.embedding(x), ptr=ptr)
 
     def readouts(self, batch):
-        user = self.encode('user', batch.user.x, batch.user.ptr)
-        context = self.encode('context', batch.context.x, batch.context.ptr)
-        item = self.encode('item', batch.item.x, batch.item.ptr)
+        user = self.readout('user', batch.user.x, batch.user.ptr)
+        context = self.readout('context', batch.context.x, batch.context.ptr)
+        item = self.readout('item', batch.item.x, batch.item.ptr)
         return user[batch.user_graph], item, context[batch.context_graph]
 
     def forward(self, batch):
@@ -54,7 +54,7 @@ class Model(torch.nn.Module):
         other = fields[torch.randperm(len(fields), device=device)]
         mixed = torch.where(torch.rand(fields.shape, device=device) < 0.5, fields, other)
         ptr = torch.arange(len(fields) + 1, device=device) * num_fields
-        return self.encode('context', mixed.flatten(), ptr)
+        return self.readout('context', mixed.flatten(), ptr)
 
 
 def train_step(model, batch, optimizer, contrastive, own):
@@ -89,7 +89,7 @@ def fit(name, contrastive=None, own=False):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005, weight_decay=1e-4)
     lists, best, best_model = dataset.candidates('valid'), 0.0, model
     for epoch in range(args.epochs):
-        loader.sampler.set_epoch(epoch)
+        loader.set_epoch(epoch)
         for batch in loader:
             train_step(model, batch, optimizer, contrastive, own)
         ndcg = evaluate_candidates(model, valid, lists).metrics['ndcg@10']

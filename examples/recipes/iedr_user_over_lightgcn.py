@@ -11,7 +11,7 @@ from iedr_geo.data import BipartiteGraph
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionBatch, InteractionLoader
-from iedr_geo.nn import SIGN, BiCLUB, FactorGenerator, LightGCN
+from iedr_geo.nn import SIGN, BiCLUB, LightGCN, MLPGenerator
 from iedr_geo.nn import ContextInvariantContrastiveLoss as ContrastiveLoss
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -54,7 +54,7 @@ class ByIEDR(ByLightGCN):
         self.embedding = torch.nn.Embedding(dataset.schema.num_embeddings, channels)
         torch.nn.init.normal_(self.embedding.weight, mean=1.0)
         self.user, self.context = SIGN(channels, 64), SIGN(channels, 64)
-        self.generator = FactorGenerator(channels, 64)
+        self.generator = MLPGenerator(channels, 64)
 
     def readouts(self, batch):
         for encoder, graphs, rows in (
@@ -97,7 +97,7 @@ def fit(name, make_model, lr, club=None):
     estimator = club and torch.optim.Adam(club.parameters(), lr=0.005)
     lists, best, best_model = dataset.candidates('valid'), 0.0, model
     for epoch in range(args.epochs):
-        loader.sampler.set_epoch(epoch)
+        loader.set_epoch(epoch)
         for batch in loader:
             train_step(model, batch, optimizer, estimator, club)
         ndcg = evaluate_candidates(model, valid, lists).metrics['ndcg@10']
