@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import same_color, to_rgba
-from tables import Tables
 from torch_geometric.data import Batch
+from vector_model import Tables
 
 from iedr_geo.analysis import (
     plot_explanation,

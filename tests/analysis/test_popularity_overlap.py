@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tables import Tables
 from torch import Tensor
+from vector_model import Tables
 
 from iedr_geo.analysis import popularity_overlap
 from iedr_geo.data import BipartiteGraph

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
-from tables import Tables
 from torch import Tensor
+from vector_model import Tables
 
 from iedr_geo.analysis import (
     DisentanglementReport,
