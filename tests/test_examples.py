@@ -36,7 +36,8 @@ def test_iedr(tmp_path):
 def test_iedr_by_another_objective(tmp_path):
     report = tmp_path / 'results.json'
     flags = ('--threads', 1, '--quiet', '--run', tmp_path / 'run', '--json', report)
-    run('iedr.py', '--objective', 'softmax', '--over', 'batch', '--epochs', 1, *flags)
+    choice = ('--objective', 'softmax', '--over', 'batch', '--variant', 'noCIED')
+    run('iedr.py', *choice, '--epochs', 1, *flags)
     training = json.loads(report.read_text())['settings']['training']
     assert training['objective'].startswith("SoftmaxObjective(over='batch'")
     assert training['negatives'] is None

@@ -11,6 +11,10 @@ import sys
 import pytest
 from examples_run import EXAMPLES, run
 
+from iedr_geo.datasets import PlantedFactors
+from iedr_geo.nn import IEDR
+from iedr_geo.recommend import Recommender
+
 
 def test_recommend_in_context():
     flags = ('--epochs', 1, '--threads', 1, '--quiet', '--k', 3)
@@ -22,7 +26,11 @@ def test_recommend_in_context():
 
 def test_disentanglement_report(tmp_path):
     report, page = tmp_path / 'report.json', tmp_path / 'report.html'
-    flags = ('--epochs', 1, '--threads', 1, '--quiet', '--json', report, '--page', page)
+    shop = PlantedFactors()
+    model = IEDR(shop.schema.num_embeddings)  # The other script trains one.
+    Recommender(model, shop).save(tmp_path / 'model')
+    flags = ('--model', tmp_path / 'model', '--threads', 1, '--json', report)
+    flags += ('--page', page)
     assert 'Context invariance' in run('disentanglement_report.py', *flags)
     groups = {row['group'] for row in json.loads(report.read_text())['table']}
     assert {'invariance', 'probe', 'dependence', 'ranking', 'truth'} <= groups

@@ -2,9 +2,10 @@
 
 python examples/benchmarks/recommend.py --root FOLDER --threads 1
 
-One user in one context over the catalogue of Frappe; many rows of its log; and one user
-in one context over a planted catalogue of a million items, with its memory. The model is
-not trained: no time depends on its weights. Without --root, Frappe is downloaded.
+One user in one context over the catalogue of Frappe; many rows of its log, which are
+evaluated as well, and whose hidden layers alone are multiplied out; and one user in one
+context over a planted catalogue of a million items, with its memory. The model is not
+trained: no time depends on its weights. Without --root, Frappe is downloaded.
 """
 
 import argparse
@@ -18,9 +19,12 @@ from timing import machine, seconds, side_by_side
 
 from iedr_geo.data import FeatureGraphs, InteractionDataset
 from iedr_geo.datasets import Frappe, PlantedFactors
+from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import IEDR
+from iedr_geo.nn.dense import linear
 from iedr_geo.recommend import Recommender
+from iedr_geo.scoring import scorer
 
 parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],
@@ -41,7 +45,8 @@ torch.manual_seed(0)
 
 dataset = Frappe(args.root)
 model = IEDR(dataset.schema.num_embeddings).to(device).eval()
-recommender = Recommender(model, dataset)
+made = scorer(model, dataset)
+recommender = Recommender(made, dataset)
 print(f'{recommender}, {machine(device)}\n')
 chosen = torch.arange(min(args.rows, len(dataset)))
 rows = dataset.context_frame.iloc[dataset.context[chosen].numpy()].reset_index(drop=True)
@@ -77,20 +82,54 @@ def forward():
     return model(batch).view(lists, -1).topk(10)
 
 
+# The hidden layer of all items in some contexts, its bias the weight of another feature.
+hidden_channels, channels = model.generators['item'].mlp.lins[0].weight.shape
+weight = torch.randn(hidden_channels, channels + 1, device=device)
+features = torch.randn(dataset.num_items, channels + 1, device=device)
+some = 500
+
+
+def hidden():
+    for _ in range(some):
+        linear(weight, features, None, True, True)
+
+
+held_out = dataset[chosen]
+rankings = len(torch.stack([held_out.user, held_out.context]).unique(dim=1).t())
 many = side_by_side(
-    {'forward': forward, 'many': lambda: recommender.recommend_many(rows, 10)},
+    {
+        'forward': forward,
+        'hidden': hidden,
+        'many': lambda: recommender.recommend_many(rows, 10, progress=False),
+        'evaluate': lambda: evaluate_catalogue(made, held_out, progress=False),
+        'scorer': lambda: scorer(model, dataset),
+    },
     args.repeats,
     device,
     warm_up=1,
 )
-plain = many['forward'] / lists * len(rows)
-milliseconds = one | {'many': many['many'], 'many_plain': plain}
-ratios = {'many': plain / many['many']}
+many['many_plain'] = plain = many.pop('forward') / lists * len(rows)
+many['hidden'] *= distinct / some
+milliseconds = one | many
+ratios = {
+    'many': plain / many['many'],
+    'hidden': plain / many['hidden'],
+    'evaluate': many['evaluate'] / many['many'],
+}
+operations = 2 * weight.numel() * dataset.num_items * distinct
+gigaflops = operations / many['hidden'] / 1e6
 print(f'one pair               {one["one_pair"]:8.2f} ms')
 print(f'  in a new context     {one["one_pair_new_context"]:8.2f} ms')
 print(
     f'{len(rows)} rows ({distinct} contexts){many["many"] / 1e3:8.2f} s, forward pass '
     f'{plain / 1e3:.1f} s: {ratios["many"]:.1f} x'
+)
+print(
+    f'  hidden layers alone{many["hidden"] / 1e3:8.2f} s ({gigaflops:.0f} GFLOP/s): '
+    f'{ratios["hidden"]:.1f} x\n'
+    f'  evaluated          {many["evaluate"] / 1e3:8.2f} s ({rankings} rankings): '
+    f'{ratios["evaluate"]:.2f} of recommending\n'
+    f'  making a scorer    {many["scorer"]:8.2f} ms'
 )
 
 # A million items: those of the planted data, with ids of their own.
@@ -141,6 +180,8 @@ if args.json is not None:
         'million_peak_gib': peak(),
         'rows': len(rows),
         'contexts': distinct,
+        'rankings': rankings,
+        'hidden_gigaflops': gigaflops,
         **machine(device),
     }
     args.json.write_text(json.dumps(content, indent=1) + '\n')
