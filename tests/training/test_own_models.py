@@ -425,3 +425,41 @@ def test_what_does_not_fit(split, clicks, make, message):
 def test_an_objective_is_an_objective(split):
     with pytest.raises(TypeError, match=r'is an Objective \(got BCEWithLogits'):
         rows_module(split.train, objective=torch.nn.BCEWithLogitsLoss())
+
+
+class OnePass(NamedTuple):
+    logits: Tensor
+
+
+class Estimated(Features):
+    """Its estimator detaches nothing itself."""
+
+    def __init__(self, dataset):
+        super().__init__(dataset)
+        self.estimator = torch.nn.Linear(1, 1)
+
+    def encode(self, batch):
+        return OnePass(super().forward(batch))
+
+    def forward(self, batch):
+        return self.encode(batch).logits
+
+    def estimator_parameters(self):
+        return self.estimator.parameters()
+
+    def estimator_loss(self, encoded):
+        return self.estimator(encoded.logits.unsqueeze(1)).square().mean()
+
+
+def test_the_estimator_sees_detached_values(split, run, tmp_path):
+    """What its loss is changes its own parameters alone."""
+    results = []
+    for scale in (1.0, 100.0):
+        torch.manual_seed(0)
+        module = rows_module(split.train, Estimated)
+        torch.nn.init.constant_(module.model.estimator.weight, scale)
+        trained = run(module, tmp_path / str(scale), max_epochs=1).model
+        results.append({n: p for n, p in trained.named_parameters() if 'estim' not in n})
+    for name, parameter in results[0].items():
+        assert torch.equal(parameter, results[1][name])
+    assert not torch.equal(trained.estimator.weight, torch.full((1, 1), 100.0))

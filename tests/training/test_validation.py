@@ -12,7 +12,11 @@ from lightning.pytorch.loggers import CSVLogger
 from optuna_integration import PyTorchLightningPruningCallback
 
 from iedr_geo.datasets import PlantedClicks
-from iedr_geo.evaluation import CatalogueRankings, evaluate_catalogue
+from iedr_geo.evaluation import (
+    CatalogueRankings,
+    evaluate_candidates,
+    evaluate_catalogue,
+)
 from iedr_geo.metrics import Recall
 from iedr_geo.nn import MF
 from iedr_geo.scoring import scorer
@@ -210,3 +214,10 @@ def test_plain_validate(make_clicks, clicks):
     ).metrics
     assert metrics == pytest.approx(expected)
     assert module.history == []
+
+
+def test_validation_is_in_full_precision(make_module, split, lists, run, tmp_path):
+    """Whatever the steps are in, the metrics are those of the model that comes out."""
+    result = run(make_module(), tmp_path, max_epochs=1, precision='bf16-mixed')
+    again = evaluate_candidates(result.model, split.valid, lists).metrics
+    assert {name: result.history[-1][name] for name in again} == again
