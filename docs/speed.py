@@ -60,7 +60,10 @@ Planted data, 128 positives a step. By BCE each has four negatives of its own, w
 640 rows, shuffled or grouped with their positive; by `SoftmaxObjective('batch')` all
 distinct items of the batch are its candidates. Steps of `InteractionModule`, an IEDR
 without its contrastive and disentangling losses, batches not included; ratios are times
-of the softmax over times of BCE. Repeat it with
+of the softmax over times of BCE. Hidden layers of all pairs take megabytes at a time: the
+softmax takes up to a half longer where the allocator gives them back after each step
+(`MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` of glibc make it keep them). Repeat
+it with
 `python ../../examples/benchmarks/objectives.py --threads 1 --json objectives.json`.
 
 | generator | BCE, ms | BCE, grouped, ms | softmax, ms | ratio | ratio to grouped |
