@@ -167,4 +167,12 @@ class EpochNegatives:
         self, rows: Tensor | slice, factor: float, generator: torch.Generator
     ) -> Tensor:
         sampler = self.sampler if self._at is None else self._at(factor)
-        return sampler.sample(self.graph, self.query[rows], self.item[rows], generator)
+        query = self.query[rows]
+        negative = sampler.sample(self.graph, query, self.item[rows], generator)
+        shape = len(query), sampler.num_negatives
+        if negative.shape != shape:
+            raise ValueError(
+                f'{type(sampler).__name__} must draw items of shape {shape} (got '
+                f'{tuple(negative.shape)})'
+            )
+        return negative

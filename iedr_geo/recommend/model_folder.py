@@ -105,7 +105,8 @@ def _write_model(
 
 
 def _check_vocabulary(model: Any, schema: FeatureSchema | None, name: str) -> None:
-    size = getattr(getattr(model, 'embedding', None), 'num_embeddings', None)
+    config = getattr(model, 'config', None)
+    size = config.get('num_embeddings') if isinstance(config, dict) else None
     if schema is not None and size not in (None, schema.num_embeddings):
         raise ValueError(
             f'{name} has {schema.num_embeddings} embeddings, the model {size}: it was '

@@ -38,7 +38,7 @@ from iedr_geo.scoring import (
 from iedr_geo.scoring.catalogue_scorer import CELLS
 
 VECTORS = 1 << 14  # Whose factors are held at a time.
-TRIED = 4  # Rows, users, items and contexts that tell whether contexts matter.
+TRIED = 8  # Rows, users, items and contexts that tell whether contexts matter.
 
 Entity = Any
 Context = Mapping[str, Any] | pd.Series
@@ -81,10 +81,12 @@ class Recommender:
     """
 
     def __init__(self, model: Any, data: InteractionDataset | BipartiteGraph) -> None:
-        self.model, self.data = model, data
+        self.scorer: CatalogueScorer = scorer(model, data)
+        if isinstance(model, CatalogueScorer):
+            model = getattr(model, 'model', model)
         if isinstance(model, torch.nn.Module):
             model.eval()
-        self.scorer: CatalogueScorer = scorer(model, data)
+        self.model, self.data = model, data
         self._entities: Entities
         if isinstance(data, InteractionDataset):
             self._entities = DatasetEntities(data)
@@ -157,13 +159,7 @@ class Recommender:
             return None
         if self._seen is None:
             self._seen = self._entities.seen.to(self.scorer.device)
-        row, item = items_of(self._seen, users)
-        if items is None:
-            return row, item
-        column = torch.full((self.scorer.num_items,), -1, device=items.device)
-        column[items] = torch.arange(len(items), device=items.device)
-        kept = column[item] >= 0
-        return row[kept], column[item[kept]]
+        return items_of(self._seen, users, items)
 
     def _rank(
         self,
@@ -610,7 +606,7 @@ def _uses_contexts(made: CatalogueScorer, dataset: InteractionDataset) -> bool:
     scores = scores.view(len(users), len(contexts), len(items))
     leads = scores - scores[:, :, :1]
     change = (leads - leads[:, :1]).abs().max()
-    return not bool(change <= 1e-6 * scores.abs().max())
+    return not bool(change <= 1e-6 * leads.abs().max())
 
 
 def _spread(size: int, count: int) -> Tensor:

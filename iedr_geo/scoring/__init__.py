@@ -3,7 +3,7 @@
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.evaluating import evaluating
 from iedr_geo.scoring.iedr import IEDRScorer
-from iedr_geo.scoring.plain import GraphScorer, InteractionScorer
+from iedr_geo.scoring.plain import GraphScorer, InteractionScorer, device_of
 from iedr_geo.scoring.progress import progress_bar
 from iedr_geo.scoring.queries import Queries
 from iedr_geo.scoring.scorer import scorer
@@ -17,6 +17,7 @@ __all__ = [
     'InteractionScorer',
     'Queries',
     'VectorScorer',
+    'device_of',
     'evaluating',
     'items_of',
     'progress_bar',

@@ -19,7 +19,7 @@ def evaluating(model: object) -> Iterator[None]:
     modes = [module.training for module in modules]
     try:
         for module in modules:
-            module.eval()
+            module.training = False
         with (
             torch.inference_mode(False),
             torch.no_grad(),

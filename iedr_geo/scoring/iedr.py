@@ -237,13 +237,13 @@ class IEDRScorer(CatalogueScorer):
         weights, biases = generator.hidden(contexts)
         # The bias is the weight of a feature that is one.
         weights = torch.cat([weights, biases.unsqueeze(-1)], dim=-1)
-        features = torch.cat([item, item.new_ones(len(item), 1)], dim=1)
-        highest = weights.size(-1) * weights.abs().amax() if weights.numel() else 0.0
-        finite = bool(highest * features.abs().amax() < torch.finfo(item.dtype).max)
+        highest = weights.size(-1) * _highest(weights) * max(_highest(item), 1.0)
+        finite = highest < torch.finfo(item.dtype).max
         users = folded.weight.split(sizes)
         constants = folded.constant.unsqueeze(1).split(sizes)
         for columns in blocks(len(item), SCORED):
-            some = features[columns]
+            some = item[columns]
+            some = torch.cat([some, some.new_ones(len(some), 1)], dim=1)
             parts = out[:, columns].split(sizes)
             each = zip(weights.unbind(), users, constants, parts, strict=True)
             for weight, user, constant, part in each:
@@ -302,3 +302,8 @@ class IEDRScorer(CatalogueScorer):
         """Returns the readouts of all users or items."""
         with evaluating(self.model):
             return self._stored[side].all()[0]
+
+
+def _highest(x: Tensor) -> float:
+    """Returns the highest absolute value, NaN if there is one."""
+    return max(map(abs, torch.stack(x.aminmax()).tolist())) if x.numel() else 0.0

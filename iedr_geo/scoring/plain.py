@@ -23,6 +23,7 @@ from iedr_geo.scoring.queries import Queries
 
 PAIRS = 1 << 16  # That the model is given at a time.
 TRIED = 1 << 10  # Pairs by which the time is estimated.
+ENCODED = 8  # Users, and items of each, whose parts must add up to the logits.
 PROBED = 8  # Ids at the end of a table that a new one might be taken for.
 
 
@@ -108,11 +109,13 @@ class InteractionScorer(_PairScorer):
         if stands_for(model, 'encode', 'forward') and not (
             isinstance(model, torch.nn.Module) and has_hooks(model)
         ):
-            first = torch.zeros(1, dtype=torch.long, device=device)
+            user, item, context = (
+                torch.arange(ENCODED, device=device) * size // ENCODED
+                for size in (self.num_users, self.num_items, dataset.num_contexts)
+            )
             with evaluating(model):
-                encoded = cast(Any, model).encode(
-                    self._batch(Queries(first, first), first)
-                )
+                batch = self._batch(Queries(user, context), item)
+                encoded = cast(Any, model).encode(batch)
             parts = getattr(encoded, 'parts', {})
             if parts and _add_up(parts, encoded.logits):
                 self.parts = tuple(parts)
@@ -190,6 +193,10 @@ class InteractionScorer(_PairScorer):
         if isinstance(model, torch.nn.Module) and self.device.type != 'cpu':
             # An error on a device would end the process.
             model = copy.deepcopy(model).cpu()
+        for other in SIDES:  # One side is asked about, the others are known.
+            if other != side:
+                known_graphs = getattr(row, other)
+                known_graphs.graph_id = known_graphs.graph_id.clamp(min=0)
         graphs = getattr(row, side)
         size = len(getattr(self.dataset, f'{side}s'))
 

@@ -15,6 +15,7 @@ from iedr_geo.scoring.plain import GraphScorer, InteractionScorer
 from iedr_geo.scoring.queries import Queries
 
 NUM_QUERIES, NUM_ITEMS = 4, 8  # That a faster scorer is compared on.
+CATALOGUE = 1 << 14  # Items, up to which it is compared on the whole catalogue, too.
 TOLERANCE = 1e-3  # Of the largest score: sums of float32 in another order.
 ROUNDINGS = 8  # Where rounding is coarser: as many times that of one number.
 
@@ -30,7 +31,7 @@ class _ScorerFunction:
     """Makes the scorer of a model; see :data:`scorer`."""
 
     def __init__(self) -> None:
-        self._registered: dict[type, _Registration] = {}
+        self._registered: dict[tuple[type, str], _Registration] = {}
 
     def register(
         self, cls: type, *, gives: tuple[str, ...]
@@ -52,11 +53,16 @@ class _ScorerFunction:
             >>> @scorer.register(MyModel, gives=('forward', 'towers'))
             ... class MyScorer(CatalogueScorer): ...
         """
-        if not {'forward', 'score'} & set(gives):
+        entries = {'forward', 'score'} & set(gives)
+        if not entries:
             raise ValueError("`gives` must name 'forward' or 'score'")
+        unknown = [name for name in gives if not hasattr(cls, name)]
+        if unknown:
+            raise ValueError(f"{cls.__name__} has no method '{unknown[0]}'")
 
         def decorate(factory: Factory) -> Factory:
-            self._registered[cls] = _Registration(factory, gives)
+            for entry in entries:
+                self._registered[cls, entry] = _Registration(factory, gives)
             return factory
 
         return decorate
@@ -65,8 +71,8 @@ class _ScorerFunction:
         if isinstance(model, torch.nn.Module) and has_hooks(model):
             return None
         for cls in type(model).__mro__:
-            found = self._registered.get(cls)
-            if found is not None and entry in found.gives:
+            found = self._registered.get((cls, entry))
+            if found is not None:
                 same = all(
                     getattr(type(model), name) is getattr(cls, name)
                     and name not in vars(model)
@@ -159,12 +165,22 @@ def _check_same(
     each = items.expand(NUM_QUERIES, -1)
     answers = {'scores': fast.scores(queries, items)}
     answers['scores of pairs'] = fast.scores(queries, each)
+    if plain.num_items <= CATALOGUE:
+        for _ in range(2):  # The second time, what was returned is overwritten.
+            whole = fast.scores(queries)
+            answers['scores of the catalogue'] = whole[:, items].clone()
+            whole.fill_(torch.nan)
     if fast.parts:
         answers['parts'] = torch.stack(list(fast.split(queries, each).values())).sum(0)
     scale = wanted[wanted.isfinite()].abs()
     tolerance = _tolerance(wanted.dtype) * (float(scale.max()) if scale.numel() else 0.0)
     wanted = wanted.double()
     for name, values in answers.items():
+        if values.shape != wanted.shape:
+            raise ValueError(
+                f'The {name} by {type(fast).__name__} must be of shape '
+                f'{tuple(wanted.shape)} (got {tuple(values.shape)})'
+            )
         same = torch.isclose(
             values.double(), wanted, rtol=0, atol=tolerance, equal_nan=True
         )

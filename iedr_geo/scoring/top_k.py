@@ -11,19 +11,27 @@ from iedr_geo.data.feature_graphs import ragged_arange
 Pairs = tuple[Tensor, Tensor]
 
 
-def items_of(graph: BipartiteGraph, users: Tensor) -> Pairs:
-    """Returns the items that users have, as pairs of place and item.
+def items_of(graph: BipartiteGraph, users: Tensor, items: Tensor | None = None) -> Pairs:
+    """Returns the items that users have, as pairs of index and item.
 
     Args:
         graph: What users have.
         users: Users, of shape :math:`(Q)`. Those that are not of the graph have nothing.
+        items: The items that count, of shape :math:`(I)` (default: all).
 
     Returns:
-        Which of the users, and their item, each of shape :math:`(E)`.
+        Which of the users, and their item, each of shape :math:`(E)`. Given
+        :obj:`items`, which of them it is.
     """
     known = ((users >= 0) & (users < graph.num_users)).nonzero().view(-1)
     edge, ptr = ragged_arange(graph.ptr, users[known])
-    return known.repeat_interleave(ptr.diff()), graph.item[edge]
+    row, item = known.repeat_interleave(ptr.diff()), graph.item[edge]
+    if items is None:
+        return row, item
+    column = torch.full((graph.num_items,), -1, device=items.device)
+    column[items] = torch.arange(len(items), device=items.device)
+    kept = column[item] >= 0
+    return row[kept], column[item[kept]]
 
 
 def top_k(scores: Tensor, k: int, hidden: Pairs | None = None) -> tuple[Tensor, Tensor]:
@@ -45,6 +53,8 @@ def top_k(scores: Tensor, k: int, hidden: Pairs | None = None) -> tuple[Tensor, 
         scores[hidden] = -torch.inf
     k = min(k, scores.size(1))
     values, items = scores.topk(min(k + 1, scores.size(1)), dim=1)
+    if values[:, :1].isnan().any():  # They are sorted as the highest.
+        raise ValueError(f'{int(scores.isnan().sum())} of the scores are NaN')
     # The order of equal scores, and which of them is the last, is left open by `topk`.
     is_open = (values[:, 1:] == values[:, :-1]).any(dim=1)
     if is_open.any():

@@ -80,7 +80,7 @@ def check_interaction_model(
         encode = getattr(model, 'encode', lambda _: None)
         _check_terms(model, lambda: (model(batch), batch, encode(batch)))
         _check_scorer(
-            scorer(model, dataset),
+            _made(model, dataset),
             Queries(batch.user_id, batch.context_id),
             batch.item_id,
             model(batch),
@@ -133,7 +133,7 @@ def check_bipartite_model(
         _check_logits(lambda rows: score(user[rows], item[rows]), 'scores', device)
         _check_broadcasting(score, user, items)
         _check_terms(model, lambda: (score(user, item), batch, None))
-        _check_scorer(scorer(model, graph), Queries(user), item, score(user, item))
+        _check_scorer(_made(model, graph), Queries(user), item, score(user, item))
         _check_state(model, fresh, lambda one: one.score(user, item))
 
 
@@ -235,6 +235,13 @@ def _check_terms(model: Any, call: Callable[[], tuple[Tensor, Any, Any]]) -> Non
         check_gradients(model.estimator_loss(encoded), {}, own)
     model.eval()
     check_modes(model, call)
+
+
+def _made(model: Any, data: Any) -> CatalogueScorer:
+    try:
+        return scorer(model, data)
+    except ValueError as error:
+        raise AssertionError(str(error)) from error
 
 
 def _check_scorer(

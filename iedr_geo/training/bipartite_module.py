@@ -13,7 +13,7 @@ from iedr_geo.evaluation import GRAPH_METRICS, CatalogueRankings
 from iedr_geo.loader import Curriculum, EdgeBatch, EdgeLoader, UserLoader
 from iedr_geo.metrics import RankingMetric
 from iedr_geo.nn import BPRObjective, Objective
-from iedr_geo.training.interaction_module import other_positives
+from iedr_geo.scoring import items_of
 from iedr_geo.training.schedule import PlateauRate, RateSchedule
 from iedr_geo.training.training_module import (
     TrainingModule,
@@ -168,7 +168,10 @@ class BipartiteModule(TrainingModule):
             items = torch.unique(batch.item)
             y = batch.item.unsqueeze(1) == items
             logits = model.score(user, items.unsqueeze(0))
-            left_out = other_positives(batch.user, y)
+            self.train_edges = self.train_edges.to(y.device)
+            left_out = torch.zeros_like(y)
+            left_out[items_of(self.train_edges, batch.user, items)] = True
+            left_out &= ~y
             loss: Tensor = objective(logits, y, left_out, self.log_q[items])
             return loss
         logits = model.score(user, batch.candidates)

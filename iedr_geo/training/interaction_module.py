@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import (
+    BipartiteGraph,
     CandidateLists,
     InteractionDataset,
     NegativeSampler,
@@ -24,12 +25,15 @@ from iedr_geo.loader import Curriculum, InteractionBatch, InteractionLoader
 from iedr_geo.metrics import RankingMetric
 from iedr_geo.nn import BCEObjective, Objective, score_items
 from iedr_geo.nn.contract import has_hooks, stands_for
+from iedr_geo.scoring import device_of, evaluating, items_of
 from iedr_geo.training.schedule import RateSchedule
 from iedr_geo.training.training_module import (
     TrainingModule,
     check_objective,
     described,
 )
+
+COMPARED = 16  # Rows on which what a model is trained by is what it ranks by.
 
 
 class InteractionModule(TrainingModule):
@@ -128,6 +132,8 @@ class InteractionModule(TrainingModule):
             seed=seed,
         )
         _check_vocabulary(model, train)
+        if self.objective is not None:
+            _check_encode(model, train)
         self.over_batch = self.objective is not None and self.objective.over == 'batch'
         grouped = self.objective is not None and self.objective.grouped
         if train.y is not None and (self.over_batch or grouped):
@@ -139,12 +145,18 @@ class InteractionModule(TrainingModule):
             raise ValueError(f'{objective!r} takes no negatives: leave out {negatives!r}')
         if negatives is None and train.y is None and not self.over_batch:
             negatives = UniformNegativeSampler(2)
-        self.train_rows = train
+        self.train_rows, self.num_contexts = train, train.num_contexts
         self.negatives = negatives
         self.batch_size = batch_size
         self.group_negatives = group_negatives or (grouped and not self.over_batch)
         self.num_workers = num_workers
         self.log_q: Tensor
+        self.queries: Tensor
+        if self.over_batch:  # What was had by whom, in which context, is no negative.
+            queries, query = torch.unique(self._query(train).cpu(), return_inverse=True)
+            size = len(queries), train.num_items
+            self.had = BipartiteGraph(query, train.item.cpu(), *size)
+            self.register_buffer('queries', queries, persistent=False)
         share = torch.bincount(train.item.cpu(), minlength=train.num_items) / len(train)
         self.register_buffer('log_q', share.log(), persistent=False)
         self._loader()  # Refuses wrong arguments now, not after Lightning's start.
@@ -173,6 +185,12 @@ class InteractionModule(TrainingModule):
             pin_memory=workers > 0 and self.device.type == 'cuda',
         )
 
+    def _query(self, rows: InteractionDataset | InteractionBatch) -> Tensor:
+        """Returns who asks, and where, as one number for each row."""
+        if isinstance(rows, InteractionDataset):
+            return rows.user * self.num_contexts + rows.context
+        return rows.user_id * self.num_contexts + rows.context_id
+
     def _encode(self, batch: InteractionBatch) -> Any:
         model: Any = self.model
         return model.encode(batch) if hasattr(model, 'encode') else None
@@ -183,8 +201,11 @@ class InteractionModule(TrainingModule):
             items = torch.arange(batch.item.num_graphs, device=batch.item_graph.device)
             logits = score_items(self.model, batch, items, encoded)
             y = batch.item_graph.unsqueeze(1) == items
-            query = batch.user_graph * batch.context.num_graphs + batch.context_graph
-            left_out = other_positives(query, y)
+            query = torch.searchsorted(self.queries, self._query(batch))
+            self.had = self.had.to(y.device)
+            left_out = torch.zeros_like(y)
+            left_out[items_of(self.had, query, batch.item.graph_id)] = True
+            left_out &= ~y
             loss: Tensor = objective(logits, y, left_out, self.log_q[batch.item.graph_id])
             return loss
         assert batch.y is not None
@@ -195,6 +216,12 @@ class InteractionModule(TrainingModule):
             logits = encoded.logits
         else:
             logits = self.model(batch)
+        if logits.shape != y.shape:
+            raise ValueError(
+                f'{type(self.model).__name__} must return a logit for each of the '
+                f'{len(batch)} rows of a batch (got a tensor of shape '
+                f'{tuple(logits.shape)})'
+            )
         if objective.grouped and self.negatives is not None:
             shape = (-1, 1 + self.negatives.num_negatives)
             logits, y = logits.view(shape), y.view(shape)
@@ -202,24 +229,23 @@ class InteractionModule(TrainingModule):
         return loss
 
 
-def other_positives(query: Tensor, y: Tensor) -> Tensor:
-    """Returns which candidates of a row are those of another row with the same query.
-
-    Args:
-        query: Who asks, and where, as a number, of shape :math:`(B)`.
-        y: Which candidate each row has had, boolean, of shape :math:`(B, C)`.
-
-    Returns:
-        Booleans, of shape :math:`(B, C)`.
-    """
-    ordered, order = query.sort()
-    number = torch.zeros_like(query)
-    number[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)
-    group = torch.empty_like(number)
-    group[order] = number
-    had = torch.zeros_like(y, dtype=torch.int32)
-    had.index_add_(0, group, y.int())
-    return (had[group] > 0) & ~y
+def _check_encode(model: Any, train: InteractionDataset) -> None:
+    """Raises an error if a model would be trained by other logits than it ranks by."""
+    if not stands_for(model, 'encode', 'forward') or has_hooks(model, parts=False):
+        return  # The logits of `forward` are asked for.
+    rows = train[:COMPARED].to(device_of(model, train.user.device))
+    with evaluating(model):
+        batch = InteractionBatch.from_ids(rows, rows.user, rows.item, rows.context)
+        encoded, logits = model.encode(batch), model(batch)
+    name = type(model).__name__
+    if not hasattr(encoded, 'logits'):
+        raise ValueError(f'`encode(batch)` of {name} must return something with `logits`')
+    scale = logits.detach().abs().max()
+    if not ((encoded.logits - logits).abs() <= 1e-2 * scale).all():
+        raise ValueError(
+            f'`encode(batch).logits` of {name}, by which it is trained, are not what its '
+            f'`forward(batch)` returns, by which it ranks'
+        )
 
 
 def _check_vocabulary(model: torch.nn.Module, train: InteractionDataset) -> None:

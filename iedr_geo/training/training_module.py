@@ -109,6 +109,12 @@ class TrainingModule(LightningModule, ABC):
             )
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ValueError(f'{name} has no parameters to train')
+        estimator = [hasattr(model, f'estimator_{it}') for it in ('loss', 'parameters')]
+        if any(estimator) and not all(estimator):
+            raise ValueError(
+                f'{name} needs both `estimator_loss` and `estimator_parameters`, or '
+                f'neither'
+            )
         if estimator_steps < 1:
             raise ValueError(
                 f'`estimator_steps` must be at least 1 (got {estimator_steps}); a model '
@@ -167,6 +173,8 @@ class TrainingModule(LightningModule, ABC):
             'amsgrad': self.amsgrad,
             'estimator_steps': self.estimator_steps,
             'estimator_first': self.estimator_first,
+            'monitor': self.monitor,
+            'metrics': self.monitors,
             'seed': self.seed,
             'trainer': described(self.trainer_arguments),
         }

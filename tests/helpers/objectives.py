@@ -46,9 +46,12 @@ def plain_loss(
 
 
 def had_as_well(
-    queries: Sequence[Hashable], items: Sequence[int], candidates: Sequence[int]
+    pairs: set[tuple[Hashable, int]],
+    queries: Sequence[Hashable],
+    items: Sequence[int],
+    candidates: Sequence[int],
 ) -> Tensor:
-    pairs = set(zip(queries, items, strict=True))
+    """Which candidates of a row are in the log with its query, but for its own item."""
     return torch.tensor(
         [
             [(query, c) in pairs and c != item for c in candidates]

@@ -119,7 +119,7 @@ ON_GRAPH: dict[str, Make] = {
     'DICE': lambda g: DICE(lightgcn(g).double(), g.popularity, beta=0.2),
     'IPS': lambda g: IPS(mf(g), g.popularity, 'cnsr'),
     'CausE': lambda g: CausE(mf(g)),
-    'Biased': lambda g: Biased(DICE(mf(g), g.popularity), user=False),
+    'Biased': lambda g: Biased(mf(g), user=False),
     'Popularity of a graph': Popularity.fit,
     'Repeat of a graph': Repeat.fit,
 }

@@ -179,7 +179,8 @@ class LyingScorer(VectorScorer):
 
     def scores(self, queries, items=None):
         out = super().scores(queries, items)
-        if self.lie == 'scores' or (self.lie == 'pairs' and items.dim() == 2):
+        pairs = items is not None and items.dim() == 2
+        if self.lie == 'scores' or (self.lie == 'pairs' and pairs):
             out[1, 2] += 1
         return out
 
@@ -367,3 +368,81 @@ def test_counted_models_know_nothing_of_what_is_new(cls):
     queries = Queries(torch.tensor([5, 0]), torch.tensor([6, 0]), **new)
     stranger, known = made.scores(queries, torch.tensor([12, 0])).tolist()
     assert stranger[0] == known[0] < stranger[1] <= known[1]
+
+
+class Pairwise(torch.nn.Module):
+    """A score of its own for each pair of a graph, as a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(GRAPH.num_users, GRAPH.num_items))
+
+    def score(self, user, item):
+        return self.weight[user, item]
+
+
+class Mirrored(GraphScorer):
+    def scores(self, queries, items=None):
+        out = super().scores(queries, items)
+        return out.flip(1) if items is None else out
+
+
+class Given(GraphScorer):
+    """Gives the table of the model out of its hands."""
+
+    def scores(self, queries, items=None):
+        if items is None:
+            return self.model.weight.data[int(queries.user[0]) :][: len(queries)]
+        return super().scores(queries, items)
+
+
+@pytest.mark.parametrize('factory', [Mirrored, Given])
+def test_the_whole_catalogue_is_compared_as_well(factory):
+    class Own(Pairwise):
+        pass
+
+    scorer.register(Own, gives=('score',))(factory)
+    with pytest.raises(
+        ValueError, match=f'The scores of the catalogue by {factory.__name__}'
+    ):
+        scorer(Own(), GRAPH)
+
+
+def test_a_class_is_registered_for_each_kind_of_data():
+    class Both(Pairwise):
+        def forward(self, batch):
+            return self.weight[batch.user_id % len(self.weight), 0]
+
+    class Rows(InteractionScorer):
+        pass
+
+    class Pairs(GraphScorer):
+        pass
+
+    scorer.register(Both, gives=('forward',))(Rows)
+    scorer.register(Both, gives=('score',))(Pairs)
+    assert type(scorer(Both(), GRAPH)) is Pairs
+    assert type(scorer(Both(), make_shop())) is Rows
+    with pytest.raises(ValueError, match="Both has no method 'scored'"):
+        scorer.register(Both, gives=('score', 'scored'))
+
+
+def test_a_new_user_and_a_new_item_at_once():
+    """Each is asked about alone: of the other, an id is taken that there is."""
+    shop = make_shop()
+
+    class Ids(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.user = torch.nn.Embedding(shop.num_users, 2)
+            self.item = torch.nn.Embedding(shop.num_items, 2)
+
+        def forward(self, batch):
+            return (self.user(batch.user_id) * self.item(batch.item_id)).sum(dim=1)
+
+    new = {'users': shop.users.select(torch.tensor([0]))}
+    new['items'] = shop.items.select(torch.tensor([0]))
+    zero = torch.zeros(1, dtype=torch.long)
+    queries = Queries(zero + shop.num_users, zero, **new)
+    with pytest.raises(ValueError, match='looks up the id of each user'):
+        scorer(Ids(), shop).scores(queries, zero + shop.num_items)

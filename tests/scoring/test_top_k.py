@@ -114,3 +114,9 @@ def test_items_of_users(users, device):
 def test_first_of():
     assert first_of(torch.tensor([7, -2, 7, 10**15, -2])).tolist() == [0, 1, 0, 3, 1]
     assert first_of(torch.tensor([], dtype=torch.long)).numel() == 0
+
+
+def test_scores_that_are_not_numbers_are_refused():
+    scores = torch.tensor([[0.0, torch.nan, 1.0], [1.0, 0.0, 2.0]])
+    with pytest.raises(ValueError, match='1 of the scores are NaN'):
+        top_k(scores, 2)

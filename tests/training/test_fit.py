@@ -353,7 +353,9 @@ def test_damaged_best_checkpoint(make_clicks, run, tmp_path, script, request, da
         torch.save({'state_dict': {}}, path)
     request.getfixturevalue('no_training')
     with pytest.raises(ValueError, match=rf'{path} is damaged'):
-        run(make_clicks('mf'), tmp_path, resume=True, max_epochs=3)
+        again = make_clicks('mf')
+        script(again, 0.3, 0.2, 0.1)
+        run(again, tmp_path, resume=True, max_epochs=3)
 
 
 @pytest.fixture(scope='module')

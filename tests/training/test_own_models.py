@@ -17,8 +17,11 @@ from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.loader import EdgeLoader, InteractionBatch, InteractionLoader, UserLoader
 from iedr_geo.metrics import Recall
 from iedr_geo.nn import (
+    DICE,
     IEDR,
+    MF,
     BCEObjective,
+    Biased,
     BPRObjective,
     LightGCN,
     Popularity,
@@ -112,6 +115,8 @@ def test_rows(split, run, tmp_path, make, objective):
     )
     adam, losses = Adam(expected.parameters(), lr=1e-3, weight_decay=1e-5), []
     share = torch.bincount(train.item) / len(train)
+    queries = zip(train.user.tolist(), train.context.tolist(), strict=True)
+    log = set(zip(queries, train.item.tolist(), strict=True))
     for batch in loader:
         if over_batch:
             item, context = batch.item_id, batch.context_id
@@ -121,7 +126,7 @@ def test_rows(split, run, tmp_path, make, objective):
             pairs = InteractionBatch.from_ids(train, users, each, contexts)
             logits = expected(pairs).view(len(batch), -1)
             queries = list(zip(batch.user_id.tolist(), context.tolist(), strict=True))
-            left_out = had_as_well(queries, item.tolist(), candidates.tolist())
+            left_out = had_as_well(log, queries, item.tolist(), candidates.tolist())
             y = item.unsqueeze(1) == candidates
             loss = plain_loss(objective, logits, y, left_out, share[candidates].log())
         else:
@@ -154,6 +159,7 @@ def test_edges(clicks, run, tmp_path, make, objective):
 
     adam = Adam(expected.parameters(), lr=1e-3)
     share = torch.bincount(train.item, minlength=train.num_items) / train.num_edges
+    log = set(zip(train.user.tolist(), train.item.tolist(), strict=True))
     for batch in EdgeLoader(train, 200, negatives, shuffle=True, seed=3):
         if over_batch:
             candidates = batch.item.unique()
@@ -161,7 +167,7 @@ def test_edges(clicks, run, tmp_path, make, objective):
             logits = expected.score(user, item).view(len(batch.user), -1)
             y = batch.item.unsqueeze(1) == candidates
             numbers = (batch.user, batch.item, candidates)
-            left_out = had_as_well(*(number.tolist() for number in numbers))
+            left_out = had_as_well(log, *(number.tolist() for number in numbers))
             loss = plain_loss(objective, logits, y, left_out, share[candidates].log())
         else:
             columns = [batch.item, *batch.negative.t()]
@@ -463,3 +469,51 @@ def test_the_estimator_sees_detached_values(split, run, tmp_path):
     for name, parameter in results[0].items():
         assert torch.equal(parameter, results[1][name])
     assert not torch.equal(trained.estimator.weight, torch.full((1, 1), 100.0))
+
+
+class TwoAnswers(Features):
+    def encode(self, batch):
+        return OnePass(-self.forward(batch))
+
+
+class NoLogits(Features):
+    def encode(self, batch):
+        return self.forward(batch)
+
+
+class HalfAnEstimator(Features):
+    def estimator_loss(self, encoded):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ('model', 'message'),
+    [
+        (HalfAnEstimator, 'needs both `estimator_loss` and `estimator_parameters`'),
+        (TwoAnswers, 'logits` of TwoAnswers, by which it is trained, are not what'),
+        (NoLogits, r'`encode\(batch\)` of NoLogits must return something with `logits`'),
+    ],
+)
+def test_what_is_trained_is_what_ranks(split, model, message):
+    with pytest.raises(ValueError, match=message):
+        rows_module(split.train, model)
+
+
+def test_a_backbone_has_no_losses(clicks):
+    train = clicks.train
+    dice = DICE(MF(train.num_users, train.num_items, 4), train.popularity)
+    for make in (Biased, lambda model: DICE(model, train.popularity)):
+        with pytest.raises(ValueError, match='DICE has losses of its own, which'):
+            make(dice)
+
+
+class Column(Features):
+    def forward(self, batch):
+        return super().forward(batch).unsqueeze(1)
+
+
+@pytest.mark.parametrize('objective', [BCEObjective(), BPRObjective()], ids=repr)
+def test_logits_have_the_shape_of_the_rows(split, run, tmp_path, objective):
+    module = rows_module(split.train, Column, objective=objective)
+    with pytest.raises(ValueError, match=r'Column must return a logit for each'):
+        run(module, tmp_path, max_epochs=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -231,10 +231,16 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
                 block_size,
             )
         else:
+            intrinsic = generator.intrinsic
+            if not stands_for(generator, 'intrinsic', 'forward'):
+
+                def intrinsic(entity: Tensor, context: Tensor) -> Tensor:
+                    factors: Any = generator(entity, context)  # type: ignore[operator]
+                    return factors.intrinsic
 
             def block(block: slice, entity: Tensor, place: Tensor) -> Tensor:
                 at = place[block].unsqueeze(2)
-                out = generator.intrinsic(entity[candidates[block]], at)
+                out = intrinsic(entity[candidates[block]], at)
                 first = out[:, :, 0]
                 positive = F.cosine_similarity(first[:, 0], first[:, 1]).unsqueeze(1)
                 similarity = cosine_to_each(first, out[:, :, 1:])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Embedding
 
-from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors, check_backbone
 from iedr_geo.nn.models.rebuild import describe, rebuild_part
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Biased(BipartiteModel):
         self, backbone: BipartiteModel, user: bool = True, item: bool = True
     ) -> None:
         super().__init__()
+        check_backbone(self, backbone)
         self.backbone = backbone
         self.num_users, self.num_items = backbone.num_users, backbone.num_items
         self.channels = backbone.channels + 2

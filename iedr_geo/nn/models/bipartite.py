@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 Vectors: TypeAlias = tuple[Tensor, Tensor]
 
 
+def check_backbone(model: torch.nn.Module, backbone: torch.nn.Module) -> None:
+    """Raises an error if a backbone has losses that the model around it leaves out."""
+    if hasattr(backbone, 'losses'):
+        raise ValueError(
+            f'{type(backbone).__name__} has losses of its own, which '
+            f'{type(model).__name__} would leave out: it is no backbone'
+        )
+
+
 class BipartiteModel(torch.nn.Module, ABC):
     r"""Maps ids of users and items to vectors, whose inner product is the score.
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.nn.loss import DistanceCorrelation, InverseL1, InverseL2
-from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors, check_backbone
 from iedr_geo.nn.models.rebuild import describe, rebuild_part
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class DICE(BipartiteModel):
         max_rows: int = 4096,
     ) -> None:
         super().__init__()
+        check_backbone(self, backbone)
         if discrepancy not in DISCREPANCIES:
             raise ValueError(
                 f'`discrepancy` is one of {", ".join(DISCREPANCIES)} (got '

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.nn.loss import bpr_loss
-from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors, check_backbone
 from iedr_geo.nn.models.rebuild import describe, rebuild_part
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class IPS(BipartiteModel):
         exponent: float = 0.5,
     ) -> None:
         super().__init__()
+        check_backbone(self, backbone)
         if weighting not in WEIGHTINGS:
             raise ValueError(
                 f"`weighting` is one of {', '.join(WEIGHTINGS)} (got '{weighting}')"

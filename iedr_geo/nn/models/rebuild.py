@@ -32,7 +32,7 @@ def describe(model: torch.nn.Module) -> dict[str, Any] | None:
 
 def _form(model: torch.nn.Module) -> tuple[list[Any], list[Any]]:
     """Returns what the parts of a model are, and the shapes of its tensors."""
-    parts = [(name, type(part)) for name, part in model.named_modules()]
+    parts = [(name, type(part), repr(part)) for name, part in model.named_modules()]
     return parts, [(key, tensor.shape) for key, tensor in model.state_dict().items()]
 
 

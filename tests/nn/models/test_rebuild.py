@@ -46,7 +46,7 @@ def iedr(**kwargs) -> IEDR:
 MAKE: dict[str, list[Callable[[], torch.nn.Module]]] = {
     'Biased': [
         lambda: Biased(mf(), item=False),
-        lambda: Biased(DICE(lightgcn(), GRAPH.popularity)),
+        lambda: Biased(lightgcn(), user=False),
     ],
     'CausE': [lambda: CausE(mf(), 0.3), lambda: CausE(lightgcn())],
     'ContextPopularity': [lambda: ContextPopularity.fit(DATASET)],
