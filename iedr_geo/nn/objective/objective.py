@@ -41,7 +41,7 @@ class Objective(torch.nn.Module):
             logits: The logits of the candidates of each row, of shape :math:`(B, C)`.
             y: 1 for the item that was had, else 0, likewise.
             left_out: Whether a candidate is no candidate of the row, *e.g.*, because it
-                was had as well, likewise (default: none is).
+                was had as well in the training data, likewise (default: none is).
             log_q: The logarithm of how likely each candidate was to be drawn, of shape
                 :math:`(C)` (default: all were alike).
         """
