@@ -27,8 +27,11 @@ ENCODED = 8  # Users, and items of each, whose parts must add up to the logits.
 PROBED = 8  # Ids at the end of a table that a new one might be taken for.
 
 
-def device_of(model: object, default: torch.device) -> torch.device:
-    """Returns where a model is; a default where that is not said."""
+CPU = torch.device('cpu')
+
+
+def device_of(model: object, default: torch.device = CPU) -> torch.device:
+    """Returns where parameters and buffers are; a default if there are none."""
     if isinstance(model, torch.nn.Module):
         for tensor in (*model.parameters(), *model.buffers()):
             return tensor.device

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import FeatureGraphs
+from iedr_geo.scoring import device_of
 from iedr_geo.testing.properties import (
     check_gradients,
     check_modes,
@@ -16,7 +17,6 @@ from iedr_geo.testing.properties import (
     check_reset,
     check_same,
     checked_copy,
-    device_of,
     gradients,
     trained_parameters,
 )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iedr_geo.nn import ContextInvariantContrastiveLoss, Factors
 from iedr_geo.nn.contract import stands_for
+from iedr_geo.scoring import device_of
 from iedr_geo.testing.properties import (
     check_gradients,
     check_modes,
@@ -17,7 +18,6 @@ from iedr_geo.testing.properties import (
     check_reset,
     check_same,
     checked_copy,
-    device_of,
     gradients,
     trained_parameters,
 )

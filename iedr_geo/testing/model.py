@@ -12,14 +12,13 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.loader import EdgeBatch, InteractionBatch, UserBatch, UserLoader
 from iedr_geo.nn.contract import stands_for
-from iedr_geo.scoring import CatalogueScorer, Queries, scorer
+from iedr_geo.scoring import CatalogueScorer, Queries, device_of, scorer
 from iedr_geo.testing.properties import (
     check_gradients,
     check_modes,
     check_output,
     check_same,
     checked_copy,
-    device_of,
     gradients,
     trained_parameters,
 )

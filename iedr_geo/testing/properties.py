@@ -29,12 +29,6 @@ def checked_copy(
         yield copied.double() if double else copied
 
 
-def device_of(module: torch.nn.Module) -> torch.device:
-    """Returns where parameters and buffers are; the CPU if there are none."""
-    tensors = (*module.parameters(), *module.buffers())
-    return next((tensor.device for tensor in tensors), torch.device('cpu'))
-
-
 def trained_parameters(module: torch.nn.Module) -> dict[str, Tensor]:
     """Returns the parameters that are not frozen, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
