@@ -12,13 +12,10 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import cumsum
 
-from iedr_geo.transforms.complete import (
-    complete_edge_index,
-    is_complete,
-    mark_complete,
-)
+from iedr_geo.transforms.complete import complete_edge_index
 
 EDGES = 1 << 22  # That a transform sees at a time, as far as whole graphs allow.
+VECTOR = 'vector_'  # Before the embedding row, in the name of the vectors of a batch.
 
 
 def ragged_arange(ptr: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,13 +37,13 @@ class Edges(NamedTuple):
     """The edges of many graphs.
 
     Args:
-        place: Source and target of each edge, counted from its graph's first node, of
+        ends: Source and target of each edge, counted from its graph's first node, of
             shape :math:`(2, E)`.
         ptr: Where each graph's edges begin, and the end of the last, :math:`(G + 1)`.
         weight: The weight of each edge, of shape :math:`(E)`. :obj:`None` if all are one.
     """
 
-    place: Tensor
+    ends: Tensor
     ptr: Tensor
     weight: Tensor | None = None
 
@@ -56,7 +53,7 @@ class FeatureGraphs:
 
     Each node is one feature value. As long as :meth:`with_edges` has not said otherwise,
     all ordered pairs of a graph's nodes are edges, self-loops included; the store then
-    holds the nodes alone and builds the graphs that are asked for.
+    holds the nodes alone and builds the edges that are asked for.
 
     Args:
         x: The embedding row of each node, of shape :math:`(N)`.
@@ -67,7 +64,9 @@ class FeatureGraphs:
         vectors: By embedding row, the vectors of the nodes in that row, in their order,
             of shape :math:`(N_x, D)`: such a node is its vector times the embeddings of
             that row and the :math:`D - 1` after it.
-        edges: The edges of each graph. :obj:`None` for complete graphs.
+        edges: The edges of each graph, ordered by graph, then target, then source.
+            :obj:`None` for complete graphs: edges that are all there, without weights,
+            are not kept.
 
     Example:
         >>> graphs = FeatureGraphs(torch.tensor([4, 7, 7]), torch.tensor([0, 2, 3]))
@@ -92,9 +91,9 @@ class FeatureGraphs:
         self.ptr = ptr
         self.value = value
         self.vectors = dict(vectors or {})
-        self.edges = edges
+        self.edges = self._unless_complete(edges)
         # Which of a row's vectors each node has.
-        self._place = {row: (x == row).cumsum(0) - 1 for row in self.vectors}
+        self._which = {row: (x == row).cumsum(0) - 1 for row in self.vectors}
         self.node_id = self._node_id()
 
     def _node_id(self) -> Tensor | None:
@@ -103,8 +102,8 @@ class FeatureGraphs:
             return None
         key, below = self.x, 0
         if self.value is not None:
-            values, place = torch.unique(self.value, return_inverse=True)
-            key = key * values.numel() + place
+            values, number = torch.unique(self.value, return_inverse=True)
+            key = key * values.numel() + number
         for row, vectors in self.vectors.items():
             table = np.ascontiguousarray(vectors.cpu().numpy())
             text = table.view(
@@ -116,6 +115,29 @@ class FeatureGraphs:
             key = key.masked_scatter(self.x == row, own)
             below += len(distinct)
         return torch.unique(key, return_inverse=True)[1]
+
+    def _unless_complete(self, edges: Edges | None) -> Edges | None:
+        """Returns the edges, or nothing if they are those of complete graphs."""
+        if edges is None or edges.weight is not None:
+            return edges
+        complete = self._complete_edges()
+        same = edges.ends.shape == complete.ends.shape and all(
+            map(torch.equal, edges[:2], complete[:2])
+        )
+        return None if same else edges
+
+    def _complete_edges(self) -> Edges:
+        sizes = self.ptr.diff()
+        ptr = cumsum(sizes * sizes)
+        start = self.ptr[:-1].repeat_interleave(ptr.diff())
+        return Edges(complete_edge_index(sizes) - start, ptr)
+
+    @property
+    def is_complete(self) -> bool:
+        """If :obj:`True`, each node has an edge from every node of its graph, itself
+        included, and edges have no weights.
+        """
+        return self.edges is None
 
     def __len__(self) -> int:
         return self.ptr.numel() - 1
@@ -136,48 +158,53 @@ class FeatureGraphs:
         """
         ids = ids.to(self.ptr.device)
         nodes, ptr = ragged_arange(self.ptr, ids)
-        sizes = ptr.diff()
-        tensors, slices = {'x': self.x[nodes]}, {'x': ptr}
+        content: dict[str, Any] = {'x': self.x[nodes]}
+        slices = {'x': ptr}
         if self.edges is None:
-            tensors['edge_index'] = complete_edge_index(sizes)
-            slices['edge_index'] = cumsum(sizes * sizes)
+            content['edge_index'] = _complete_edge_index
+            slices['edge_index'] = cumsum(ptr.diff().square())
         else:
             edge, edge_ptr = ragged_arange(self.edges.ptr, ids)
             shift = ptr[:-1].repeat_interleave(edge_ptr.diff())
-            tensors['edge_index'] = self.edges.place[:, edge] + shift
+            content['edge_index'] = self.edges.ends[:, edge] + shift
             slices['edge_index'] = edge_ptr
             if self.edges.weight is not None:
-                tensors['edge_weight'] = self.edges.weight[edge]
+                content['edge_weight'] = self.edges.weight[edge]
                 slices['edge_weight'] = edge_ptr
         if self.value is not None:
-            tensors['value'], slices['value'] = self.value[nodes], ptr
-        for row, vectors in self.vectors.items():
-            here = tensors['x'] == row
-            tensors[f'vector_{row}'] = vectors[self._place[row][nodes[here]]]
-            slices[f'vector_{row}'] = cumsum(here.long())[ptr]
+            content['value'], slices['value'] = self.value[nodes], ptr
+        for row, which in self._which.items():
+            here = content['x'] == row
+            content[f'{VECTOR}{row}'] = self.vectors[row][which[nodes[here]]]
+            slices[f'{VECTOR}{row}'] = cumsum(here.long())[ptr]
         if self.node_id is not None:
-            tensors['node_id'], slices['node_id'] = self.node_id[nodes], ptr
-        tensors['graph_id'] = ids
+            content['node_id'], slices['node_id'] = self.node_id[nodes], ptr
+        content['graph_id'] = ids
         slices['graph_id'] = torch.arange(ids.numel() + 1)
-        batch = assemble(Data, tensors, slices, {'edge_index': ptr[:-1]}, ptr)
-        if self.edges is None:
-            mark_complete(batch)
-        return batch
+        return assemble(Data, content, slices, {'edge_index': ptr[:-1]}, ptr)
 
     @classmethod
     def from_batch(cls, batch: Batch) -> FeatureGraphs:
-        """Returns the graphs of what :meth:`batch` returned, in its order."""
+        """Returns the graphs of a batch as a store, in its order.
+
+        Args:
+            batch: The graphs as :meth:`batch` returns them, also with other edges.
+        """
         vectors = {
-            int(name.removeprefix('vector_')): batch[name]
+            int(name.removeprefix(VECTOR)): batch[name]
             for name in batch.keys()  # noqa: SIM118
-            if name.startswith('vector_')
+            if name.startswith(VECTOR)
         }
         edges = None
-        if not is_complete(batch):
-            start = batch.ptr[batch.batch[batch.edge_index[1]]]
-            ptr = batch._slice_dict['edge_index'].to(batch.ptr.device)
-            place = batch.edge_index - start
-            edges = Edges(place, ptr, batch.get('edge_weight'))
+        if not callable(dict.get(batch._store._mapping, 'edge_index')):
+            index, weight = batch.edge_index, batch.get('edge_weight')
+            graph = batch.batch[index[1]]
+            if (graph[1:] < graph[:-1]).any():
+                order = graph.argsort(stable=True)
+                index, graph = index[:, order], graph[order]
+                weight = None if weight is None else weight[order]
+            ptr = cumsum(torch.bincount(graph, minlength=batch.num_graphs))
+            edges = Edges(index - batch.ptr[graph], ptr, weight)
         return cls(batch.x, batch.ptr, batch.get('value'), vectors, edges)
 
     def select(self, index: Tensor) -> FeatureGraphs:
@@ -187,39 +214,26 @@ class FeatureGraphs:
     def concatenate(self, other: FeatureGraphs) -> FeatureGraphs:
         """Returns these graphs and then others of the same side, as a store."""
         other = other.to(self.x.device)
-        ends = self.ptr[-1:], other.ptr[1:]
-        value = None
-        if self.value is not None or other.value is not None:
-            values = (
-                torch.ones_like(g.x, dtype=torch.float) if g.value is None else g.value
-                for g in (self, other)
-            )
-            value = torch.cat(list(values))
-        rows = self.vectors.keys() | other.vectors.keys()
+        both = self, other
         edges = None
-        if self.edges is not None or other.edges is not None:
-            edges = _concatenate_edges(self._all_edges(), other._all_edges())
+        if not (self.is_complete and other.is_complete):
+            one, two = (g.edges or g._complete_edges() for g in both)
+            edges = Edges(
+                torch.cat([one.ends, two.ends], dim=1),
+                _concatenate_ptr(one.ptr, two.ptr),
+                _concatenate_or_ones([one.weight, two.weight], [one.ends, two.ends]),
+            )
+        rows = sorted(self.vectors.keys() | other.vectors.keys())
         return FeatureGraphs(
             torch.cat([self.x, other.x]),
-            torch.cat([self.ptr, ends[0] + ends[1]]),
-            value,
+            _concatenate_ptr(self.ptr, other.ptr),
+            _concatenate_or_ones([g.value for g in both], [g.x for g in both]),
             {
-                row: torch.cat(
-                    [g.vectors[row] for g in (self, other) if row in g.vectors]
-                )
-                for row in sorted(rows)
+                row: torch.cat([g.vectors[row] for g in both if row in g.vectors])
+                for row in rows
             },
             edges,
         )
-
-    def _all_edges(self) -> Edges:
-        """Returns the edges, also those of complete graphs."""
-        if self.edges is not None:
-            return self.edges
-        sizes = self.ptr.diff()
-        ptr = cumsum(sizes * sizes)
-        start = self.ptr[:-1].repeat_interleave(ptr.diff())
-        return Edges(complete_edge_index(sizes) - start, ptr)
 
     def content(self) -> Tensor:
         """Numbers the graphs: the same number where the nodes are, in whatever order if
@@ -228,18 +242,13 @@ class FeatureGraphs:
         Returns:
             Numbers from 0 on, of shape :math:`(G)`.
         """
-        size = self.ptr.diff()
-        every = torch.arange(len(self), device=size.device)
-        nodes = self.x if self.node_id is None else self.node_id
-        if (torch.bincount(nodes)[nodes[self.ptr[:-1]]] == 1).all():
-            return every  # The first node is an id, most of the time.
-        graph = every.repeat_interleave(size)
-        column = torch.arange(graph.numel(), device=size.device) - self.ptr[graph]
-        table = torch.full((len(self), int(size.max())), -1, device=size.device)
-        table[graph, column] = nodes
-        if self.edges is None:  # Elsewhere, edges may go by the order of the nodes.
-            table = table.sort(dim=1).values
-        return torch.unique(table, dim=0, return_inverse=True)[1]
+        nodes = self._node_hashes()
+        if not self.is_complete:  # Edges may go by the order of the nodes.
+            begin = self.ptr[:-1].repeat_interleave(self.ptr.diff())
+            position = torch.arange(nodes.size) - begin.cpu()
+            nodes = _mixed(nodes ^ _mixed(position.numpy()))
+        number = np.unique(self._graph_hashes(nodes), return_inverse=True)[1]
+        return torch.from_numpy(number).to(self.x.device)
 
     def hashes(self) -> np.ndarray:
         """Returns a number for each graph: the same where the nodes are, in any order,
@@ -249,6 +258,9 @@ class FeatureGraphs:
             Unsigned 64-bit numbers, of shape :math:`(G)`. That two graphs of a million
             share one by chance is as likely as one in ten million.
         """
+        return self._graph_hashes(self._node_hashes())
+
+    def _node_hashes(self) -> np.ndarray:
         node = _mixed(self.x.cpu().numpy())
         if self.value is not None:
             value = self.value.cpu().float().numpy() + 0.0  # Zero has two signs.
@@ -257,14 +269,19 @@ class FeatureGraphs:
             table = vectors.cpu().float().numpy() + 0.0
             bits = table.view(np.int32).astype(np.int64)
             column = np.arange(table.shape[1], dtype=np.int64) << 32
-            place = (self.x == row).cpu().numpy()
-            node[place] ^= _mixed(bits + column).sum(axis=1, dtype=np.uint64)
-        ptr = self.ptr.cpu().numpy()
-        sums: np.ndarray = np.add.reduceat(_mixed(node), ptr[:-1])
+            here = (self.x == row).cpu().numpy()
+            node[here] ^= _mixed(bits + column).sum(axis=1, dtype=np.uint64)
+        return node
+
+    def _graph_hashes(self, node: np.ndarray) -> np.ndarray:
+        sums: np.ndarray = np.add.reduceat(_mixed(node), self.ptr[:-1].cpu().numpy())
         return sums
 
     def with_edges(
-        self, transform: Callable[[Data], Data] | None, **attributes: Any
+        self,
+        transform: Callable[[Data], Data] | None,
+        edges_at_a_time: int = EDGES,
+        **attributes: Any,
     ) -> FeatureGraphs:
         """Returns graphs of the same nodes, with the edges that a transform gives them.
 
@@ -272,6 +289,8 @@ class FeatureGraphs:
             transform: What builds the edges from the complete graphs, many of which it
                 is given at a time, as one :class:`Batch`. It may set
                 :obj:`edge_weight`. :obj:`None` for complete graphs.
+            edges_at_a_time: The number of edges that it is given at a time, as far as
+                whole graphs allow. Changes speed and memory alone.
             **attributes: What else the transform finds in the batch: tensors with a row
                 for each node, or anything else.
 
@@ -279,41 +298,30 @@ class FeatureGraphs:
             ValueError: If the transform changes nodes, or an edge leaves its graph,
                 comes twice or has no finite weight.
         """
-        complete = copy.copy(self)
-        complete.edges = None
+        changed = copy.copy(self)
+        changed.edges = None
         if transform is None:
-            return complete
-        size = self.ptr.diff()
-        chunk = (size * size).cumsum(0) // EDGES
+            return changed
+        chunk = self.ptr.diff().square().cumsum(0) // edges_at_a_time
         parts = []
         for ids in torch.arange(len(self), device=chunk.device).split(
             torch.unique_consecutive(chunk, return_counts=True)[1].tolist()
         ):
-            batch = complete.batch(ids)
+            batch = changed.batch(ids)
             nodes = slice(int(self.ptr[ids[0]]), int(self.ptr[ids[-1] + 1]))
             for name, attribute in attributes.items():
                 is_tensor = isinstance(attribute, Tensor)
                 batch[name] = attribute[nodes] if is_tensor else attribute
             # A copy, so that what it changes is seen.
             parts.append(_edges(batch, transform(copy.copy(batch)), transform))
-        counts = torch.cat([part.ptr.diff() for part in parts])
-        weights = [part.weight for part in parts]
-        some = next((w for w in weights if w is not None), None)
-        if some is None and torch.equal(counts, size * size):
-            return complete  # All edges differ, so they are all there.
-        complete.edges = Edges(
-            torch.cat([part.place for part in parts], dim=1),
-            cumsum(counts),
-            None
-            if some is None
-            else torch.cat(
-                [
-                    some.new_ones(part.place.size(1)) if weight is None else weight
-                    for part, weight in zip(parts, weights, strict=True)
-                ]
-            ),
+        indices = [part.ends for part in parts]
+        edges = Edges(
+            torch.cat(indices, dim=1),
+            cumsum(torch.cat([part.ptr.diff() for part in parts])),
+            _concatenate_or_ones([part.weight for part in parts], indices),
         )
-        return complete
+        changed.edges = self._unless_complete(edges)
+        return changed
 
     def with_x(self, x: Tensor) -> FeatureGraphs:
         """Returns the store with other embedding rows, the rest of it shared.
@@ -356,7 +364,7 @@ class FeatureGraphs:
         return cls(**{**state, 'edges': None if edges is None else Edges(**edges)})
 
     def __repr__(self) -> str:
-        edges = '' if self.edges is None else f', edges={self.edges.place.size(1)}'
+        edges = '' if self.edges is None else f', edges={self.edges.ends.size(1)}'
         return f'{self.__class__.__name__}({len(self)}, nodes={self.x.numel()}{edges})'
 
 
@@ -369,20 +377,21 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     return out
 
 
-def _concatenate_edges(one: Edges, two: Edges) -> Edges:
-    weight = None
-    if one.weight is not None or two.weight is not None:
-        weights = (
-            torch.ones(e.place.size(1), device=e.place.device)
-            if e.weight is None
-            else e.weight
-            for e in (one, two)
-        )
-        weight = torch.cat(list(weights))
-    return Edges(
-        torch.cat([one.place, two.place], dim=1),
-        torch.cat([one.ptr, one.ptr[-1:] + two.ptr[1:]]),
-        weight,
+def _concatenate_ptr(one: Tensor, two: Tensor) -> Tensor:
+    return torch.cat([one, one[-1:] + two[1:]])
+
+
+def _concatenate_or_ones(
+    tensors: list[Tensor | None], like: list[Tensor]
+) -> Tensor | None:
+    """Concatenates what is there and ones elsewhere; nothing if nothing is there."""
+    if all(tensor is None for tensor in tensors):
+        return None
+    return torch.cat(
+        [
+            torch.ones(other.size(-1), device=other.device) if tensor is None else tensor
+            for tensor, other in zip(tensors, like, strict=True)
+        ]
     )
 
 
@@ -422,9 +431,52 @@ def _edges(before: Batch, after: Data, transform: Any) -> Edges:
     )
 
 
+def _complete_edge_index(attributes: _WhenAsked) -> Tensor:
+    return complete_edge_index(attributes['ptr'].diff())
+
+
+def _batch_vector(attributes: _WhenAsked) -> Tensor:
+    size = attributes['ptr'].diff()
+    return torch.arange(size.numel(), device=size.device).repeat_interleave(size)
+
+
+class _WhenAsked(dict[str, Any]):
+    """The attributes of a batch, some of which are functions of the others.
+
+    Such a one is evaluated when it is first asked for. Many models never do.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if callable(value):
+            value = self[name] = value(self)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Applies a function to the tensors that are there."""
+        for name, value in self.items():
+            if isinstance(value, Tensor):
+                self[name] = function(value)
+
+
+def map_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
+    """Returns a copy of a batch of :meth:`FeatureGraphs.batch` with other tensors, in
+    which what nobody has asked for yet is still not there.
+    """
+    mapped = copy.copy(batch)
+    mapped._store._mapping.map(function)
+    return mapped
+
+
 def assemble(
     cls: type[Data],
-    tensors: dict[str, Tensor],
+    attributes: dict[str, Any],
     slices: dict[str, Tensor],
     increments: dict[str, Tensor],
     ptr: Tensor,
@@ -433,20 +485,15 @@ def assemble(
 
     Args:
         cls: The type of the single graphs.
-        tensors: The concatenated attributes, incremented where they need to be.
+        attributes: The concatenated attributes, incremented where they need to be.
         slices: Where each graph's share of an attribute begins, and the last ends.
         increments: What was added to the shares of an attribute.
         ptr: Where each graph's nodes begin, and the last ends.
     """
     batch = Batch(_base_cls=cls)
     zeros = torch.zeros(ptr.numel() - 1, dtype=torch.long)
-    for name, tensor in tensors.items():
-        batch[name] = tensor
-    batch.ptr = ptr
-    batch.batch = torch.arange(ptr.numel() - 1, device=ptr.device).repeat_interleave(
-        ptr.diff()
-    )
+    batch._store._mapping = _WhenAsked(attributes, ptr=ptr, batch=_batch_vector)
     batch._num_graphs = ptr.numel() - 1
     batch._slice_dict = slices
-    batch._inc_dict = {name: increments.get(name, zeros) for name in tensors}
+    batch._inc_dict = {name: increments.get(name, zeros) for name in attributes}
     return batch

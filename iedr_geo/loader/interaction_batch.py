@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
 from iedr_geo.data import FeatureGraphs, InteractionData, InteractionDataset
-from iedr_geo.data.feature_graphs import assemble
+from iedr_geo.data.feature_graphs import assemble, map_tensors
 from iedr_geo.data.schema import SIDES
 
 
@@ -112,15 +113,9 @@ class InteractionBatch:
 
     def __getitem__(self, rows: Tensor | slice) -> InteractionBatch:
         """Returns some of the rows, which share the graphs."""
-        return InteractionBatch(
-            self.user,
-            self.item,
-            self.context,
-            self.user_graph[rows],
-            self.item_graph[rows],
-            self.context_graph[rows],
-            None if self.y is None else self.y[rows],
-        )
+        index = self.user_graph[rows], self.item_graph[rows], self.context_graph[rows]
+        y = None if self.y is None else self.y[rows]
+        return InteractionBatch(self.user, self.item, self.context, *index, y)
 
     def cross(self, items: Tensor) -> InteractionBatch:
         """Returns a row for each row and each of some items: users and contexts stay.
@@ -160,25 +155,25 @@ class InteractionBatch:
         ids: Tensor = self.context.graph_id[self.context_graph]
         return ids
 
+    def _map(self, function: Callable[[Tensor], Tensor]) -> InteractionBatch:
+        def mapped(value: Any) -> Any:
+            if value is None or isinstance(value, Tensor):
+                return None if value is None else function(value)
+            return map_tensors(value, function)
+
+        return InteractionBatch(
+            **{f.name: mapped(getattr(self, f.name)) for f in fields(self)}
+        )
+
     def to(
         self, device: torch.device | str, non_blocking: bool = False
     ) -> InteractionBatch:
         """Returns the batch on another device."""
-        moved = {
-            f.name: copy.copy(value).to(device, non_blocking=non_blocking)
-            for f in fields(self)
-            if (value := getattr(self, f.name)) is not None
-        }
-        return InteractionBatch(**moved)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> InteractionBatch:
         """Returns the batch in pinned memory."""
-        pinned = {
-            f.name: copy.copy(value).pin_memory()
-            for f in fields(self)
-            if (value := getattr(self, f.name)) is not None
-        }
-        return InteractionBatch(**pinned)
+        return self._map(torch.Tensor.pin_memory)
 
     def expand(self) -> Batch:
         """Returns the row-by-row form, in which every row has graphs of its own.
@@ -187,7 +182,7 @@ class InteractionBatch:
         'x_context'])`` over the samples as :class:`InteractionData`.
         """
         rows = torch.arange(len(self) + 1, device=self.user_graph.device)
-        tensors: dict[str, Tensor] = {}
+        tensors: dict[str, Any] = {}
         slices: dict[str, Tensor] = {}
         increments: dict[str, Tensor] = {}
         ptrs: dict[str, Tensor] = {}

@@ -1,24 +1,19 @@
-"""Matrix products and networks of two layers, as fast as the CPU allows.
+"""Matrix products as fast as the CPU allows, and networks of two layers.
 
 For float32, torch multiplies matrices by MKL. On AVX-512 the products of oneDNN, which
 torch carries for other types, take half the time where one side is 32 wide. They are
 used where the build and the CPU have them; elsewhere torch's own are.
 
-oneDNN compiles a kernel for every shape it meets, which takes longer than the product. So
-rows, whose number changes from batch to batch, are taken in blocks of one size that fits
-into the cache, and the last of them is rounded up.
+oneDNN compiles a kernel for every shape it meets, which takes longer than the product:
+callers keep to few shapes.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn import MLP
-
-from iedr_geo.nn.blocks import blocks
 
 _ONEDNN = {torch.float32: False, torch.bfloat16: False}
 if torch.backends.mkldnn.is_available() and hasattr(
@@ -66,57 +61,9 @@ def transposed_product(narrow: Tensor, wide: Tensor) -> Tensor:
     return narrow.t() @ wide
 
 
-BLOCK, PART = 2048, 256  # Rows.
-
-
-def _rounded_up(x: Tensor) -> Tensor:
-    missing = -x.size(0) % PART
-    return F.pad(x, (0, 0, 0, missing)) if missing else x.contiguous()
-
-
-class _TwoLayers(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-    ) -> Tensor:
-        ctx.save_for_backward(x, w1, b1, w2)
-        out = x.new_empty(x.size(0), w2.size(0))
-        for rows in blocks(x.size(0), BLOCK):
-            hidden = linear(_rounded_up(x[rows]), w1, b1, relu=True)
-            out[rows] = linear(hidden, w2, b2)[: rows.stop - rows.start]
-        return out
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, w1, b1, w2 = ctx.saved_tensors
-        need_x, *need_parameters = ctx.needs_input_grad
-        d_x = torch.empty_like(x) if need_x else None
-        d_w1, d_w2 = (torch.zeros_like(w, dtype=torch.float32) for w in (w1, w2))
-        d_b1, d_b2 = (w.new_zeros(w.size(0), dtype=torch.float32) for w in (w1, w2))
-        for rows in blocks(x.size(0), BLOCK):
-            # The hidden layer again: less work than to write it and to read it back.
-            part, d_out = _rounded_up(x[rows]), _rounded_up(grad[rows])
-            hidden = linear(part, w1, b1, relu=True)
-            d_hidden = linear(d_out, w2.t())
-            torch.ops.aten.threshold_backward.grad_input(
-                d_hidden, hidden, 0, grad_input=d_hidden
-            )
-            if d_x is not None:
-                d_x[rows] = linear(d_hidden, w1.t())[: rows.stop - rows.start]
-            if any(need_parameters):
-                d_w1 += transposed_product(part, d_hidden).t()
-                d_w2 += transposed_product(d_out, hidden)
-                d_b1 += d_hidden.sum(0)
-                d_b2 += d_out.sum(0)
-        if not any(need_parameters):
-            return d_x, None, None, None, None
-        return d_x, *(d.to(x.dtype) for d in (d_w1, d_b1, d_w2, d_b2))
-
-
 def two_layers(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     r"""Returns :math:`\mathbf{W}_2 \, \mathrm{ReLU}(\mathbf{W}_1 \mathbf{x} +
-    \mathbf{b}_1) + \mathbf{b}_2`, of which first derivatives can be taken.
+    \mathbf{b}_1) + \mathbf{b}_2`.
 
     Args:
         x: Of shape :math:`(N, F)`.
@@ -125,17 +72,6 @@ def two_layers(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Ten
         w2: Of shape :math:`(F', H)`.
         b2: Of shape :math:`(F')`.
     """
-    tensors = [x, w1, b1, w2, b2]
-    if torch.is_autocast_enabled(x.device.type):
-        low = torch.get_autocast_dtype(x.device.type)
-        tensors = [t.to(low) if t.dtype == torch.float32 else t for t in tensors]
-    dtype = tensors[0].dtype
-    agree = all(t.dtype == dtype for t in tensors)
-    exported = torch.compiler.is_compiling() or torch.compiler.is_exporting()
-    fast = x.is_cpu and x.dim() == 2 and agree and _ONEDNN.get(dtype, False)
-    if fast and not exported:  # Elsewhere, the private operators do not exist.
-        out: Tensor = _TwoLayers.apply(*tensors)  # type: ignore[no-untyped-call]
-        return out
     return F.linear(F.linear(x, w1, b1).relu(), w2, b2)
 
 

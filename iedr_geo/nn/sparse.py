@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
+from torch_geometric.utils.sparse import index2ptr, ptr2index
 
 # Compressed rows are what makes the sum fast, and all that is used of them is stable.
 # PyTorch says once in a process that they are in beta: here, where no one listens.
@@ -24,12 +25,16 @@ class Compressed(NamedTuple):
     value: Tensor
 
     def transposed(self, num_columns: int) -> Compressed:
-        """Returns the transpose of a matrix on a CPU, by counting in place of sorting."""
-        ptr, column, value = (t.numpy() for t in self)
-        matrix = csr_matrix((value, column, ptr), shape=(ptr.size - 1, num_columns))
-        matrix = matrix.tocsc()
-        arrays = matrix.indptr, matrix.indices, matrix.data
-        return Compressed(*(torch.from_numpy(array) for array in arrays))
+        """Returns the transpose."""
+        if self.ptr.is_cpu:  # SciPy counts where torch sorts.
+            ptr, column, value = (t.numpy() for t in self)
+            shape = ptr.size - 1, num_columns
+            matrix = csr_matrix((value, column, ptr), shape=shape).tocsc()
+            arrays = matrix.indptr, matrix.indices, matrix.data
+            return Compressed(*(torch.from_numpy(array) for array in arrays))
+        row = ptr2index(self.ptr)[order := self.column.argsort(stable=True)]
+        ptr = index2ptr(self.column[order], num_columns)
+        return Compressed(ptr, row, self.value[order])
 
     def matmul(self, x: Tensor) -> Tensor:
         """Multiplies the matrix with a dense one, in single precision at least."""
@@ -50,26 +55,27 @@ class Compressed(NamedTuple):
 class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, matrix: Compressed, transposed: Compressed
+        ctx: Any, x: Tensor, matrix: Compressed, transposed: Compressed | None
     ) -> Tensor:
-        ctx.transposed = transposed
+        ctx.matrix, ctx.transposed, ctx.size = matrix, transposed, len(x)
         return matrix.matmul(x)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transposed.matmul(grad.contiguous()), None, None
+        transposed = ctx.transposed or ctx.matrix.transposed(ctx.size)
+        return transposed.matmul(grad.contiguous()), None, None
 
 
-def sparse_product(x: Tensor, matrix: Compressed, transposed: Compressed) -> Tensor:
-    """Multiplies a constant sparse matrix, whose transpose is at hand, with a dense one.
-
-    Left to autograd, every backward pass would transpose the matrix again.
+def sparse_product(
+    x: Tensor, matrix: Compressed, transposed: Compressed | None = None
+) -> Tensor:
+    """Multiplies a constant sparse matrix with a dense one. First derivatives only.
 
     Args:
         x: The dense matrix.
         matrix: The sparse matrix.
-        transposed: Its transpose, for the gradient.
+        transposed: Its transpose, for the gradient (default: made when it is needed).
     """
     out: Tensor = _SparseProduct.apply(x, matrix, transposed)  # type: ignore[no-untyped-call]
     return out

@@ -34,8 +34,8 @@ def check_encoder(
     r"""Checks that an encoder can stand in for :class:`~iedr_geo.nn.SIGN`.
 
     It is called as ``encoder(x, edge_index, ptr, edge_weight=..., node_id=...,
-    rows=..., complete=...)``, of which the last four can be left out: see
-    :meth:`SIGN.forward`. On complete graphs it must have these properties.
+    rows=...)``, of which the last three can be left out: see :meth:`SIGN.forward`. On
+    complete graphs it must have these properties.
 
     - The readouts are of shape :math:`(G, F_{out})`.
     - In evaluation, the same graphs always have the same readouts.
@@ -44,7 +44,7 @@ def check_encoder(
     - Graphs that are alike have the same readout.
     - A graph has the same readout alone as in a batch.
     - Given :obj:`rows`, it returns the readout of the graph of each row.
-    - With :obj:`node_id` and :obj:`complete`, readouts and gradients are the same.
+    - With :obj:`node_id`, readouts and gradients are the same.
     - Edge weights of one change nothing.
     - In training, gradients reach the features and all parameters.
     - A call leaves training and evaluation modes as they are.
@@ -96,7 +96,6 @@ class _Graphs(NamedTuple):
         ids = list(range(len(SIZES))) if ids is None else ids
         batch = self.graphs.batch(torch.tensor(ids))
         if shortcuts:
-            kwargs.setdefault('complete', True)
             kwargs['node_id'] = batch.x
         if weighted:
             kwargs['edge_weight'] = self.table.new_ones(batch.edge_index.size(1))
@@ -177,12 +176,8 @@ def _check_shortcuts(encoder: torch.nn.Module, graphs: _Graphs) -> None:
         out = graphs.encode(encoder, **kwargs)
         return [out, *gradients(out, tensors)]
 
-    plain = evaluate()
-    for complete in (False, True):
-        failure = f'With `node_id` and complete={complete}, readouts or gradients differ'
-        fast = evaluate(shortcuts=True, complete=complete)
-        for actual, wanted in zip(fast, plain, strict=True):
-            check_same(actual, wanted, failure)
+    for actual, wanted in zip(evaluate(shortcuts=True), evaluate(), strict=True):
+        check_same(actual, wanted, 'With `node_id`, readouts or gradients differ')
 
 
 def _check_edge_weight(encoder: torch.nn.Module, graphs: _Graphs) -> None:
@@ -193,7 +188,7 @@ def _check_edge_weight(encoder: torch.nn.Module, graphs: _Graphs) -> None:
         'With edge weights of one, readouts differ',
     )
     check_same(
-        graphs.encode(encoder, shortcuts=True, complete=False, weighted=True),
+        graphs.encode(encoder, shortcuts=True, weighted=True),
         plain,
         'With edge weights of one and `node_id`, readouts differ',
     )

@@ -29,17 +29,6 @@ def complete_edge_index(sizes: Tensor) -> Tensor:
     return torch.stack([source, target])
 
 
-def mark_complete(batch: Data) -> None:
-    """Notes down that a batch holds complete graphs, as many edges as it has now."""
-    batch._num_complete_edges = batch.edge_index.size(1)
-
-
-def is_complete(batch: Data) -> bool:
-    """Returns whether a batch is known to hold complete graphs without weights."""
-    known = getattr(batch, '_num_complete_edges', None)
-    return known == batch.edge_index.size(1) and 'edge_weight' not in batch
-
-
 class Complete(BaseTransform):
     r"""Gives each node an edge from every node of its graph, itself included.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.inits import reset
 from torch_geometric.typing import Adj, OptTensor, PairTensor
-
-from iedr_geo.nn.conv.message_dropout import draw_kept
 
 
 class SIGNConv(MessagePassing):
@@ -67,12 +66,7 @@ class SIGNConv(MessagePassing):
 
     def message(self, x_i: Tensor, x_j: Tensor, edge_weight: OptTensor) -> Tensor:
         """Returns the message of each edge."""
-        message: Tensor = self.nn(x_i * x_j)
-        if self.training and self.dropout > 0:
-            kept = draw_kept(
-                message.size(0), message.size(1), self.dropout, message.device
-            )
-            message = message * kept / (1 - self.dropout)
+        message = F.dropout(self.nn(x_i * x_j), self.dropout, self.training)
         if edge_weight is None:
             return message
         return edge_weight.view(-1, 1) * message

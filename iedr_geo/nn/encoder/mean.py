@@ -38,7 +38,6 @@ class MeanEncoder(torch.nn.Module):
         edge_weight: Tensor | None = None,
         node_id: Tensor | None = None,
         rows: Tensor | None = None,
-        complete: bool = False,
     ) -> Tensor:
         """Returns the readout of each graph, or of each row."""
         out = mean_readout(x, ptr)
@@ -84,7 +83,6 @@ class MLPEncoder(MeanEncoder):
         edge_weight: Tensor | None = None,
         node_id: Tensor | None = None,
         rows: Tensor | None = None,
-        complete: bool = False,
     ) -> Tensor:
         """Returns the readout of each graph, or of each row."""
         out: Tensor = self.mlp(mean_readout(x, ptr))

@@ -8,7 +8,6 @@ from torch_geometric.nn import MLP
 
 from iedr_geo.nn.conv.feature_pairs import FeaturePairs
 from iedr_geo.nn.conv.sign_conv import SIGNConv
-from iedr_geo.nn.dense import parameters_of, two_layers
 from iedr_geo.nn.encoder.mean import mean_readout
 
 
@@ -61,9 +60,6 @@ class SIGN(torch.nn.Module):
         """Resets all learnable parameters."""
         self.conv.reset_parameters()
 
-    def _message(self, product: Tensor) -> Tensor:
-        return two_layers(product, *parameters_of(self.conv.nn))
-
     def forward(
         self,
         x: Tensor,
@@ -72,7 +68,6 @@ class SIGN(torch.nn.Module):
         edge_weight: Tensor | None = None,
         node_id: Tensor | None = None,
         rows: Tensor | None = None,
-        complete: bool = False,
     ) -> Tensor:
         """Returns the readout of each graph, or of each row.
 
@@ -84,8 +79,6 @@ class SIGN(torch.nn.Module):
             node_id: Node numbers, equal only where the features are (default: every
                 edge is evaluated).
             rows: The graph of each row (default: readouts of graphs).
-            complete: Whether the caller knows that each node of a graph has one edge
-                from each node, itself included, without weights. Saves time alone.
         """
         dropout = self.conv.dropout if self.training else 0.0
         learned = edge_weight is not None and edge_weight.requires_grad
@@ -100,11 +93,8 @@ class SIGN(torch.nn.Module):
             return out if rows is None else out[rows]
         if ptr is None:
             ptr = torch.tensor([0, x.size(0)], device=x.device)
-        if complete and dropout == 0:  # With it, either direction has its own mask.
-            pairs = FeaturePairs.of_complete_graphs(node_id, ptr)
-        else:
-            pairs = FeaturePairs.of_edges(node_id, edge_index, ptr, edge_weight)
-        message = self._message(x[pairs.left] * x[pairs.right])
+        pairs = FeaturePairs.of_edges(node_id, edge_index, ptr, edge_weight)
+        message = self.conv.nn(x[pairs.left] * x[pairs.right])
         if dropout > 0:
             if rows is None:
                 rows = torch.arange(ptr.numel() - 1, device=x.device)
@@ -135,6 +125,3 @@ class BiInteractionEncoder(SIGN):
     def __init__(self, dropout: float = 0.0) -> None:
         torch.nn.Module.__init__(self)
         self.conv = SIGNConv(torch.nn.Identity(), dropout=dropout)
-
-    def _message(self, product: Tensor) -> Tensor:
-        return product

@@ -23,7 +23,6 @@ from iedr_geo.nn.loss import (
     ContextInvariantContrastiveLoss,
     DropoutContrastiveLoss,
 )
-from iedr_geo.transforms.complete import is_complete
 
 if TYPE_CHECKING:
     from iedr_geo.loader import InteractionBatch
@@ -167,12 +166,11 @@ class _Side(NamedTuple):
     vectors: dict[int, Tensor]
     node_id: Tensor | None = None
     rows: Tensor | None = None
-    complete: bool = False
 
     @property
     def graphs(self) -> dict[str, Any]:
         """What an encoder is to know of the graphs, besides the features of nodes."""
-        names = ('edge_index', 'ptr', 'edge_weight', 'node_id', 'rows', 'complete')
+        names = ('edge_index', 'ptr', 'edge_weight', 'node_id', 'rows')
         return {name: getattr(self, name) for name in names}
 
 
@@ -194,7 +192,6 @@ def _of_graphs(graphs: Batch, rows: Tensor | None = None) -> _Side:
         _vectors(graphs),
         graphs.get('node_id', graphs.x),
         rows,
-        is_complete(graphs),
     )
 
 

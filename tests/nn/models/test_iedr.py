@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from pairs import distinct_rows_and_counts
-from runs import assert_same_gradients, assert_same_run, gradients, run
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -37,6 +36,7 @@ from iedr_geo.nn import (
     dense,
 )
 from iedr_geo.nn.models.iedr import distinct_pairs
+from runs import assert_same_gradients, assert_same_run, gradients, run
 
 FOLLOW = ['x_user', 'x_item', 'x_context']
 # The first row twice, users and contexts with several items, and all labels.

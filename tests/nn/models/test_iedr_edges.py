@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from cinema import DIRECTED, EDGES, FIELDS, make_cinema, values_of
-from runs import assert_same_run, run
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -19,6 +18,7 @@ from iedr_geo.data import InteractionDataset
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import IEDR, IEDR_VARIANTS
 from iedr_geo.transforms import FieldPairs, RemoveSelfLoops
+from runs import assert_same_run, run
 
 # Graphs without edges are what some of these tests are about.
 pytestmark = pytest.mark.filterwarnings('ignore:.*graphs have no edges')
