@@ -12,6 +12,7 @@ from torch_geometric.data import Batch
 from iedr_geo.data import InteractionData, InteractionDataset
 from iedr_geo.data.schema import SIDES
 from iedr_geo.loader import InteractionBatch
+from iedr_geo.nn import IEDR
 
 FOLLOW = ['x_user', 'x_item', 'x_context']
 ROWS = st.lists(
@@ -184,3 +185,19 @@ def test_to_leaves_the_batch_where_it_is(dataset):
     moved = batch.to('meta')
     assert moved.user.x.is_meta and moved.user_graph.is_meta
     assert batch.user.x.is_cpu and batch.user_graph.is_cpu
+
+
+def test_other_edges_make_a_batch_a_plain_one(dataset: InteractionDataset):
+    """As many edges as before, and every form of the batch has them."""
+    batch = make(dataset, [(0, 5, 0), (3, 3, 5), (0, 2, 8)])
+    model = IEDR(dataset.schema.num_embeddings, 8, 16).eval()
+    with torch.no_grad():
+        before = model(batch)
+        size = batch.item.ptr.diff()
+        first = batch.item.ptr[:-1].repeat_interleave(size.square())
+        # Each node hears the first of its graph alone, as often as there are nodes.
+        batch.item.edge_index = torch.stack([first, batch.item.edge_index[1]])
+        after = model(batch)
+        assert (size > 1).all() and (before != after).all()
+        torch.testing.assert_close(model(batch.expand()), after)
+        torch.testing.assert_close(model(batch.to('cpu').expand()), after)
