@@ -181,7 +181,13 @@ class FeatureGraphs:
             content['node_id'], slices['node_id'] = self.node_id[nodes], ptr
         content['graph_id'] = ids
         slices['graph_id'] = torch.arange(ids.numel() + 1)
-        return assemble(Data, content, slices, {'edge_index': ptr[:-1]}, ptr)
+        batch = Batch(_base_cls=Data)
+        batch._store._mapping = _WhenAsked(content, ptr=ptr, batch=_batch_vector)
+        batch._num_graphs = ids.numel()
+        zeros = torch.zeros(ids.numel(), dtype=torch.long)
+        batch._slice_dict, batch._inc_dict = slices, dict.fromkeys(content, zeros)
+        batch._inc_dict['edge_index'] = ptr[:-1]
+        return batch
 
     @classmethod
     def from_batch(cls, batch: Batch) -> FeatureGraphs:
@@ -472,28 +478,3 @@ def map_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
     mapped = copy.copy(batch)
     mapped._store._mapping.map(function)
     return mapped
-
-
-def assemble(
-    cls: type[Data],
-    attributes: dict[str, Any],
-    slices: dict[str, Tensor],
-    increments: dict[str, Tensor],
-    ptr: Tensor,
-) -> Batch:
-    """Builds the batch that :meth:`Batch.from_data_list` would, from collated tensors.
-
-    Args:
-        cls: The type of the single graphs.
-        attributes: The concatenated attributes, incremented where they need to be.
-        slices: Where each graph's share of an attribute begins, and the last ends.
-        increments: What was added to the shares of an attribute.
-        ptr: Where each graph's nodes begin, and the last ends.
-    """
-    batch = Batch(_base_cls=cls)
-    zeros = torch.zeros(ptr.numel() - 1, dtype=torch.long)
-    batch._store._mapping = _WhenAsked(attributes, ptr=ptr, batch=_batch_vector)
-    batch._num_graphs = ptr.numel() - 1
-    batch._slice_dict = slices
-    batch._inc_dict = {name: increments.get(name, zeros) for name in attributes}
-    return batch

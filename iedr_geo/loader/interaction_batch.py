@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from iedr_geo.data import FeatureGraphs, InteractionData, InteractionDataset
-from iedr_geo.data.feature_graphs import assemble, map_tensors
+from iedr_geo.data.feature_graphs import map_tensors
 from iedr_geo.data.schema import SIDES
 
 
@@ -181,28 +181,22 @@ class InteractionBatch:
         Equal to ``Batch.from_data_list(samples, follow_batch=['x_user', 'x_item',
         'x_context'])`` over the samples as :class:`InteractionData`.
         """
-        rows = torch.arange(len(self) + 1, device=self.user_graph.device)
-        tensors: dict[str, Any] = {}
-        slices: dict[str, Tensor] = {}
-        increments: dict[str, Tensor] = {}
-        ptrs: dict[str, Tensor] = {}
+        graphs, index = {}, {}
         for side in SIDES:
-            graphs, index = getattr(self, side), getattr(self, f'{side}_graph')
-            own = FeatureGraphs.from_batch(graphs).batch(index)
-            for name in set(own.keys()) - {'graph_id', 'node_id', 'batch', 'ptr'}:
-                tensors[f'{name}_{side}'] = own[name]
-                slices[f'{name}_{side}'] = own._slice_dict[name]
-            increments[f'edge_index_{side}'] = own.ptr[:-1]
-            tensors[f'{side}_id'] = graphs.graph_id[index]
-            slices[f'{side}_id'] = rows
-            ptrs[side] = own.ptr
-        if self.y is not None:
-            tensors['y'], slices['y'] = self.y, rows
-        total = ptrs['user'] + ptrs['item'] + ptrs['context']
-        batch = assemble(InteractionData, tensors, slices, increments, total)
-        batch.num_nodes = int(total[-1])
-        batch._num_nodes = total.diff().tolist()
-        for name, ptr in ptrs.items():
-            batch[f'x_{name}_ptr'] = ptr
-            batch[f'x_{name}_batch'] = rows[:-1].repeat_interleave(ptr.diff())
-        return batch
+            stored = FeatureGraphs.from_batch(getattr(self, side))
+            every = torch.arange(len(stored), device=stored.ptr.device)
+            graphs[side] = stored.batch(every).to_data_list()
+            index[side] = getattr(self, f'{side}_graph').tolist()
+        samples = []
+        for row in range(len(self)):
+            data = InteractionData(num_nodes=0)
+            for side in SIDES:
+                graph = graphs[side][index[side][row]]
+                data.num_nodes += graph.num_nodes
+                for name in set(graph.keys()) - {'graph_id', 'node_id'}:
+                    data[f'{name}_{side}'] = graph[name]
+                data[f'{side}_id'] = getattr(self, f'{side}_id')[row : row + 1]
+            if self.y is not None:
+                data.y = self.y[row : row + 1]
+            samples.append(data)
+        return Batch.from_data_list(samples, follow_batch=[f'x_{side}' for side in SIDES])
