@@ -1,22 +1,21 @@
-"""Times LightGCN's step, negatives and full rankings against their plain form.
+"""Times LightGCN's step, negatives and full rankings against other forms of them.
 
-python examples/benchmarks/bipartite.py --root FOLDER --threads 1
+python benchmarks/bipartite.py --root FOLDER --threads 1
 
-Both steps see the same batches of Gowalla, have the same loss and optimiser; the plain
-one calls PyG's `LightGCN.get_embedding`, which normalises the edges in every layer. The
-plain sampler is a Python loop over rows, the plain ranking one over chunks of users.
-Without --root, Gowalla is downloaded.
+All steps see the same batches of Gowalla and have the same loss and optimiser. Three of
+them are steps of PyG's `LightGCN`: as it is, which normalises the edges in every layer;
+given the normalised weights of the edges; and given a sparse matrix of them. The plain
+sampler is a Python loop over rows, the plain ranking one over chunks of users. Without
+--root, Gowalla is downloaded.
 """
 
-import argparse
-import json
 import random
 import resource
 import threading
 from pathlib import Path
 
 import torch
-from timing import machine, side_by_side
+from timing import make_parser, parse, side_by_side, write_json
 from torch_geometric.nn import LightGCN as PyGLightGCN
 
 from iedr_geo.data import PopularityMarginSampler, UniformNegativeSampler
@@ -25,46 +24,33 @@ from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.loader import EdgeLoader
 from iedr_geo.nn import LightGCN, bpr_loss
 
-parser = argparse.ArgumentParser(
-    description=__doc__.splitlines()[0],
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-)
-parser.add_argument('--root', help='folder with the raw files of Gowalla')
-parser.add_argument('--threads', type=int, help='of PyTorch')
-parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+parser = make_parser(__doc__, data='Gowalla', repeats=5)
 parser.add_argument('--layers', type=int, default=3)
-parser.add_argument('--repeats', type=int, default=5)
 parser.add_argument('--users', type=int, help='how many to evaluate (default: all)')
-parser.add_argument('--json', type=Path)
-args = parser.parse_args()
-if args.threads is not None:
-    torch.set_num_threads(args.threads)
-device = torch.device(args.device)
+args, device = parse(parser)
 torch.manual_seed(0)
 
 data = Gowalla(args.root)
 graph = data.train.to(device)
 size = graph.num_users, graph.num_items
-print(f'{graph}, {machine(device)}\n')
+print(f'{graph}\n')
 
 loader = EdgeLoader(
     graph, 2048, UniformNegativeSampler(1, 'seen', resample=True), shuffle=True
 )
 batch = next(iter(loader))
-model = LightGCN(
-    *size, *graph.adjacency(), channels=64, num_layers=args.layers, std=0.1, l2=1e-4
-).to(device)
-plain_model = PyGLightGCN(sum(size), 64, args.layers).to(device)
-plain_model.embedding.weight.data = torch.cat([model.user.weight, model.item.weight])
-edge_index = graph.adjacency()[0].as_tensor()
 users, items, negatives = batch.user, batch.item, batch.negative.squeeze(1)
+adjacency, weight = graph.adjacency()
+model = LightGCN(
+    *size, adjacency, weight, channels=64, num_layers=args.layers, std=0.1, l2=1e-4
+).to(device)
 
 
 def adam(model):
     return torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
 
-optimizer, plain_optimizer = adam(model), adam(plain_model)
+optimizer = adam(model)
 
 
 def step():
@@ -77,22 +63,44 @@ def step():
     return loss
 
 
-def step_plain():
-    out = plain_model.get_embedding(edge_index)
-    user, item, negative = out[users], out[items + size[0]], out[negatives + size[0]]
+def pyg_step(edges, weight=None, **kwargs):
+    """Returns what takes the same step by a form of PyG's model."""
+    other = PyGLightGCN(sum(size), 64, args.layers, **kwargs).to(device)
+    vectors = torch.cat([model.user.weight, model.item.weight])
+    other.embedding.weight.data = vectors.detach().clone()
+    with torch.no_grad():  # The same vectors, scaled by the number of layers.
+        mean = model.propagate() / (args.layers + 1)
+        torch.testing.assert_close(other.get_embedding(edges, weight), mean)
+    optimizer = adam(other)
     nodes = torch.cat([users, items + size[0], negatives + size[0]])
-    # PyG's regularisation is not halved.
-    loss = plain_model.recommendation_loss(
-        (user * item).sum(dim=1), (user * negative).sum(dim=1), nodes, 0.5e-4
-    )
-    plain_optimizer.zero_grad()
-    loss.backward()
-    plain_optimizer.step()
-    return loss
+
+    def step():
+        out = other.get_embedding(edges, weight)
+        user, item, negative = out[nodes].chunk(3)
+        # PyG's regularisation is not halved.
+        loss = other.recommendation_loss(
+            (user * item).sum(dim=1), (user * negative).sum(dim=1), nodes, 0.5e-4
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
 
 
-torch.testing.assert_close(step(), step_plain())  # The same work.
-steps = side_by_side({'plain': step_plain, 'ours': step}, args.repeats, device, warm_up=1)
+edge_index = adjacency.as_tensor()
+matrix = torch.sparse_coo_tensor(edge_index, weight, [sum(size)] * 2).to_sparse_csr()
+forms = {
+    'lightgcn_step_plain': pyg_step(edge_index),
+    'lightgcn_step_weights': pyg_step(edge_index, weight, normalize=False),
+    'lightgcn_step_matrix': pyg_step(matrix, normalize=False),
+    'lightgcn_step': step,
+}
+losses = [each() for each in forms.values()]
+for loss in losses[1:]:
+    torch.testing.assert_close(loss, losses[0])  # The same work.
+milliseconds = side_by_side(forms, args.repeats, device, warm_up=1)
 
 sampler = PopularityMarginSampler()
 popularity = graph.popularity.tolist()
@@ -133,19 +141,10 @@ drawing = side_by_side(
 )
 plain_rows = drawing['plain'] * len(users) / 20  # As long for every row.
 
-milliseconds = {
-    'lightgcn_step': steps['ours'],
-    'lightgcn_step_plain': steps['plain'],
-    'pnsm': drawing['ours'],
-    'pnsm_plain': plain_rows,
-}
-ratios = {
-    'lightgcn_step': steps['plain'] / steps['ours'],
-    'pnsm': plain_rows / drawing['ours'],
-}
-for name, ratio in ratios.items():
-    plain = milliseconds[f'{name}_plain']
-    print(f'{name:14}{plain:12.1f} ms plain{milliseconds[name]:10.2f} ms{ratio:9.1f} x')
+milliseconds |= {'pnsm_plain': plain_rows, 'pnsm': drawing['ours']}
+for name, value in milliseconds.items():
+    ratio = value / milliseconds['pnsm' if 'pnsm' in name else 'lightgcn_step']
+    print(f'{name:22}{value:12.2f} ms{ratio:9.2f} x')
 
 
 class Peak:
@@ -235,21 +234,11 @@ same = torch.from_numpy(per_user[:num_users])
 torch.testing.assert_close(rank_plain().cpu(), same, atol=1e-9, rtol=0)
 ranking = side_by_side({'plain': rank_plain, 'ours': rank}, args.repeats, device, 0)
 milliseconds |= {'evaluation': ranking['ours'], 'evaluation_plain': ranking['plain']}
-evaluation = {
-    'users': num_users,
-    'extra_gib': peak.gib,
-    'ratio': ranking['plain'] / ranking['ours'],
-}
+ratio = ranking['plain'] / ranking['ours']
 print(
     f'\nFull rankings of {num_users} users in {ranking["ours"] / 1e3:.1f} s with '
     f'{peak.gib:.2f} GiB of extra memory; plain loop {ranking["plain"] / 1e3:.1f} s: '
-    f'{evaluation["ratio"]:.2f} x'
+    f'{ratio:.2f} x'
 )
-if args.json is not None:
-    content = {
-        'ratios': ratios,
-        'milliseconds': milliseconds,
-        'evaluation': evaluation,
-        **machine(device),
-    }
-    args.json.write_text(json.dumps(content, indent=1) + '\n')
+evaluation = {'users': num_users, 'extra_gib': peak.gib, 'ratio': ratio}
+write_json(args, device, milliseconds=milliseconds, evaluation=evaluation)

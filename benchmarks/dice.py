@@ -2,21 +2,17 @@
 
 requires: pip install "iedr_geo[train]"
 
-python examples/dice.py                                  # DICE over MF, planted clicks
-python examples/dice.py --model base                     # MF alone
-python examples/dice.py --dataset coo --root FOLDER      # a split in DICE's file layout
-python examples/dice.py --dataset ml-1m --backbone lightgcn
+python benchmarks/dice.py                                  # DICE over MF, planted clicks
+python benchmarks/dice.py --model base                     # MF alone
+python benchmarks/dice.py --dataset coo --root FOLDER      # a split in DICE's file layout
+python benchmarks/dice.py --dataset ml-1m --backbone lightgcn
 """
 
 import argparse
-import json
-import logging
-import os.path as osp
-import sys
-from pathlib import Path
 
 import torch
-from provenance import provenance
+from records import parse, write_json
+from runs import add_run_flags, fit_by_flags, print_metrics, record
 
 from iedr_geo.analysis import popularity_overlap
 from iedr_geo.data import (
@@ -30,7 +26,7 @@ from iedr_geo.datasets import Gowalla, MovieLens1M, PlantedClicks, read_coo_spli
 from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.loader import Curriculum
 from iedr_geo.nn import DICE, IPS, MF, Biased, CausE, LightGCN, Popularity
-from iedr_geo.training import BipartiteModule, fit
+from iedr_geo.training import BipartiteModule
 
 DATASETS = ('planted', 'ml-1m', 'gowalla', 'coo')
 MODELS = (
@@ -67,7 +63,6 @@ def parse_arguments(**defaults):
     parser.add_argument('--backbone', choices=['mf', 'lightgcn'], default='mf')
     parser.add_argument('--model', choices=MODELS, default='dice')
     parser.add_argument('--official', action='store_true', help="as the authors' code")
-    parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--epochs', type=int, help='at most (early stopping)')
     parser.add_argument('--patience', type=int)
     parser.add_argument('--batch_size', type=int)
@@ -90,15 +85,9 @@ def parse_arguments(**defaults):
     parser.add_argument(
         '--valid_share', type=float, help='of the training edges of gowalla (default: 0)'
     )
-    parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
-    parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
-    parser.add_argument('--run', help='folder of checkpoints and logs')
-    parser.add_argument('--resume', action='store_true', help='go on from the last epoch')
-    parser.add_argument('--overwrite', action='store_true', help='begin the run again')
-    parser.add_argument('--quiet', action='store_true', help='no progress bar')
-    parser.add_argument('--json', type=Path, help='write settings, history and results')
+    add_run_flags(parser)
     parser.set_defaults(**defaults)
-    args = parser.parse_args()
+    args = parse(parser)
     if args.valid_share is not None and args.dataset != 'gowalla':
         parser.error(f'--valid_share is for gowalla: {args.dataset} has a part')
     if args.dataset == 'coo' and args.root is None:
@@ -171,9 +160,6 @@ def make_sampler(args):
 
 def main(**defaults):
     args = parse_arguments(**defaults)
-    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
     train, valid, test = load(args)
     print(f'{args.dataset}: {train}')
     if valid is not None:
@@ -198,20 +184,8 @@ def main(**defaults):
         seed=args.seed,
         **(plain_adam if args.dataset == 'gowalla' else {}),
     )
-    name = f'{args.dataset}-{args.backbone}-{args.model}-{args.seed}'
-    runs = osp.join(osp.dirname(osp.realpath(__file__)), '..', 'runs')
-    result = fit(
-        module,
-        args.run or osp.join(runs, name),
-        max_epochs=args.epochs,
-        patience=args.patience,
-        resume=args.resume,
-        overwrite=args.overwrite,
-        progress=not args.quiet,
-        accelerator={'cuda': 'gpu'}.get(args.device, args.device),
-    )
-    if module.global_rank > 0:  # Of several processes, the first one evaluates.
-        sys.exit()
+    names = args.dataset, args.backbone, args.model, args.seed
+    _, result = fit_by_flags(module, args, *names)
 
     evaluations = {
         'popularity': evaluate_catalogue(Popularity.fit(train), test, train),
@@ -223,11 +197,7 @@ def main(**defaults):
         name: popularity_overlap(result.model, train, 50, factor)
         for name, factor in (('model', None), *((f, f) for f in result.model.factors))
     }
-    metrics = list(evaluations[args.model].metrics)
-    print(f'\n{"test":12}' + ''.join(f'{metric:>14}' for metric in metrics))
-    for name, evaluation in evaluations.items():
-        values = ''.join(f'{evaluation.metrics[metric]:14.4f}' for metric in metrics)
-        print(f'{name:12}{values}')
+    print_metrics(evaluations)
     print('\nOverlap of the top 50 with the 50 most popular items')
     print('  '.join(f'{name} {value:.3f}' for name, value in overlap.items()))
     print(
@@ -237,12 +207,7 @@ def main(**defaults):
     if args.json is None:
         return
     chosen = evaluations[args.model]
-    content = provenance(args, result.device)
-    content['settings']['training'] = module.settings
-    content |= {
-        'history': result.history,
-        'seconds_per_epoch': result.seconds_per_epoch,
-        'best_epoch': result.best_epoch,
+    content = {
         'test': chosen.metrics,
         'test_all_users': chosen.over_all_lists,
         'test_users': {  # In the order of the users, for paired comparisons.
@@ -258,9 +223,7 @@ def main(**defaults):
         },
         'baselines': {'popularity': evaluations['popularity'].over_all_lists},
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(content, indent=1) + '\n')
-    print(f'Results: {args.json}')
+    write_json(args.json, record(args, module, result) | content)
 
 
 if __name__ == '__main__':

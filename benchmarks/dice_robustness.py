@@ -5,17 +5,16 @@ requires: pip install "iedr_geo[train,plot]"
 The cap on the probability with which an edge is drawn decides how far the test part is
 from the training part (Section 4.3.2 of Zheng et al., WWW 2021).
 
-python examples/dice_robustness.py                                  # planted clicks
-python examples/dice_robustness.py --root FOLDER --dataset ml-1m    # MovieLens-1M
+python benchmarks/dice_robustness.py                                  # planted clicks
+python benchmarks/dice_robustness.py --root FOLDER --dataset ml-1m    # MovieLens-1M
 """
 
 import argparse
-import json
-import logging
 import tempfile
 from pathlib import Path
 
 import torch
+from records import parse, write_json
 
 from iedr_geo.data import (
     PopularityMarginSampler,
@@ -36,13 +35,8 @@ parser.add_argument('--root', help='folder with the raw files (default: download
 parser.add_argument('--caps', type=float, nargs='+', default=[0.5, 0.7, 0.9])
 parser.add_argument('--epochs', type=int, default=500, help='at most (early stopping)')
 parser.add_argument('--seed', type=int, default=0)
-parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
-parser.add_argument('--json', type=Path)
 parser.add_argument('--plot', type=Path, help='where to draw the curves')
-args = parser.parse_args()
-logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
-if args.threads is not None:
-    torch.set_num_threads(args.threads)
+args = parse(parser)
 
 if args.dataset == 'ml-1m':
     graph = MovieLens1M(args.root).graph(min_rating=5, min_records=11)
@@ -77,7 +71,7 @@ for cap in args.caps:
 
 if args.json is not None:
     content = {'caps': args.caps, 'seed': args.seed, 'recall@20': curves}
-    args.json.write_text(json.dumps(content, indent=1) + '\n')
+    write_json(args.json, content)
 if args.plot is not None:
     import matplotlib.pyplot as plt
 

@@ -2,17 +2,17 @@
 
 requires: pip install "iedr_geo[train,plot]"
 
-python examples/disentanglement_report.py --page report.html    # planted data
-python examples/disentanglement_report.py --dataset frappe --root FOLDER \
-    --model runs/frappe-best-IEDR-0/model                       # from examples/iedr.py
+python benchmarks/disentanglement_report.py --page report.html     # after `make run`
+python benchmarks/disentanglement_report.py --dataset frappe --root FOLDER \
+    --model runs/frappe-best-IEDR-0/model                # a model that iedr.py trained
 """
 
 import argparse
-import logging
+import json
 from pathlib import Path
 
 import torch
-from quick_model import most_active_user, train_quickly, two_contexts
+from records import parse, write_json
 
 from iedr_geo.analysis import (
     disentanglement_report,
@@ -24,7 +24,7 @@ from iedr_geo.analysis import (
     write_page,
 )
 from iedr_geo.datasets import Frappe, PlantedFactors
-from iedr_geo.recommend import Recommender, load_model
+from iedr_geo.recommend import Recommender
 
 parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],
@@ -32,38 +32,37 @@ parser = argparse.ArgumentParser(
 )
 parser.add_argument('--dataset', choices=['planted', 'frappe'], default='planted')
 parser.add_argument('--root', help='folder with the raw files (default: download)')
-parser.add_argument('--model', type=Path, help='a saved model (default: train one)')
-parser.add_argument('--epochs', type=int, default=4, help='of training')
-parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
-parser.add_argument('--quiet', action='store_true', help='no progress bar')
-parser.add_argument('--json', type=Path, help='where to write the numbers')
+parser.add_argument(
+    '--model',
+    type=Path,
+    default=Path(__file__).resolve().parents[1] / 'runs/planted-paper-IEDR-0/model',
+    help='the folder of a saved model',
+)
 parser.add_argument('--page', type=Path, help='where to write report and pictures')
-args = parser.parse_args()
-logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
-if args.threads is not None:
-    torch.set_num_threads(args.threads)
+args = parse(parser)
 
 dataset = Frappe(args.root) if args.dataset == 'frappe' else PlantedFactors()
-history = None
-if args.model is None:
-    trained = train_quickly(dataset, args.epochs, progress=not args.quiet)
-    model, history = trained.model, trained.history
-else:
-    model = load_model(args.model).model
-    if (log := args.model.parent / 'metrics.csv').is_file():
-        history = log
-
+recommender = Recommender.load(args.model)
+model, history = recommender.model, args.model.parent / 'metrics.csv'
 report = disentanglement_report(model, dataset, dataset.candidates('test'))
 print(report)
 if args.json is not None:
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(report.to_json() + '\n')
-    print(f'\nNumbers: {args.json}')
+    write_json(args.json, json.loads(report.to_json()))
+
+
+def least_alike_contexts(user):
+    """Returns a user's most frequent context, and one that shares the least with it."""
+    rows = dataset.context[dataset.user == user]
+    numbers, counts = rows.unique(return_counts=True)
+    frame = dataset.context_frame.iloc[numbers.numpy()]
+    first = frame.iloc[int(counts.argmax())]
+    other = frame.iloc[int((frame == first).sum(axis=1).argmin())]
+    return first.to_dict(), other.to_dict()
 
 
 def pictures():
-    recommender = Recommender(model, dataset)
-    user, (a, b) = most_active_user(dataset), two_contexts(dataset)
+    number = int(torch.bincount(dataset.user).argmax())  # Who did most.
+    user, (a, b) = dataset.user_ids[number], least_alike_contexts(number)
     best = recommender.recommend(user, b, 1)['item'].iloc[0]
     explanation = recommender.explain(user, best, b)
     axes = {}
@@ -83,7 +82,7 @@ def pictures():
         axes[f'Why item {best} for user {user} in the second context: the {side}'] = (
             plot_explanation(explanation, side)
         )
-    if history is not None:
+    if history.is_file():
         axes['The training'] = plot_history(history)
     return axes
 
@@ -91,4 +90,4 @@ def pictures():
 if args.page is not None:
     tables = {'Which measures tell the factors apart': report.separation}
     write_page(args.page, report, pictures(), tables)
-    print(f'\nPage: {args.page}')
+    print(f'Page: {args.page}')

@@ -1,6 +1,6 @@
 """Times building, SIGN and the training step against their plain form, side by side.
 
-python examples/benchmarks/feature_graphs.py --root FOLDER --threads 1
+python benchmarks/feature_graphs.py --root FOLDER --threads 1
 
 The plain form is the library's own without what makes it fast: a `Data` object a sample,
 `Batch.from_data_list`, `SIGNConv` edge by edge, the contrastive loss by autograd over all
@@ -8,17 +8,21 @@ rows at once. Both forms see the same rows, have the same weights and take as ma
 Without --root, Frappe is downloaded.
 """
 
-import argparse
-import json
 import statistics
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import torch
-from timing import cpu_flags, machine, seconds, side_by_side
+from timing import (
+    cpu_flags,
+    iedr_trainer,
+    make_parser,
+    parse,
+    seconds,
+    side_by_side,
+    write_json,
+)
 from torch_geometric.data import Batch
-from two_steps import two_steps
 
 from iedr_geo.data import (
     Categorical,
@@ -29,23 +33,11 @@ from iedr_geo.data import (
 )
 from iedr_geo.datasets import Frappe
 from iedr_geo.loader import InteractionLoader
-from iedr_geo.nn import IEDR
 from iedr_geo.transforms.complete import complete_edge_index
 
-parser = argparse.ArgumentParser(
-    description=__doc__.splitlines()[0],
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-)
-parser.add_argument('--root', help='folder with the raw files of Frappe')
-parser.add_argument('--threads', type=int, help='of PyTorch')
-parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+parser = make_parser(__doc__, data='Frappe', repeats=15)
 parser.add_argument('--batch_size', type=int, default=1024)
-parser.add_argument('--repeats', type=int, default=15)
-parser.add_argument('--json', type=Path)
-args = parser.parse_args()
-if args.threads is not None:
-    torch.set_num_threads(args.threads)
-device = torch.device(args.device)
+args, device = parse(parser)
 SIZES = {'user': 1, 'item': 6, 'context': 8}  # Nodes of the graphs of Frappe.
 
 
@@ -81,7 +73,6 @@ def report(name, plain, **fast):
 dataset = Frappe(args.root)
 train = dataset.split().train
 negatives = UniformNegativeSampler(2)
-print(', '.join(f'{name} {value}' for name, value in machine(device).items()))
 
 # Building: from tables of encoded features until the first batch can be asked for.
 tables = {side: getattr(dataset, f'{side}s').x.view(-1, n) for side, n in SIZES.items()}
@@ -130,25 +121,7 @@ def follow_up(step, make_batch):
     step(make_batch())
 
 
-def adam(parameters):
-    return torch.optim.Adam(
-        parameters, lr=1e-3, weight_decay=1e-5, capturable=device.type == 'cuda'
-    )
-
-
-def trainer(precision=None, **kwargs):
-    """Returns a model and what takes both steps of Algorithm 1 on a batch."""
-    torch.manual_seed(0)
-    model = IEDR(dataset.schema.num_embeddings, **kwargs).to(device)
-    main = adam(model.main_parameters())
-    estimator = adam(model.estimator_parameters()) if model.disentangling else None
-
-    def step(batch):
-        two_steps(model, batch, main, estimator, precision)
-
-    return model, step
-
-
+trainer = partial(iedr_trainer, dataset.schema.num_embeddings, device)
 bf16 = device.type == 'cuda' or 'bf16' in cpu_flags()
 follow = [f'x_{side}' for side in SIZES]
 for mode, suffix in ((False, ''), (True, '_grouped')):
@@ -224,10 +197,4 @@ if device.type == 'cuda':
         milliseconds[f'step_{name}'] = value
         print(f'{name:14}{value:10.2f} ms')
 
-if args.json is not None:
-    content = {
-        'ratios': ratios,
-        'milliseconds': milliseconds,
-        **machine(device),
-    }
-    args.json.write_text(json.dumps(content, indent=1) + '\n')
+write_json(args, device, ratios=ratios, milliseconds=milliseconds)

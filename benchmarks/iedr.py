@@ -2,21 +2,18 @@
 
 requires: pip install "iedr_geo[train]"
 
-python examples/iedr.py                                   # planted data, about a minute
-python examples/iedr.py --dataset frappe --root FOLDER    # Frappe
-python examples/iedr.py --dataset frappe --preset best    # what ranks best on it
-python examples/iedr.py --dataset ml-100k --preset best   # MovieLens; or ml-latest-small
+python benchmarks/iedr.py                                   # planted data, about a minute
+python benchmarks/iedr.py --dataset frappe --root FOLDER    # Frappe
+python benchmarks/iedr.py --dataset frappe --preset best    # what ranks best on it
+python benchmarks/iedr.py --dataset ml-100k --preset best   # or ml-latest-small
 """
 
 import argparse
-import json
-import logging
 import os.path as osp
-import sys
-from pathlib import Path
 
 import torch
-from provenance import provenance
+from records import parse, write_json
+from runs import add_run_flags, fit_by_flags, print_metrics, record
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import Frappe, MovieLens100K, MovieLensLatestSmall, PlantedFactors
@@ -32,7 +29,7 @@ from iedr_geo.nn import (
     SoftmaxObjective,
 )
 from iedr_geo.recommend import Recommender
-from iedr_geo.training import CosineRate, InteractionModule, fit
+from iedr_geo.training import CosineRate, InteractionModule
 
 DATASETS = {
     'frappe': Frappe,
@@ -132,30 +129,16 @@ parser.add_argument(
     action=argparse.BooleanOptionalAction,
     help='a positive and its negatives in one batch',
 )
-parser.add_argument('--seed', type=int, default=0)
-parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
+add_run_flags(parser)
 parser.add_argument('--devices', type=int, default=1, help='how many')
 parser.add_argument('--precision', default='32-true', help='as in Lightning')
-parser.add_argument('--threads', type=int, help='of PyTorch, on a CPU')
-parser.add_argument('--run', default=None, help='folder of checkpoints, logs and model')
-parser.add_argument('--resume', action='store_true', help='go on from the last epoch')
-parser.add_argument('--overwrite', action='store_true', help='begin the run again')
-parser.add_argument('--quiet', action='store_true', help='no progress bar')
-parser.add_argument('--json', type=Path, help='write settings, history and results')
-args = parser.parse_args()
+args = parse(parser)
 choice = args.dataset, args.preset
 if choice not in DEFAULTS:
     parser.error(f'There is no preset {args.preset!r} for {args.dataset}')
 for name, default in DEFAULTS[choice].items():
     if getattr(args, name) is None:
         setattr(args, name, default)
-
-logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
-if args.threads is not None:
-    torch.set_num_threads(args.threads)
-runs = osp.join(osp.dirname(osp.realpath(__file__)), '..', 'runs')
-names = [*choice, args.variant, args.objective, args.over, str(args.seed)]
-run = args.run or osp.join(runs, '-'.join(name for name in names if name))
 
 if args.dataset == 'planted':
     dataset = PlantedFactors()
@@ -190,21 +173,14 @@ module = InteractionModule(
     estimator_steps=5 if args.variant == 'released' else 1,
     seed=args.seed,
 )
-result = fit(
+run, result = fit_by_flags(
     module,
-    run,
-    max_epochs=args.epochs,
-    patience=args.patience,
-    resume=args.resume,
-    overwrite=args.overwrite,
-    progress=not args.quiet,
-    accelerator={'cuda': 'gpu'}.get(args.device, args.device),
+    args,
+    *(*choice, args.variant, args.objective, args.over, args.seed),
     devices=args.devices,
     precision=args.precision,
 )
-if module.global_rank > 0:  # Of several processes, the first one evaluates and saves.
-    sys.exit()
-Recommender(result.model, dataset).save(osp.join(run, 'model'))
+Recommender(result.model, dataset).save(run / 'model')
 
 
 def oracle(batch):
@@ -224,11 +200,7 @@ evaluations = {
     name: evaluate_candidates(each, test, lists) for name, each in models.items()
 }
 
-names = list(evaluations[args.variant].metrics)
-print(f'\n{"test":12}' + ''.join(f'{name:>11}' for name in names))
-for name, evaluation in evaluations.items():
-    values = ''.join(f'{evaluation.metrics[metric]:11.4f}' for metric in names)
-    print(f'{name:12}{values}')
+print_metrics(evaluations)
 print(f'\nNDCG@10 of {len(lists)} lists, 95 % intervals, difference from {args.variant}')
 table = compare(evaluations, args.variant).loc['ndcg@10'].drop(columns='p')
 print(table.rename_axis(None).to_string(float_format='{:.4f}'.format, na_rep=''))
@@ -238,12 +210,7 @@ print(
 )
 
 if args.json is not None:
-    content = provenance(args, result.device)
-    content['settings']['training'] = module.settings
-    content |= {
-        'history': result.history,
-        'seconds_per_epoch': result.seconds_per_epoch,
-        'best_epoch': result.best_epoch,
+    content = {
         'valid': evaluate_candidates(result.model, valid, valid_lists).metrics,
         'test': evaluations[args.variant].metrics,
         'test_lists': {  # In the order of the lists, for paired comparisons.
@@ -255,6 +222,4 @@ if args.json is not None:
             if name != args.variant
         },
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(content, indent=1) + '\n')
-    print(f'Results: {args.json}')
+    write_json(args.json, record(args, module, result) | content)

@@ -1,13 +1,13 @@
 """Measures the peak memory of building, training and evaluating on a large log.
 
-python examples/benchmarks/large.py                # 10 million interactions
-python examples/benchmarks/large.py --scale 0.01   # a hundredth of it
+python benchmarks/large.py                # 10 million interactions
+python benchmarks/large.py --scale 0.01   # a hundredth of it
 
 The tables are planted in a process of their own and read from files, as a user would.
 """
 
 import argparse
-import json
+import itertools
 import resource
 import subprocess
 import sys
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from two_steps import two_steps
+from records import parse, write_json
+from timing import iedr_trainer
 
 from iedr_geo.data import (
     CandidateLists,
@@ -29,7 +30,6 @@ from iedr_geo.datasets import plant
 from iedr_geo.datasets.planted_factors import planted_schema
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionLoader
-from iedr_geo.nn import IEDR
 
 parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],
@@ -37,12 +37,8 @@ parser = argparse.ArgumentParser(
 )
 parser.add_argument('--scale', type=float, default=1.0, help='of the log')
 parser.add_argument('--steps', type=int, default=300)
-parser.add_argument('--threads', type=int, help='of PyTorch')
-parser.add_argument('--json', type=Path)
 parser.add_argument('--plant', type=Path, help=argparse.SUPPRESS)
-args = parser.parse_args()
-if args.threads is not None:
-    torch.set_num_threads(args.threads)
+args = parse(parser)
 sizes = [int(n * args.scale) for n in (1_000_000, 100_000, 10_000_000)]
 TABLES = ('users', 'items', 'interactions')
 if args.plant is not None:
@@ -77,20 +73,13 @@ train, valid, _, _ = leave_last_out(dataset)
 lists = CandidateLists.sample(valid[:1000], seed=0)
 done('building')
 
-torch.manual_seed(0)
-model = IEDR(schema.num_embeddings)
-main, estimator = (
-    torch.optim.Adam(parameters, lr=1e-3)
-    for parameters in (model.main_parameters(), model.estimator_parameters())
-)
+model, step = iedr_trainer(schema.num_embeddings, torch.device('cpu'))
 loader = InteractionLoader(train, 1024, UniformNegativeSampler(2), shuffle=True)
-for step, batch in enumerate(loader):
-    if step == args.steps:
-        break
-    two_steps(model, batch, main, estimator)
+for batch in itertools.islice(loader, args.steps):
+    step(batch)
 done('training')
 
 print(evaluate_candidates(model, valid, lists, progress=True))
 done('evaluation')
 if args.json is not None:
-    args.json.write_text(json.dumps(report, indent=1) + '\n')
+    write_json(args.json, report)

@@ -2,7 +2,7 @@
 
 requires: pip install "iedr_geo[train]"
 
-python examples/lightgcn_gowalla.py [--root FOLDER] [--epochs 1000] [--device cuda]
+python benchmarks/lightgcn_gowalla.py [--root FOLDER] [--epochs 1000] [--device cuda]
 """
 
 from dice import main

@@ -1,38 +1,24 @@
 """Times a step of a softmax over the batch against one of BCE with drawn negatives.
 
-python examples/benchmarks/objectives.py --threads 1
+python benchmarks/objectives.py --threads 1
 
 Planted data, 128 positives a step: four negatives are drawn for each, shuffled or grouped
 with their positive, or all distinct items of the batch are its candidates. The steps are
 those of the training module and IEDR's without its two losses; batches are made before.
 """
 
-import argparse
 import itertools
-import json
 from functools import partial
-from pathlib import Path
 
 import torch
-from timing import machine, side_by_side
+from timing import make_parser, parse, side_by_side, write_json
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.nn import IEDR, BCEObjective, SoftmaxObjective
 from iedr_geo.training import InteractionModule
 
-parser = argparse.ArgumentParser(
-    description=__doc__.splitlines()[0],
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-)
-parser.add_argument('--threads', type=int, help='of PyTorch')
-parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-parser.add_argument('--repeats', type=int, default=30)
-parser.add_argument('--json', type=Path)
-args = parser.parse_args()
-if args.threads is not None:
-    torch.set_num_threads(args.threads)
-device = torch.device(args.device)
+args, device = parse(make_parser(__doc__, repeats=30))
 POSITIVES, NEGATIVES = 128, 4
 
 dataset = PlantedFactors()
@@ -71,7 +57,6 @@ def step_by(generator, **arguments):
     return partial(step, itertools.cycle(batches))
 
 
-print(', '.join(f'{name} {value}' for name, value in machine(device).items()))
 milliseconds, ratios = {}, {}
 for generator in ('mlp', 'residual'):
     steps = {name: step_by(generator, **each) for name, each in OBJECTIVES.items()}
@@ -83,6 +68,4 @@ for generator in ('mlp', 'residual'):
         + ''.join(f'{name:>14} {value:6.1f} ms' for name, value in times.items())
         + ''.join(f'{value:8.2f} x {name}' for name, value in ratios[generator].items())
     )
-if args.json is not None:
-    content = {'ratios': ratios, 'milliseconds': milliseconds, **machine(device)}
-    args.json.write_text(json.dumps(content, indent=1) + '\n')
+write_json(args, device, ratios=ratios, milliseconds=milliseconds)

@@ -1,6 +1,6 @@
 """Times recommendations against scoring every candidate by the model's forward pass.
 
-python examples/benchmarks/recommend.py --root FOLDER --threads 1
+python benchmarks/recommend.py --root FOLDER --threads 1
 
 One user in one context over the catalogue of Frappe; many rows of its log, which are
 evaluated as well, and whose hidden layers alone are multiplied out; and one user in one
@@ -8,14 +8,11 @@ context over a planted catalogue of a million items, with its memory. The model 
 trained: no time depends on its weights. Without --root, Frappe is downloaded.
 """
 
-import argparse
 import itertools
-import json
 import resource
-from pathlib import Path
 
 import torch
-from timing import machine, seconds, side_by_side
+from timing import make_parser, parse, seconds, side_by_side, write_json
 
 from iedr_geo.data import FeatureGraphs, InteractionDataset
 from iedr_geo.datasets import Frappe, PlantedFactors
@@ -26,28 +23,17 @@ from iedr_geo.nn.dense import linear
 from iedr_geo.recommend import Recommender
 from iedr_geo.scoring import scorer
 
-parser = argparse.ArgumentParser(
-    description=__doc__.splitlines()[0],
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-)
-parser.add_argument('--root', help='folder with the raw files of Frappe')
-parser.add_argument('--threads', type=int, help='of PyTorch')
-parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+parser = make_parser(__doc__, data='Frappe', repeats=5)
 parser.add_argument('--rows', type=int, default=10_000)
 parser.add_argument('--items', type=int, default=1_000_000)
-parser.add_argument('--repeats', type=int, default=5)
-parser.add_argument('--json', type=Path)
-args = parser.parse_args()
-if args.threads is not None:
-    torch.set_num_threads(args.threads)
-device = torch.device(args.device)
+args, device = parse(parser)
 torch.manual_seed(0)
 
 dataset = Frappe(args.root)
 model = IEDR(dataset.schema.num_embeddings).to(device).eval()
 made = scorer(model, dataset)
 recommender = Recommender(made, dataset)
-print(f'{recommender}, {machine(device)}\n')
+print(f'{recommender}\n')
 chosen = torch.arange(min(args.rows, len(dataset)))
 rows = dataset.context_frame.iloc[dataset.context[chosen].numpy()].reset_index(drop=True)
 rows.insert(0, 'user', dataset.user_ids[dataset.user[chosen].numpy()])
@@ -173,15 +159,14 @@ print(
     f'\n{args.items} items: {warm["million"]:.0f} ms, the first time {first:.1f} s; at '
     f'most {peak():.2f} GiB, of which {peak() - before:.2f} for the warm ones'
 )
-if args.json is not None:
-    content = {
-        'ratios': ratios,
-        'milliseconds': milliseconds,
-        'million_peak_gib': peak(),
-        'rows': len(rows),
-        'contexts': distinct,
-        'rankings': rankings,
-        'hidden_gigaflops': gigaflops,
-        **machine(device),
-    }
-    args.json.write_text(json.dumps(content, indent=1) + '\n')
+write_json(
+    args,
+    device,
+    ratios=ratios,
+    milliseconds=milliseconds,
+    million_peak_gib=peak(),
+    rows=len(rows),
+    contexts=distinct,
+    rankings=rankings,
+    hidden_gigaflops=gigaflops,
+)

@@ -1,6 +1,6 @@
 """Times SIGN on wide feature graphs, and measures the memory it takes, in three forms.
 
-python examples/benchmarks/wide_graphs.py --threads 1
+python benchmarks/wide_graphs.py --threads 1
 
 Forward and backward on complete graphs of random features:
 
@@ -13,14 +13,12 @@ what it holds once the graphs and a first tiny batch are done: of resident memor
 buffers of SciPy included, or of what PyTorch has allocated on a CUDA device.
 """
 
-import argparse
-import json
 import multiprocessing
 from functools import partial
 from pathlib import Path
 
 import torch
-from timing import machine, side_by_side
+from timing import make_parser, parse, side_by_side, write_json
 
 from iedr_geo.nn import SIGN
 from iedr_geo.nn.conv.feature_pairs import FeaturePairs
@@ -70,26 +68,14 @@ def measure_memory(form, threads, case, device):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = make_parser(__doc__, repeats=5)
     parser.add_argument('--graphs', type=int, default=512)
     parser.add_argument(
         '--cases', nargs='+', default=CASES, help='nodes a graph x distinct features'
     )
-    parser.add_argument('--threads', type=int, help='of PyTorch')
-    cuda = torch.cuda.is_available()
-    parser.add_argument('--device', default='cuda' if cuda else 'cpu')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--json', type=Path)
-    args = parser.parse_args()
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
+    args, device = parse(parser)
     processes = multiprocessing.get_context('forkserver')
     processes.set_forkserver_preload(['iedr_geo.nn', 'iedr_geo.data'])
-    print(', '.join(f'{name} {value}' for name, value in machine(device).items()))
     print(f'{args.graphs} graphs; complete, pairs and edges in ms, then in MiB')
 
     rows = []
@@ -122,9 +108,7 @@ def main():
             + ' MiB',
             flush=True,
         )
-    if args.json is not None:
-        content = {'graphs': args.graphs, 'rows': rows, **machine(device)}
-        args.json.write_text(json.dumps(content, indent=1) + '\n')
+    write_json(args, device, graphs=args.graphs, rows=rows)
 
 
 if __name__ == '__main__':

@@ -1,21 +1,13 @@
-"""Writes docs/bipartite.md from the JSON files of the runs in docs/results/bipartite.
+"""Writes docs/bipartite.md from the JSON files of the runs in benchmarks/results/dice.
 
-python docs/bipartite.py
+python benchmarks/tables/bipartite.py
 """
 
-import json
-from pathlib import Path
 from statistics import mean
 
-import numpy as np
-import pandas as pd
-from tables import interval, percent, row
+from common import SILENT, commands, difference, epochs, percent, read_runs, table, write
 
-from iedr_geo.evaluation import Evaluation
-
-HERE = Path(__file__).parent
-# Settings without effect on a result, or what a flag is if it is not given.
-SILENT = ('training', 'quiet', 'resume', 'overwrite', 'threads', 'device')
+# What a flag is if it is not given.
 ORDINARY = {
     'epochs': 500,
     'patience': 4,
@@ -52,6 +44,7 @@ NAMES = {
     'planted': 'Planted clicks',
     'gowalla': 'Gowalla',
 }
+CHOICE = ('dataset', 'backbone', 'model', 'seed')
 METRICS = ('recall@20', 'hit_ratio@20', 'ndcg@20', 'recall@50')
 
 
@@ -61,7 +54,7 @@ def marks(settings):
     negatives = 'margin' if model in ('dice', 'pnsm') else 'uniform'
     ordinary = GOWALLA if settings['dataset'] == 'gowalla' else ORDINARY
     ordinary = ordinary | {'negatives': negatives}
-    known = ('dataset', 'backbone', 'model', 'seed', *SILENT)
+    known = (*CHOICE, 'threads', 'device', *SILENT)
     return {
         name: value
         for name, value in settings.items()
@@ -84,42 +77,8 @@ def label(settings):
     return ', '.join([name, *changed])
 
 
-def command(run):
-    settings = run['settings']
-    parts = ['python examples/dice.py']
-    for name in ('dataset', 'backbone', 'model', 'seed'):
-        parts.append(f'--{name} {settings[name]}')
-    for name, value in marks(settings).items():
-        parts.append(f'--{name}' if value is True else f'--{name} {value}')
-    return f'`{" ".join(parts)}` at {run["commit"]}'
-
-
-def read_runs():
-    """Returns the runs of each dataset by label and seed."""
-    datasets = {}
-    for path in sorted(HERE.glob('results/bipartite/*.json')):
-        run = json.loads(path.read_text())
-        settings = run['settings']
-        models = datasets.setdefault(settings['dataset'], {})
-        runs = models.setdefault(label(settings), {})
-        if settings['seed'] in runs:
-            raise ValueError(f'{path} is a second run of {label(settings)}')
-        runs[settings['seed']] = run
-    return datasets
-
-
-def users(runs, seeds):
-    values = np.mean([runs[seed]['test_users']['recall@20'] for seed in seeds], axis=0)
-    frame = pd.DataFrame({'user': range(len(values)), 'recall@20': values})
-    return Evaluation({}, frame)
-
-
-def difference(runs, reference):
-    """Returns the paired difference in Recall@20 over the seeds of both, in points."""
-    seeds = [seed for seed in runs if seed in reference]
-    if not seeds or runs is reference:
-        return ''
-    return interval(users(runs, seeds).difference(users(reference, seeds)).iloc[0])
+def flags(settings):
+    return {name: settings[name] for name in CHOICE} | marks(settings)
 
 
 def average(runs, *path):
@@ -131,16 +90,15 @@ def average(runs, *path):
     return '' if None in values else f'{mean(values):.3f}'
 
 
-def table(dataset, models):
-    own_split = dataset in ('ml-1m',)  # Of each seed: users differ.
+def results(dataset, models):
+    own_split = dataset == 'ml-1m'  # Of each seed: users differ.
     head = ['model', 'seeds', 'R@20', 'HR@20', 'NDCG@20', 'R@50', 'R@20, test users']
     head += [] if own_split else ['less that of its backbone']
     head += ['IOU@50', 'interest', 'conformity', 'R@20 interest', 'R@20 conformity']
     head += ['best epoch', 's / epoch']
-    lines = [row(head), '|---' * len(head) + '|']
     first = next(iter(next(iter(models.values())).values()))
     cells = [percent([first['baselines']['popularity'][metric]]) for metric in METRICS]
-    lines.append(row(['popularity', '', *cells, *[''] * (len(head) - 6)]))
+    lines = [['popularity', '', *cells, *[''] * (len(head) - 6)]]
     for name, runs in models.items():
         each = list(runs.values())
         cells = [name, ', '.join(map(str, runs))]
@@ -149,22 +107,22 @@ def table(dataset, models):
         cells.append(percent([run['test']['recall@20'] for run in each]))
         backbone = each[0]['settings']['backbone']
         reference = models.get(LABELS['base'][backbone], {})
-        cells += [] if own_split else [difference(runs, reference)]
+        cells += (
+            [] if own_split else [difference(runs, reference, 'test_users', 'recall@20')]
+        )
         for factor in ('model', 'interest', 'conformity'):
             cells.append(average(each, 'iou@50', factor))
         for factor in ('interest', 'conformity'):
             cells.append(average(each, 'test_factors', factor, 'recall@20'))
-        epochs = (f'{r["best_epoch"] + 1} of {len(r["history"])}' for r in each)
-        cells += [', '.join(epochs)]
-        cells += [f'{mean(run["seconds_per_epoch"] for run in each):.1f}']
-        lines.append(row(cells))
-    return [*lines, '']
+        seconds = mean(run['seconds_per_epoch'] for run in each)
+        lines.append([*cells, epochs(each), f'{seconds:.1f}'])
+    return table(head, lines)
 
 
 INTRODUCTION = """# Interest and conformity: results
 
-This page is written by `python docs/bipartite.py` from the JSON files in
-`docs/results/bipartite`, each of which a run has left there with its settings, commit,
+This page is written by `python benchmarks/tables/bipartite.py` from the JSON files in
+`benchmarks/results/dice`, each of which a run has left there with its settings, commit,
 machine and history; the commands are below each table (add `--root FOLDER` for raw files
 of your own). Metrics are in percent.
 
@@ -214,34 +172,26 @@ the curve stands, and is no reproduction.
 
 
 def curve(run):
-    lines = [
-        '| epoch | loss | validation R@20 | validation NDCG@20 |',
-        '|---|---|---|---|',
-    ]
+    head = ['epoch', 'loss', 'validation R@20', 'validation NDCG@20']
     history = run['history']
     step = max(1, len(history) // 10)
-    for epoch in [*history[step - 1 :: step]]:
-        lines.append(
-            f'| {epoch["epoch"] + 1} | {epoch["total"]:.4f} | '
-            f'{100 * epoch["recall@20"]:.2f} | {100 * epoch["ndcg@20"]:.2f} |'
-        )
-    return [*lines, '']
+    lines = []
+    for epoch in history[step - 1 :: step]:
+        values = (f'{100 * epoch[metric]:.2f}' for metric in ('recall@20', 'ndcg@20'))
+        lines.append([str(epoch['epoch'] + 1), f'{epoch["total"]:.4f}', *values])
+    return table(head, lines)
 
 
 def page():
     lines = [INTRODUCTION]
-    for dataset, models in sorted(read_runs().items()):
+    for dataset, models in read_runs('dice', lambda s: s['dataset'], label).items():
         lines += [f'## {NAMES[dataset]}', SECTIONS.get(dataset, '')]
-        lines += table(dataset, models)
+        lines += results(dataset, models)
         for runs in models.values() if dataset == 'gowalla' else ():
             lines += [line for run in runs.values() for line in curve(run)]
-        lines += ['The runs:', '']
-        lines += [
-            f'- {command(run)}' for runs in models.values() for run in runs.values()
-        ]
-        lines.append('')
+        lines += commands('benchmarks/dice.py', models, flags)
     return '\n'.join(lines)
 
 
 if __name__ == '__main__':
-    (HERE / 'bipartite.md').write_text(page())
+    write('bipartite', page())

@@ -1,28 +1,26 @@
-"""Writes docs/disentanglement.md from the reports in docs/results/disentanglement.
+"""Writes docs/disentanglement.md from the reports in benchmarks/results/disentanglement.
 
-python docs/disentanglement.py
+python benchmarks/tables/disentanglement.py
 """
 
-from pathlib import Path
-from statistics import mean, stdev
+import json
 
 import pandas as pd
-from tables import row
+from common import read, summary, table, write
 
 from iedr_geo.analysis import DisentanglementReport
 from iedr_geo.analysis.report import GROUPS
 
-HERE = Path(__file__).parent
 VARIANTS = ('IEDR', 'noDis', 'noCL', 'noCIED', 'Linear')
 
 INTRODUCTION = """# Are the factors disentangled?
 
-This page is written by `python docs/disentanglement.py` from the reports in
-`docs/results/disentanglement`, one for each run:
+This page is written by `python benchmarks/tables/disentanglement.py` from the
+reports in `benchmarks/results/disentanglement`, one for each run:
 
 ```bash
-python examples/iedr.py --variant VARIANT --seed SEED --run runs/VARIANT-SEED
-python examples/disentanglement_report.py --model runs/VARIANT-SEED/model --json FILE
+python benchmarks/iedr.py --variant VARIANT --seed SEED --run runs/VARIANT-SEED
+python benchmarks/disentanglement_report.py --model runs/VARIANT-SEED/model --json FILE
 ```
 
 **Protocol.** The embedded planted-factor data, whose true scores are known; each variant
@@ -63,50 +61,40 @@ READING = """
 
 
 def read_reports():
+    """Returns the table of each report by variant and seed."""
     reports = {}
-    for path in sorted(HERE.glob('results/disentanglement/*.json')):
-        variant, _, seed = path.stem.rpartition('-')
-        report = DisentanglementReport.from_json(path.read_text())
+    for name, content in read('disentanglement').items():
+        variant, _, seed = name.rpartition('-')
+        report = DisentanglementReport.from_json(json.dumps(content))
         keys = ['group', 'side', 'measure', 'factor']
         reports.setdefault(variant, {})[int(seed)] = report.table.set_index(keys)
     return reports
 
 
-def cell(values):
-    values = [value for value in values if value == value]
-    if not values:
-        return ''
-    spread = f' ± {stdev(values):.2f}' if len(values) > 1 else ''
-    return f'{mean(values):.2f}{spread}'
+def cell(reports, key):
+    values = (table['value'].get(key, float('nan')) for table in reports.values())
+    values = [float(value) for value in values if pd.notna(value)]
+    return summary(values) if values else ''
 
 
 def page():
     reports = read_reports()
-    lines = [INTRODUCTION]
     names = [name for name in VARIANTS if name in reports]
     seeds = ', '.join(f'{name}: {sorted(reports[name])}' for name in names)
-    lines.append(f'Seeds: {seeds}.\n')
+    lines = [INTRODUCTION, f'Seeds: {seeds}.\n']
     first = next(iter(reports[names[0]].values()))
     for group, rows in first.groupby(level='group', sort=False):
         title, text = GROUPS[str(group)]
         lines += [f'## {title}\n', f'{text}\n']
-        lines += [row(['', 'factor', *names, 'chance']), '|---' * (len(names) + 3) + '|']
+        cells = []
         for key, values in rows.iterrows():
             _, side, measure, factor = key
-            cells = [
-                cell(
-                    [
-                        float(table['value'].get(key, float('nan')))
-                        for table in reports[name].values()
-                    ]
-                )
-                for name in names
-            ]
             chance = '' if pd.isna(values['baseline']) else f'{values["baseline"]:.2f}'
-            lines.append(row([f'{side}: {measure}', factor, *cells, chance]))
-        lines.append('')
+            each = (cell(reports[name], key) for name in names)
+            cells.append([f'{side}: {measure}', factor, *each, chance])
+        lines += table(['', 'factor', *names, 'chance'], cells)
     return '\n'.join([*lines, READING.strip(), ''])
 
 
 if __name__ == '__main__':
-    (HERE / 'disentanglement.md').write_text(page())
+    write('disentanglement', page())

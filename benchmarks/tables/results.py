@@ -1,19 +1,12 @@
-"""Writes docs/results.md from the JSON files of the runs in docs/results.
+"""Writes docs/results.md from the JSON files of the runs in benchmarks/results/iedr.
 
-python docs/results.py
+python benchmarks/tables/results.py
 """
 
-import json
-from pathlib import Path
 from statistics import mean
 
-import numpy as np
-import pandas as pd
-from tables import interval, percent, row
+from common import SILENT, commands, difference, epochs, percent, read_runs, table, write
 
-from iedr_geo.evaluation import Evaluation
-
-HERE = Path(__file__).parent
 METRICS = ('ndcg@5', 'ndcg@10', 'recall@5', 'recall@10', 'auc')
 # The paper, Frappe, the same candidate lists: Table 3, and NDCG@10 of the ablations
 # (Section 7.3.1, Tables 5 and 7).
@@ -35,13 +28,12 @@ LABELS = {
     'dropout': 'IEDR + message dropout, pointwise terms',
     'released': "IEDR, the authors' scripts",
 }
-QUIET = ('training', 'quiet', 'resume', 'overwrite')  # Without effect on a result.
 INTRODUCTION = """# Results
 
-This page is written by `python docs/results.py` from the JSON files in `docs/results`,
-each of which a run has left there with its settings, commit, machine and history; the
-commands are below each table (add `--root FOLDER` for raw files of your own). Metrics are
-in percent.
+This page is written by `python benchmarks/tables/results.py` from the JSON files in
+`benchmarks/results/iedr`, each of which a run has left there with its settings, commit,
+machine and history; the commands are below each table (add `--root FOLDER` for raw files
+of your own). Metrics are in percent.
 
 **Protocol.** The validation lists alone choose the epoch (NDCG@10) and chose the presets;
 the test lists are ranked once, with the model of that epoch. Ties count as the
@@ -108,92 +100,60 @@ figures are no bound on what the model can reach.
 REFERENCE = 'noCIED'  # What every variant is compared with.
 
 
-def read_runs():
-    """Returns the runs of each section by variant and seed."""
-    sections = {}
-    for path in sorted(HERE.glob('results/*.json')):
-        run = json.loads(path.read_text())
-        settings = run['settings']
-        grouped = settings.get('group_negatives') or False
-        key = settings['dataset'], settings.get('preset', 'paper'), grouped
-        variant = settings['variant']
-        for name in ('contrastive_weight', 'disentangling_weight', 'objective', 'over'):
-            if settings.get(name) is not None:
-                variant += f', {name} {settings[name]}'
-        runs = sections.setdefault(key, {}).setdefault(variant, {})
-        if settings['seed'] in runs:
-            raise ValueError(f'{path} is a second run of {key}, {variant}')
-        runs[settings['seed']] = run
-    return sections
+def key(settings):
+    grouped = settings.get('group_negatives') or False
+    return settings['dataset'], settings.get('preset', 'paper'), grouped
 
 
-def lists(runs, seeds):
-    """Returns NDCG@10 of each list, averaged over seeds."""
-    values = np.mean([runs[seed]['test_lists']['ndcg@10'] for seed in seeds], axis=0)
-    frame = pd.DataFrame({'user': range(len(values)), 'context': 0, 'ndcg@10': values})
-    return Evaluation({}, frame)
+def label(settings):
+    names = ('contrastive_weight', 'disentangling_weight', 'objective', 'over')
+    chosen = [f'{n} {settings[n]}' for n in names if settings.get(n) is not None]
+    return ', '.join([settings['variant'], *chosen])
 
 
-def difference(runs, reference):
-    """Returns the paired difference in NDCG@10, in points, over the seeds of both."""
-    seeds = [s for s in runs if s in reference]
-    seeds = [s for s in seeds if 'test_lists' in runs[s] and 'test_lists' in reference[s]]
-    if not seeds or runs is reference:
-        return ''
-    return interval(lists(runs, seeds).difference(lists(reference, seeds)).loc['ndcg@10'])
+def flags(settings):
+    return {name: value for name, value in settings.items() if name not in SILENT}
 
 
-def command(run):
-    parts = ['python examples/iedr.py']
-    for name, value in run['settings'].items():
-        if name in QUIET or value is None or value is False:
-            continue
-        parts.append(f'--{name}' if value is True else f'--{name} {value}')
-    return f'`{" ".join(parts)}` at {run["commit"]}'
-
-
-def section(key, variants):
-    dataset, preset, grouped = key
+def section(dataset, preset, grouped, variants):
     rows = 'grouped' if grouped else 'shuffled'
     title = TITLES.get(dataset, dataset.capitalize())
-    lines = [f'## {title}, preset {preset}, {rows} rows\n']
+    frappe = dataset == 'frappe'
     head = ['model', 'seeds', *METRICS, f'NDCG@10 less that of {REFERENCE}']
-    head += ['paper, NDCG@10'] if dataset == 'frappe' else []
+    head += ['paper, NDCG@10'] if frappe else []
     head += ['best epoch', 's / epoch']
     blank = [''] * (len(head) - len(METRICS) - 2)
-    lines += [row(head), '|---' * len(head) + '|']
-    if dataset == 'frappe':
-        for name, values in PAPER.items():
-            cells = [percent([value]) for value in values]
-            lines.append(row([f'{name}, paper', '', *cells, *blank]))
+    others = {f'{name}, paper': PAPER[name] for name in PAPER} if frappe else {}
     first = next(iter(next(iter(variants.values())).values()))
     for name, metrics in first['baselines'].items():
-        cells = [percent([metrics[metric]]) for metric in METRICS]
-        lines.append(row([name, '', *cells, *blank]))
+        others[name] = [metrics[metric] for metric in METRICS]
+    lines = [
+        [name, '', *(percent([value]) for value in values), *blank]
+        for name, values in others.items()
+    ]
     reference = variants.get(REFERENCE, {})
     for name, runs in variants.items():
         each = list(runs.values())
         cells = [LABELS.get(name, name), ', '.join(map(str, runs))]
         cells += [percent([run['test'][metric] for run in each]) for metric in METRICS]
-        cells.append(difference(runs, reference))
-        if dataset == 'frappe':
+        cells.append(difference(runs, reference, 'test_lists', 'ndcg@10'))
+        if frappe:
             cells.append(f'{100 * PAPER_NDCG[name]:.2f}' if name in PAPER_NDCG else '')
-        cells += [
-            ', '.join(f'{r["best_epoch"] + 1} of {len(r["history"])}' for r in each),
-            f'{mean(run["seconds_per_epoch"] for run in each):.0f}',
-        ]
-        lines.append(row(cells))
-    lines += ['', 'The runs:', '']
-    lines += [f'- {command(run)}' for runs in variants.values() for run in runs.values()]
-    return [*lines, '']
+        seconds = mean(run['seconds_per_epoch'] for run in each)
+        lines.append([*cells, epochs(each), f'{seconds:.0f}'])
+    return [
+        f'## {title}, preset {preset}, {rows} rows\n',
+        *table(head, lines),
+        *commands('benchmarks/iedr.py', variants, flags),
+    ]
 
 
 def page():
     lines = [INTRODUCTION]
-    for key, variants in sorted(read_runs().items()):
-        lines += section(key, variants)
+    for place, variants in read_runs('iedr', key, label).items():
+        lines += section(*place, variants)
     return '\n'.join(lines)
 
 
 if __name__ == '__main__':
-    (HERE / 'results.md').write_text(page())
+    write('results', page())

@@ -1,12 +1,10 @@
-"""Writes docs/speed.md from the JSON files of the benchmarks in docs/benchmarks.
+"""Writes docs/speed.md from what the benchmarks left in benchmarks/results/speed.
 
-python docs/speed.py
+python benchmarks/tables/speed.py
 """
 
-import json
-from pathlib import Path
+from common import read, table, write
 
-HERE = Path(__file__).parent
 TARGETS = {
     'build': 'tables of encoded features until the loader is ready',
     'sign': 'SIGN, forward and backward, shuffled rows',
@@ -18,28 +16,40 @@ TARGETS = {
 }
 PLAIN = {'step_bf16': 'step', 'step_grouped_bf16': 'step_grouped'}
 
+LIGHTGCN = {
+    'plain': 'PyG, as it is: edges normalised in every layer',
+    'weights': 'PyG, `normalize=False`, given the normalised weights',
+    'matrix': 'PyG, `normalize=False`, given a `torch.sparse_csr` adjacency',
+}
+PIECES = {
+    'contrastive': 'the gradient of the contrastive loss written out: by autograd',
+    'pairs': 'distinct pairs of features: SIGN edge by edge',
+    'onednn': "products by oneDNN: by torch's own choice",
+    'distances': "DICE's distance correlation, its gradient written out: by autograd",
+}
+
 INTRODUCTION = """# Speed
 
-This page is written by `python docs/speed.py` from what the benchmarks left in
-`docs/benchmarks`. Repeat them with
+This page is written by `python benchmarks/tables/speed.py` from what the benchmarks left
+in `benchmarks/results/speed`. Each section names its script, *e.g.*,
 
 ```bash
-cd docs/benchmarks
-python ../../examples/benchmarks/feature_graphs.py --threads 1 --json feature_graphs.json
-python ../../examples/benchmarks/large.py --threads 1 --json large.json
+python benchmarks/large.py --threads 1 --json benchmarks/results/speed/large.json
 ```
+
+All forms of one work are measured in turns in one run; times are medians. Each section
+says what ours is compared with.
 
 ## Against the plain form
 
-Both forms are measured in turns in one run; times are medians. The plain form is the
-library's own without what makes it fast: a `Data` object a sample, collated by
-`Batch.from_data_list`, `SIGNConv` edge by edge, the contrastive loss by autograd over all
-rows at once. Frappe, 1,024 rows a batch, both steps of Algorithm 1, batches included
-(SIGN: without batches).
+The other form is the library's own without what makes it fast: a `Data` object a sample,
+collated by `Batch.from_data_list`, `SIGNConv` (a `MessagePassing` of PyG) edge by edge,
+the contrastive loss by autograd over all rows at once. Frappe, 1,024 rows a batch, both
+steps of Algorithm 1, batches included (SIGN: without batches). By
+`benchmarks/feature_graphs.py`.
 """
 
-READING = """
-What makes the difference:
+READING = """What makes the difference:
 
 - A batch holds every distinct user, item and context once, and SIGN evaluates every
   distinct pair of features once. On complete graphs a pair counts for both directions.
@@ -53,63 +63,63 @@ Each of these is tested against the plain form, values and gradients. In bfloat1
 matrix products are; similarities, softmax and sums stay in float32.
 """
 
-OBJECTIVES = """
-## A softmax over the batch
+STEP_WITHOUT = """## A step without it
 
-Planted data, 128 positives a step. By BCE each has four negatives of its own, which makes
-640 rows, shuffled or grouped with their positive; by `SoftmaxObjective('batch')` all
-distinct items of the batch are its candidates. Steps of `InteractionModule`, an IEDR
-without its contrastive and disentangling losses, batches not included; ratios are times
-of the softmax over times of BCE. Hidden layers of all pairs take megabytes at a time: the
-softmax takes up to a half longer where the allocator gives them back after each step
-(`MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` of glibc make it keep them). Repeat
-it with
-`python ../../examples/benchmarks/objectives.py --threads 1 --json objectives.json`.
+The whole training step, with everything and without one of the pieces: what stands in its
+place is named after it. Frappe, {batch_size:,} shuffled rows a batch, both steps of
+Algorithm 1; DICE over MF, 1,024 edges of {edges}. Batches are made before. A piece
+under 1.15 is not worth its lines. By `benchmarks/pieces.py`.
+"""
 
-| generator | BCE, ms | BCE, grouped, ms | softmax, ms | ratio | ratio to grouped |
-|---|---|---|---|---|---|"""
+OBJECTIVES = """## A softmax over the batch
 
-WIDE = """
-## SIGN on wide graphs
+Both forms are ours. Planted data, 128 positives a step. By BCE each has four negatives of
+its own, which makes 640 rows, shuffled or grouped with their positive; by
+`SoftmaxObjective('batch')` all distinct items of the batch are its candidates. Steps of
+`InteractionModule`, an IEDR without its contrastive and disentangling losses, batches not
+included; ratios are times of the softmax over times of BCE. Hidden layers of all pairs
+take megabytes at a time: the softmax takes up to a half longer where the allocator gives
+them back after each step (`MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` of glibc
+make it keep them). By `benchmarks/objectives.py`.
+"""
+
+WIDE = """## SIGN on wide graphs
 
 Forward and backward on {graphs} complete graphs of random features: edge by edge, by the
 distinct pairs of features of any edges, and by those of graphs known to be complete. Time
 follows the distinct pairs: features are paired by counting, not by sorting, as long as a
 table of all pairs is not far larger than the edges. Memory is the peak of a process
-beyond what it held before. Machine: {machine}, {threads} thread(s). Repeat it with
-`python ../../examples/benchmarks/wide_graphs.py --threads 1 --json wide_graphs.json`.
+beyond what it held before. Edge by edge is `SIGNConv`, a `MessagePassing` of PyG; the
+others are ours. Machine: {machine}, {threads} thread(s). By
+`benchmarks/wide_graphs.py`.
+"""
 
-| nodes a graph | features | edges | distinct pairs | by edges, ms | by pairs, ms | \
-complete, ms | by edges, MiB | by pairs, MiB | complete, MiB |
-|---|---|---|---|---|---|---|---|---|---|"""
-
-LARGE = """
-## Ten million interactions
+LARGE = """## Ten million interactions
 
 Planted data of a million users, 100 thousand items and ten million interactions: reading
-the tables, building the dataset, 300 training steps and the lists of 1,000 users.
+the tables, building the dataset, 300 training steps and the lists of 1,000 users. There
+is no other form. By `benchmarks/large.py`.
 """
 
-BIPARTITE = """
-## LightGCN, negatives and full rankings
+BIPARTITE = """## LightGCN, negatives and full rankings
 
-Gowalla. The plain step calls PyG's `LightGCN.get_embedding`, which normalises the edges
-in every layer, with the same batch, loss and optimiser; ours has them normalised once,
-and takes the gradient by the same symmetric matrix. The plain sampler is a loop over rows
-(20 of them are timed). The plain ranking is a loop over chunks of users: a product of
-vectors, minus infinity by index where an item was seen, `topk`, hits by index; recall,
-hit ratio and NDCG at 20 and 50 of every user are the same. Repeat it with
-`python ../../examples/benchmarks/bipartite.py --threads 1 --json bipartite.json`.
+Gowalla, by `benchmarks/bipartite.py`. The steps have the same batch, loss and optimiser.
+Those of others call `LightGCN.get_embedding` of PyG, in each form that its `edge_index`
+may have; ours takes the gradient by the same symmetric matrix.
 """
 
-RECOMMEND = """
-## Recommendations
+RANKINGS = """The other sampler is a loop over rows, as in the code of DICE's authors (20
+of them are timed). The other ranking is a loop over chunks of users in plain PyTorch: a
+product of vectors, minus infinity by index where an item was seen, `topk`, hits by index;
+recall, hit ratio and NDCG at 20 and 50 of every user are the same.
+"""
+
+RECOMMEND = """## Recommendations
 
 Frappe, an IEDR of the paper's sizes, whose registered scorer encodes users and items once
 and a context at most once, and is made beforehand. The forward pass is what a model
 without such a scorer takes: its own on batches of 16,328 candidates, which looks at each
-distinct graph once and is far faster than one by samples. Repeat it with
-`python ../../examples/benchmarks/recommend.py --threads 1 --json recommend.json`.
+distinct graph once and is far faster than one by samples. By `benchmarks/recommend.py`.
 
 | | ms |
 |---|---|
@@ -135,61 +145,107 @@ process holds {million_peak_gib:.1f} GiB at most.
 """
 
 
-def page():
-    lines = [INTRODUCTION]
-    report = json.loads((HERE / 'benchmarks/feature_graphs.json').read_text())
+def against_plain(report):
     times, ratios = report['milliseconds'], report['ratios']
-    lines.append(
-        f'Machine: {report["machine"]}, {report["threads"]} thread(s), torch '
-        f'{report["torch"]}.\n'
-    )
-    lines += ['| | plain, ms | ms | ratio |', '|---|---|---|---|']
-    for name, label in TARGETS.items():
+    lines = []
+    for name in TARGETS:
         if name in ratios:
             plain = times[f'{PLAIN.get(name, name)}_plain']
-            lines.append(
-                f'| {label} | {plain:,.1f} | {times[name]:.1f} | {ratios[name]:.1f} |'
-            )
-    lines += [READING.rstrip(), OBJECTIVES]
-    report = json.loads((HERE / 'benchmarks/objectives.json').read_text())
+            values = f'{plain:,.1f}', f'{times[name]:.1f}', f'{ratios[name]:.1f}'
+            lines.append([TARGETS[name], *values])
+    machine = 'Machine: {machine}, {threads} thread(s), torch {torch}.\n'
+    return [machine.format(**report), *table(['', 'plain, ms', 'ms', 'ratio'], lines)]
+
+
+def step_without(report):
+    lines = []
+    for name, times in report['milliseconds'].items():
+        cells = [f'{times[form]:.1f}' for form in ('without', 'with')]
+        lines.append([PIECES[name], *cells, f'{times["without"] / times["with"]:.2f}'])
+    head = ['piece: in its place', 'without, ms', 'with, ms', 'ratio']
+    return [STEP_WITHOUT.format(**report), *table(head, lines)]
+
+
+def objectives(report):
+    lines = []
     for name, times in report['milliseconds'].items():
         cells = [f'{times[form]:.1f}' for form in ('bce', 'bce_grouped', 'softmax')]
         cells += [f'{ratio:.1f}' for ratio in report['ratios'][name].values()]
-        lines.append(f'| {name} | {" | ".join(cells)} |')
-    wide = json.loads((HERE / 'benchmarks/wide_graphs.json').read_text())
-    lines.append(WIDE.format(**wide))
-    for row in wide['rows']:
-        sizes = [row[name] for name in ('nodes', 'features', 'edges', 'pairs')]
-        forms = ('edges', 'pairs', 'complete')
-        cells = [f'{size:,}' for size in sizes]
-        cells += [f'{row["milliseconds"][form]:,.1f}' for form in forms]
-        cells += [f'{row["mebibytes"][form]:,.0f}' for form in forms]
-        lines.append(f'| {" | ".join(cells)} |')
-    large = json.loads((HERE / 'benchmarks/large.json').read_text())
-    lines += [LARGE, '| phase | s | peak resident memory so far, GiB |', '|---|---|---|']
-    for name, phase in large.items():
-        if name != 'sizes':
-            lines.append(f'| {name} | {phase["seconds"]:.0f} | {phase["peak_gib"]:.2f} |')
-    graph = json.loads((HERE / 'benchmarks/bipartite.json').read_text())
-    lines += [BIPARTITE, '| | plain, ms | ms | ratio |', '|---|---|---|---|']
-    ranking = graph['evaluation']
+        lines.append([name, *cells])
+    head = ['generator', 'BCE, ms', 'BCE, grouped, ms', 'softmax, ms', 'ratio']
+    return [OBJECTIVES, *table([*head, 'ratio to grouped'], lines)]
+
+
+def wide_graphs(report):
+    sizes = {'nodes': 'nodes a graph', 'features': 'features', 'edges': 'edges'}
+    sizes['pairs'] = 'distinct pairs'
+    forms = {'edges': 'by edges', 'pairs': 'by pairs', 'complete': 'complete'}
+    units = {'milliseconds': 'ms', 'mebibytes': 'MiB'}
+    digits = {'milliseconds': ',.1f', 'mebibytes': ',.0f'}
+    head = [*sizes.values()]
+    head += [f'{form}, {unit}' for unit in units.values() for form in forms.values()]
+    lines = [
+        [f'{row[name]:,}' for name in sizes]
+        + [f'{row[unit][form]:{digits[unit]}}' for unit in units for form in forms]
+        for row in report['rows']
+    ]
+    return [WIDE.format(**report), *table(head, lines)]
+
+
+def large(report):
+    lines = [
+        [name, f'{phase["seconds"]:.0f}', f'{phase["peak_gib"]:.2f}']
+        for name, phase in report.items()
+        if name != 'sizes'
+    ]
+    return [LARGE, *table(['phase', 's', 'peak resident memory so far, GiB'], lines)]
+
+
+def bipartite(report):
+    times, ranking = report['milliseconds'], report['evaluation']
+    ours = times['lightgcn_step']
+    forms = {name: times.get(f'lightgcn_step_{name}') for name in LIGHTGCN}
+    lines = [
+        [LIGHTGCN[name], f'{value:,.0f}', f'{value / ours:.2f}']
+        for name, value in forms.items()
+        if value is not None
+    ]
+    head = ['training step, 3 layers, 2,048 edges', 'ms', 'times ours']
+    steps = table(head, [*lines, ['ours', f'{ours:,.0f}', '1']])
+    lines = []
     for name, label in (
-        ('lightgcn_step', 'training step of LightGCN, 3 layers, 2,048 edges'),
         ('pnsm', 'four negatives with a popularity margin for 2,048 edges'),
         ('evaluation', f'full rankings of {ranking["users"]:,} users, 40,981 items'),
     ):
-        plain, fast = (graph['milliseconds'][key] for key in (f'{name}_plain', name))
+        plain, fast = times[f'{name}_plain'], times[name]
         ratio = f'{plain / fast:,.{0 if plain > 10 * fast else 2}f}'
-        lines.append(f'| {label} | {plain:,.0f} | {fast:,.1f} | {ratio} |')
-    lines.append(
-        f'\nThe rankings take {ranking["extra_gib"]:.2f} GiB beyond what was held before.'
+        lines.append([label, f'{plain:,.0f}', f'{fast:,.1f}', ratio])
+    extra = (
+        f'The rankings take {ranking["extra_gib"]:.2f} GiB beyond what was held before.'
     )
-    use = json.loads((HERE / 'benchmarks/recommend.json').read_text())
-    times = use['milliseconds']
+    rankings = table(['', 'loop, ms', 'ms', 'ratio'], lines)
+    return [BIPARTITE, *steps, RANKINGS, *rankings, extra]
+
+
+def recommend(report):
+    times = report['milliseconds']
     share = times['hidden'] / times['many']
-    lines.append(RECOMMEND.format(**use, **times, share=share))
+    return [RECOMMEND.format(**report, **times, share=share)]
+
+
+def page():
+    reports = read('speed')
+    lines = [
+        INTRODUCTION,
+        *against_plain(reports['feature_graphs']),
+        f'{READING.strip()}\n',
+    ]
+    if 'pieces' in reports:
+        lines += step_without(reports['pieces'])
+    for section in (objectives, wide_graphs, large, bipartite, recommend):
+        lines += section(reports[section.__name__])
     return '\n'.join(lines)
 
 
 if __name__ == '__main__':
-    (HERE / 'speed.md').write_text(page())
+    write('speed', page())
