@@ -12,7 +12,7 @@ import argparse
 
 import torch
 from records import parse, write_json
-from runs import add_run_flags, fit_by_flags, print_metrics, record
+from training_run import add_run_flags, fit_by_flags, print_metrics, record
 
 from iedr_geo.analysis import popularity_overlap
 from iedr_geo.data import (

@@ -13,7 +13,7 @@ import os.path as osp
 
 import torch
 from records import parse, write_json
-from runs import add_run_flags, fit_by_flags, print_metrics, record
+from training_run import add_run_flags, fit_by_flags, print_metrics, record
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import Frappe, MovieLens100K, MovieLensLatestSmall, PlantedFactors
