@@ -1,121 +1,122 @@
-"""The examples of recommendations and reports run, and so do recipes and benchmarks.
-
-Apart from those of training, so that another process can take them.
-"""
-
-import json
-import re
-import runpy
-import sys
+"""Benchmarks and accuracy runs run, and leave what they say."""
 
 import pytest
-from examples_run import EXAMPLES, run
+from scripts import NUM_USERS, run, run_benchmark
 
-from iedr_geo.datasets import PlantedFactors
-from iedr_geo.nn import IEDR
-from iedr_geo.recommend import Recommender
+from iedr_geo.recommend import load_model
+
+# The baselines of a run, its metrics, and where it has the values of one for each list.
+RUNS = {
+    'iedr.py --variant noCL': (
+        ['popularity', 'in context', 'repeat', 'oracle'],
+        'ndcg@5 ndcg@10 recall@5 recall@10 auc',
+        ('test_lists', 'ndcg@10'),
+    ),
+    'dice.py': (
+        ['popularity'],
+        'recall@20 hit_ratio@20 ndcg@20 recall@50 hit_ratio@50 ndcg@50',
+        ('test_users', 'recall@20'),
+    ),
+}
+# The keys of what others leave.
+LEFT = {
+    **{f'dice.py --model {name}': 'test' for name in ('base', 'cause', 'pnsm')},
+    'dice.py --model ips-cnsr': 'test',
+    'dice.py --backbone lightgcn --official': 'test',
+    'dice.py --backbone lightgcn --model bias-ui --negatives popularity': 'test',
+    'dice.py --discrepancy l1 --decay_every step --alpha 0.5': 'test',
+    'iedr.py --objective softmax --over batch --variant noCIED': 'test',
+    'dice_robustness.py --caps 0.5 0.9 --epochs 1 --plot {0}/caps.png': 'recall@20',
+    'objectives.py --repeats 1': 'ratios milliseconds',
+    'large.py --scale 0.0005 --steps 2': 'reading building training evaluation',
+    'wide_graphs.py --graphs 40 --cases 30x20 --repeats 1': 'rows',
+}
+LEFT_OF_REAL_DATA = {
+    'iedr.py --dataset frappe --root {1}/frappe': 'test',
+    'iedr.py --preset best --dataset ml-100k --root {1}/ml-100k': 'test',
+    'iedr.py --preset best --dataset ml-latest-small --root {1}/ml-latest-small': 'test',
+    'dice.py --model base --dataset ml-1m --root {1}/ml-1m': 'test',
+    'dice.py --model base --dataset coo --root {1}/ml-1m-dice': 'test',
+    'lightgcn_gowalla.py --root {1}/gowalla': 'test',
+    'bipartite.py --users 500 --repeats 1 --root {1}/gowalla': 'milliseconds',
+    'feature_graphs.py --repeats 1 --root {1}/frappe': 'ratios milliseconds',
+    'pieces.py --repeats 1 --root {1}/frappe --dice_root {1}/ml-1m-dice': 'milliseconds',
+    'recommend.py --rows 50 --items 2000 --repeats 1 --root {1}/frappe': 'ratios',
+}
 
 
-def test_recommend_in_context():
-    flags = ('--epochs', 1, '--threads', 1, '--quiet', '--k', 3)
-    out = run('recommend_in_context.py', *flags)
-    assert 'For user u' in out and 'noon, tue, work, alone' in out
-    assert 'enters' in out and 'leaves' in out
-    assert 'the differences do not add up' in out
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    found = {}
+    for command in RUNS:
+        folder = tmp_path_factory.mktemp('run')
+        resumed = f'{command} --quiet --run {folder}'
+        run(f'benchmarks/{resumed} --epochs 1')
+        found[command] = folder, *run_benchmark(f'{resumed} --epochs 2 --resume', folder)
+    return found
 
 
-def test_disentanglement_report(tmp_path):
-    report, page = tmp_path / 'report.json', tmp_path / 'report.html'
-    shop = PlantedFactors()
-    model = IEDR(shop.schema.num_embeddings)  # The other script trains one.
-    Recommender(model, shop).save(tmp_path / 'model')
-    flags = ('--model', tmp_path / 'model', '--threads', 1, '--json', report)
-    flags += ('--page', page)
-    assert 'Context invariance' in run('disentanglement_report.py', *flags)
-    groups = {row['group'] for row in json.loads(report.read_text())['table']}
-    assert {'invariance', 'probe', 'dependence', 'ranking', 'truth'} <= groups
+@pytest.mark.parametrize('command', RUNS)
+def test_accuracy_run(command, runs):
+    folder, out, content = runs[command]
+    baselines, metrics, (part, metric) = RUNS[command]
+    assert all(name in out for name in (*baselines, *metrics.split()))
+    assert list(content['baselines']) == baselines
+    assert content['test'].keys() == set(metrics.split())
+    assert [epoch['epoch'] for epoch in content['history']] == [0, 1]
+    # The test part is read once, after training.
+    assert not any('test' in key for epoch in content['history'] for key in epoch)
+    assert content['machine']['device'] and content['seconds_per_epoch'] > 0
+    values = content[part][metric]
+    assert sum(values) / len(values) == pytest.approx(content['test'][metric], 1e-4)
+    # The values of all lists are on one line.
+    assert len((folder / 'report.json').read_text().splitlines()) < 100
+
+
+def test_what_else_runs_leave(runs):
+    (folder, _, iedr), (_, _, dice) = runs.values()
+    assert load_model(folder / 'model').schema.num_embeddings > 0
+    assert iedr['baselines']['oracle']['auc'] > iedr['test']['auc']
+    assert dice['test_factors'].keys() == {'interest', 'conformity'}
+    assert dice['iou@50'].keys() == {'model', 'interest', 'conformity'}
+    # Users without test clicks count as zero in one mean, and not at all in the other.
+    share = dice['test_all_users']['recall@20'] / dice['test']['recall@20']
+    assert share == pytest.approx(len(dice['test_users']['recall@20']) / NUM_USERS)
+
+
+def test_disentanglement_report(runs, tmp_path):
+    page, model = tmp_path / 'report.html', next(iter(runs.values()))[0] / 'model'
+    flags = f'--model {model} --page {page}'
+    out, content = run_benchmark(f'disentanglement_report.py {flags}', tmp_path)
+    assert 'Context invariance' in out
+    groups = {row['group'] for row in content['table']}
+    assert groups >= {'invariance', 'probe', 'dependence', 'ranking', 'truth'}
     content = page.read_text()
     assert content.count('data:image/png;base64') + content.count('<svg') >= 6
 
 
+@pytest.mark.parametrize('command', LEFT)
+def test_what_scripts_leave(command, tmp_path, data='', left=LEFT):
+    trains = f' --quiet --epochs 1 --run {tmp_path}' if left[command] == 'test' else ''
+    _, content = run_benchmark(command.format(tmp_path, data) + trains, tmp_path)
+    assert content.keys() >= set(left[command].split())
+    assert not trains or all(value > 0.02 for value in content['test'].values())
+
+
 @pytest.mark.slow
-def test_benchmark_of_recommendations(tmp_path, data_root):
-    report = tmp_path / 'speed.json'
-    flags = ('--threads', 1, '--rows', 50, '--items', 2000, '--repeats', 1)
-    place = ('--root', data_root / 'frappe', '--json', report)
-    run('benchmarks/recommend.py', *place, *flags)
-    content = json.loads(report.read_text())
-    assert content['ratios']['many'] > 0 and content['milliseconds']['one_pair'] > 0
-
-
-def test_own_loop():
-    assert 'Test: ndcg@5' in run('iedr_own_loop.py', '--epochs', 1)
+@pytest.mark.parametrize('command', LEFT_OF_REAL_DATA)
+def test_what_scripts_leave_of_real_data(command, tmp_path, data_root):
+    test_what_scripts_leave(command, tmp_path, data_root, LEFT_OF_REAL_DATA)
 
 
 @pytest.mark.parametrize(
-    ('name', 'compared'),
+    ('command', 'message'),
     [
-        ('biclub_own_embeddings', 2),
-        ('contrastive_own_augmentation', 3),
-        ('iedr_user_over_lightgcn', 3),
-        ('lightgcn_pnsm', 2),
-        ('two_tower_sign', 3),
+        ('iedr.py --preset best', "no preset 'best' for planted"),
+        ('dice.py --dataset coo', '--dataset coo needs --root'),
     ],
 )
-def test_recipe(name, compared, monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', [name, '--epochs', '1'])
-    runpy.run_path(str(EXAMPLES / 'recipes' / f'{name}.py'), run_name='__main__')
-    lines = capsys.readouterr().out.splitlines()
-    assert sum('Epoch: 000' in line for line in lines) == compared
-    results = [line for line in lines if line.startswith('Test, ')]
-    assert len(results) == compared and len(set(results)) == compared
-    # One epoch ranks better than chance: 0.045 in lists of 100, less in a catalogue.
-    values = [float(re.search(r'ndcg@[12]0 (\S+)', line)[1]) for line in results]
-    assert min(values) > 0.06
-
-
-def test_every_recipe_is_tested():
-    [mark] = test_recipe.pytestmark
-    names = {name for name, _ in mark.args[1]}
-    assert names == {path.stem for path in (EXAMPLES / 'recipes').glob('*.py')}
-
-
-def test_benchmark_of_memory(tmp_path):
-    report = tmp_path / 'large.json'
-    flags = ('--scale', 0.0005, '--steps', 2, '--threads', 1, '--json', report)
-    assert 'ndcg@10' in run('benchmarks/large.py', *flags)
-    content = json.loads(report.read_text())
-    assert content.pop('sizes') == [500, 50, 5000]
-    phases = ['reading', 'building', 'training', 'evaluation']
-    assert list(content) == phases
-    peaks = [content[phase]['peak_gib'] for phase in phases]
-    assert peaks == sorted(peaks) and peaks[0] > 0
-
-
-@pytest.mark.slow
-def test_benchmark_of_bipartite_models(tmp_path, data_root):
-    report = tmp_path / 'speed.json'
-    flags = ('--threads', 1, '--repeats', 1, '--users', 500, '--json', report)
-    run('benchmarks/bipartite.py', '--root', data_root / 'gowalla', *flags)
-    content = json.loads(report.read_text())
-    assert set(content['ratios']) == {'lightgcn_step', 'pnsm'}
-
-
-@pytest.mark.slow
-def test_benchmark_of_feature_graphs(tmp_path, data_root):
-    report = tmp_path / 'speed.json'
-    flags = ('--threads', 1, '--repeats', 1, '--json', report)
-    run('benchmarks/feature_graphs.py', '--root', data_root / 'frappe', *flags)
-    wanted = {'build', 'sign', 'sign_grouped', 'step', 'step_grouped'}
-    assert wanted <= set(json.loads(report.read_text())['ratios'])
-
-
-def test_benchmark_of_wide_graphs(tmp_path):
-    report = tmp_path / 'wide.json'
-    flags = ('--graphs', 40, '--cases', '30x20', '--repeats', 1, '--threads', 1)
-    run('benchmarks/wide_graphs.py', *flags, '--json', report)
-    [row] = json.loads(report.read_text())['rows']
-    assert row['edges'] == 40 * 30**2
-    assert row['pairs'] == 210  # All of them.
-    assert min(row['milliseconds'].values()) > 0
-    assert row['mebibytes']['edges'] > 2 * row['mebibytes']['complete']
+def test_flags_that_do_not_go_together(command, message, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        run(f'benchmarks/{command}')
+    assert message in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""What recipes share: two flags, a plain training loop, and how invariant a factor is."""
+"""What recipes share: two flags, a plain training loop, and how invariant a factor is.
+
+A reader gets a loop with validation by epoch that keeps the best model.
+"""
 
 import argparse
 import copy

@@ -1,21 +1,44 @@
-"""Runs the examples as a user would."""
+"""Runs the scripts of this checkout as a user would, on small data."""
 
-import os
-import subprocess
+import contextlib
+import io
+import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
-EXAMPLES = Path(__file__).parents[2] / 'examples'
+import pytest
+
+from iedr_geo.datasets import PlantedClicks, PlantedFactors
+
+ROOT = Path(__file__).parents[2]
+NUM_USERS = 100
 
 
-def run(name: str, *args: Any) -> str:
-    """Returns what an example prints, given its flags."""
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name, *map(str, args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def run(command: str, *flags: Any) -> str:
+    """Returns what a script prints, given its flags.
+
+    It runs in this process, which has imported all that it needs, and what it trains on
+    by default is small.
+
+    Args:
+        command: The path of the script, relative to the checkout, and flags.
+        *flags: Further flags.
+    """
+    script, *words = command.split()
+    path, out = ROOT / script, io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        for data, sizes in ((PlantedFactors, (120, 3000)), (PlantedClicks, (150, 6000))):
+            patch.setattr(data.__init__, '__defaults__', (NUM_USERS, *sizes, 0))
+        patch.setattr(sys, 'argv', [str(path), *words, *map(str, flags)])
+        patch.syspath_prepend(path.parent)
+        runpy.run_path(str(path), run_name='__main__')
+    return out.getvalue()
+
+
+def run_benchmark(command: str, folder: Path, *flags: Any) -> tuple[str, dict[str, Any]]:
+    """Returns what a benchmark prints, and the report that it leaves in a folder."""
+    report = folder / 'report.json'
+    out = run(f'benchmarks/{command} --threads 1 --json {report}', *flags)
+    return out, json.loads(report.read_text())
