@@ -5,6 +5,7 @@ import io
 import json
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from iedr_geo.datasets import PlantedClicks, PlantedFactors
 
 ROOT = Path(__file__).parents[2]
 NUM_USERS = 100
+SMALL: dict[type, dict[str, int]] = {
+    PlantedFactors: {'num_items': 120, 'num_interactions': 3000},
+    PlantedClicks: {'num_items': 150, 'num_clicks': 6000},
+}
 
 
 def run(command: str, *flags: Any) -> str:
@@ -29,8 +34,9 @@ def run(command: str, *flags: Any) -> str:
     script, *words = command.split()
     path, out = ROOT / script, io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        for data, sizes in ((PlantedFactors, (120, 3000)), (PlantedClicks, (150, 6000))):
-            patch.setattr(data.__init__, '__defaults__', (NUM_USERS, *sizes, 0))
+        for make, sizes in SMALL.items():
+            small = partial(make, num_users=NUM_USERS, **sizes)
+            patch.setattr(f'iedr_geo.datasets.{make.__name__}', small)
         patch.setattr(sys, 'argv', [str(path), *words, *map(str, flags)])
         patch.syspath_prepend(path.parent)
         runpy.run_path(str(path), run_name='__main__')
