@@ -12,7 +12,7 @@ AGAIN := $(if $(filter planted,$(DATASET)),--overwrite)
 
 # Trains IEDR: make run [DATASET=frappe] [ROOT=folder] [ARGS='--epochs 5'].
 run: $(INSTALLED)
-	$(BIN)/python examples/iedr.py --dataset $(DATASET) $(if $(ROOT),--root "$(ROOT)") \
+	$(BIN)/python benchmarks/iedr.py --dataset $(DATASET) $(if $(ROOT),--root "$(ROOT)") \
 		$(AGAIN) $(ARGS)
 
 # In two processes, each of which takes whole files: fixtures of modules cost the most.

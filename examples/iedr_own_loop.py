@@ -1,4 +1,7 @@
-"""Trains IEDR in a plain PyTorch loop, on the planted data."""
+"""Trains IEDR in a plain PyTorch loop, on the planted data.
+
+A reader gets both steps of IEDR's training and validation by epoch, without Lightning.
+"""
 
 import argparse
 
@@ -10,7 +13,7 @@ from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionLoader
 from iedr_geo.nn import IEDR, BCEObjective
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument('--epochs', type=int, default=10)
 parser.add_argument('--seed', type=int, default=0)
 args = parser.parse_args()

@@ -1,4 +1,7 @@
-"""What several examples need: a model after a minute of training, and two contexts."""
+"""Trains a model within a minute, and has two contexts to recommend in.
+
+A reader gets what `recommend_in_context.py` begins with, for a script of the same kind.
+"""
 
 import tempfile
 

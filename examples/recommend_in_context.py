@@ -1,10 +1,13 @@
 """Recommends to one user in two contexts, and says what changes and why.
 
+A reader gets the use of a `Recommender`: top items, two contexts compared, a score
+explained.
+
 requires: pip install "iedr_geo[train]"
 
 python examples/recommend_in_context.py                     # planted data, a minute
 python examples/recommend_in_context.py --dataset frappe --root FOLDER
-    --model runs/frappe-best-IEDR-0/model    # a model that examples/iedr.py trained
+    --model runs/frappe-best-IEDR-0/model    # a model that benchmarks/iedr.py trained
 """
 
 import argparse

@@ -2,14 +2,16 @@
 
 import contextlib
 import importlib
-import importlib.util
 import io
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from iedr_geo.nn import IEDR
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / 'docs'
@@ -20,15 +22,18 @@ PAGES = {
     if DOCS / '_build' not in path.parents
 }
 FENCE = re.compile(r'^```([^\n`]*)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+FENCES = {name: FENCE.findall(text) for name, text in PAGES.items()}
 
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('name', [name for name in PAGES if '```python' in PAGES[name]])
 def test_snippets(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Nearly all of the time goes into these, and nothing that is shown depends on them.
+    monkeypatch.setitem(IEDR.__init__.__kwdefaults__, 'num_negatives', 2)
     namespace: dict = {'__name__': '__main__'}  # So says an error of a reader's class.
     printed = None
-    for language, code in FENCE.findall(PAGES[name]):
+    for language, code in FENCES[name]:
         if language == '':  # A fence without a language is what the snippet prints.
             assert printed == code
         printed = None
@@ -39,51 +44,46 @@ def test_snippets(name, tmp_path, monkeypatch):
             printed = out.getvalue()
 
 
-@pytest.mark.parametrize('name', PAGES)
-def test_fences_are_known(name):
+def test_fences_are_known():
     # A snippet under another name of its language would not be run.
-    languages = {language for language, _ in FENCE.findall(PAGES[name])}
-    assert {x for x in languages if not x.startswith('{')} <= {
-        '',
-        'python',
-        'bash',
-        'text',
-    }
+    known = {'', 'python', 'bash', 'text'}
+    languages = {language for fences in FENCES.values() for language, _ in fences}
+    assert {name for name in languages if not name.startswith('{')} <= known
+    assert sum(language == 'python' for language, _ in FENCES['README.md']) >= 4
 
 
-def test_readme_has_snippets():
-    assert PAGES['README.md'].count('```python') >= 4
+@pytest.mark.parametrize('name', [*PAGES, 'Makefile', '.ci/run'])
+def test_paths_exist(name):
+    text = PAGES.get(name) or (ROOT / name).read_text()
+    paths = re.findall(r'(?<![\w/.])(?:benchmarks|docs|examples|tests)/[\w./-]*\w', text)
+    there = (path for path in paths if not path.startswith('docs/_build'))
+    assert [path for path in there if not (ROOT / path).exists()] == []
 
 
 def test_first_page_shows_output_of_others():
     others = PAGES['README.md'] + PAGES['docs/tutorials/recommend_and_explain.md']
-    shown = [x for kind, x in FENCE.findall(PAGES['docs/index.md']) if kind == 'text']
+    shown = [text for kind, text in FENCES['docs/index.md'] if kind == 'text']
     assert len(shown) == 3
-    assert all(x in others for x in shown)
+    assert all(text in others for text in shown)
 
 
 @pytest.mark.parametrize('name', ['results', 'bipartite', 'disentanglement', 'speed'])
 def test_page_is_generated(name, monkeypatch):
-    monkeypatch.syspath_prepend(DOCS)
-    module = load(DOCS / f'{name}.py')
-    assert PAGES[f'docs/{name}.md'] == module.page()
+    tables = ROOT / 'benchmarks' / 'tables'
+    monkeypatch.syspath_prepend(tables)
+    page = runpy.run_path(str(tables / f'{name}.py'))['page']
+    assert PAGES[f'docs/{name}.md'] == page()
 
 
 def test_figure_is_drawn(tmp_path):
-    load(DOCS / 'figures' / 'data_way.py').draw(tmp_path / 'drawn.svg')
+    drawn = DOCS / 'figures' / 'data_way.svg'
+    runpy.run_path(str(drawn.with_suffix('.py')))['draw'](tmp_path / 'drawn.svg')
     texts = [
         re.findall('<!-- (.*) -->', path.read_text())  # What glyphs stand for.
-        for path in (tmp_path / 'drawn.svg', DOCS / 'figures' / 'data_way.svg')
+        for path in (tmp_path / 'drawn.svg', drawn)
     ]
     assert texts[0] == texts[1]
     assert {'feature graphs', 'MLPGenerator', 'Brazil'} <= set(texts[0])
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize('name', PACKAGES)
@@ -103,9 +103,8 @@ def test_package_has_a_page(name):
 
 @pytest.mark.slow
 def test_site(tmp_path):
-    pytest.importorskip('sphinx', reason='needs Sphinx: pip install "iedr_geo[docs]"')
-    pytest.importorskip('furo', reason='needs Furo: pip install "iedr_geo[docs]"')
-    pytest.importorskip('myst_parser', reason='needs MyST: pip install "iedr_geo[docs]"')
+    for module in ('sphinx', 'furo', 'myst_parser'):
+        pytest.importorskip(module, reason='needs Sphinx: pip install "iedr_geo[docs]"')
     command = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b', 'html']
     built = subprocess.run(
         [*command, DOCS, tmp_path], cwd=ROOT, capture_output=True, text=True

@@ -1,26 +1,23 @@
-"""Keeps two embeddings of a network of one's own apart with BiCLUB, or does not."""
+"""Keeps two embeddings of a network of one's own apart with BiCLUB, or does not.
 
-import argparse
-import copy
+A reader gets the two steps that any network needs for it, in a plain PyTorch loop: that
+of the estimator, and that of the network, whose loss has the bound in it.
+"""
 
 import torch
 import torch.nn.functional as F
+from shared import fit, parse
 
 from iedr_geo.analysis import bias_corrected_distance_correlation
 from iedr_geo.datasets import PlantedFactors
-from iedr_geo.evaluation import evaluate_candidates
-from iedr_geo.loader import InteractionBatch, InteractionLoader
+from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import BiCLUB, MLPEncoder
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument('--epochs', type=int, default=12)
-parser.add_argument('--seed', type=int, default=0)
-args = parser.parse_args()
+args = parse(__doc__, epochs=12)
 
 device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 dataset = PlantedFactors().to(device)
-train, valid, test, _ = dataset.split()
-loader = InteractionLoader(train, 256, shuffle=True, seed=args.seed)
+train = dataset.split().train
 popularity = torch.bincount(train.item, minlength=train.num_items).clamp(min=1)
 
 
@@ -72,34 +69,23 @@ def train_step(model, batch, optimizer, club, estimator, weight):
 def dependence(model, rows):
     batch = InteractionBatch.from_ids(dataset, rows.user, rows.item, rows.context)
     with torch.no_grad():
-        return bias_corrected_distance_correlation(*model.embeddings(batch))
+        value = bias_corrected_distance_correlation(*model.embeddings(batch))
+    return f'dependence {value:.3f}'
 
 
-def fit(name, weight):
+def train_and_test(name, weight):
     torch.manual_seed(args.seed)
     model = TasteAndNeed().to(device)
     club = BiCLUB(32, 64).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005, weight_decay=1e-4)
     estimator = torch.optim.Adam(club.parameters(), lr=0.005)
-    lists, best, best_model = dataset.candidates('valid'), 0.0, model
-    for epoch in range(args.epochs):
-        loader.set_epoch(epoch)
-        for batch in loader:
-            train_step(model, batch, optimizer, club, estimator, weight)
-        ndcg = evaluate_candidates(model, valid, lists).metrics['ndcg@10']
-        print(
-            f'{name}, Epoch: {epoch:03d}, NDCG@10: {ndcg:.4f}, '
-            f'Dependence: {dependence(model, valid):.3f}',
-            flush=True,
-        )
-        if ndcg > best:
-            best, best_model = ndcg, copy.deepcopy(model)
-    evaluation = evaluate_candidates(best_model, test, dataset.candidates('test'))
-    return evaluation, dependence(best_model, test)
+
+    def step(model, batch):
+        train_step(model, batch, optimizer, club, estimator, weight)
+
+    return fit(name, model, step, dataset, args, dependence)[1]
 
 
 # Of the weights 0.1, 1 and 10, 1 is best in validation. 10 ranks no better than chance.
-without, club = fit('Without', weight=0.0), fit('BiCLUB', weight=1.0)
-for name, (evaluation, value) in (('without', without), ('BiCLUB', club)):
-    print(f'Test, {name}: {evaluation}  dependence {value:.3f}')
-print(club[0].difference(without[0]))
+without = train_and_test('without', weight=0.0)
+print(train_and_test('BiCLUB', weight=1.0).difference(without))

@@ -1,26 +1,22 @@
-"""Trains factors that stay the same in contexts augmented in a way of one's own."""
+"""Trains factors that stay the same in contexts augmented in a way of one's own.
 
-import argparse
-import copy
+A reader gets the contrastive loss of IEDR in a network of another kind, in a plain
+PyTorch loop, and the place where an augmentation of one's own goes in.
+"""
 
 import torch
 import torch.nn.functional as F
+from shared import fit, invariance, parse
 
-from iedr_geo.analysis import context_invariance
 from iedr_geo.datasets import PlantedFactors
-from iedr_geo.evaluation import evaluate_candidates
-from iedr_geo.loader import InteractionBatch, InteractionLoader
+from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import ContextInvariantContrastiveLoss, MLPEncoder, MLPGenerator
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument('--epochs', type=int, default=10)
-parser.add_argument('--seed', type=int, default=0)
-args = parser.parse_args()
+args = parse(__doc__, epochs=10)
 
 device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 dataset = PlantedFactors().to(device)
-train, valid, test, _ = dataset.split()
-loader = InteractionLoader(train, 256, shuffle=True, seed=args.seed)
+train = dataset.split().train
 popularity = torch.bincount(train.item, minlength=train.num_items).clamp(min=1)
 num_fields = len(dataset.schema.context)
 
@@ -72,44 +68,24 @@ def train_step(model, batch, optimizer, contrastive, own):
     optimizer.step()
 
 
-@torch.no_grad()
-def invariance(model, rows):
-    """How often a factor is more like the same user's in another context than like
-    another user's in the same context."""
+def measure(model, rows):
     batch = InteractionBatch.from_ids(dataset, rows.user, rows.item, rows.context)
     user, _, context = model.readouts(batch)
-    pairs = (user, context), (user, context.roll(1, 0)), (user.roll(1, 0), context)
-    factors = (model.generator.intrinsic(*pair) for pair in pairs)
-    return context_invariance(*factors).auc.value
+    return f'invariance {invariance(model.generator, user, context):.3f}'
 
 
-def fit(name, contrastive=None, own=False):
+def train_and_test(name, contrastive=None, own=False):
     torch.manual_seed(args.seed)
     model = Model().to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005, weight_decay=1e-4)
-    lists, best, best_model = dataset.candidates('valid'), 0.0, model
-    for epoch in range(args.epochs):
-        loader.set_epoch(epoch)
-        for batch in loader:
-            train_step(model, batch, optimizer, contrastive, own)
-        ndcg = evaluate_candidates(model, valid, lists).metrics['ndcg@10']
-        print(
-            f'{name}, Epoch: {epoch:03d}, NDCG@10: {ndcg:.4f}, '
-            f'Invariance: {invariance(model, valid):.3f}',
-            flush=True,
-        )
-        if ndcg > best:
-            best, best_model = ndcg, copy.deepcopy(model)
-    evaluation = evaluate_candidates(best_model, test, dataset.candidates('test'))
-    return evaluation, invariance(best_model, test)
+
+    def step(model, batch):
+        train_step(model, batch, optimizer, contrastive, own)
+
+    return fit(name, model, step, dataset, args, measure)[1]
 
 
 contrastive = ContextInvariantContrastiveLoss(10, mask_false_negatives=True)
-results = {
-    'no loss': fit('No loss'),
-    'contexts of IEDR': fit('Contexts of IEDR', contrastive),
-    'mixed contexts': fit('Mixed contexts', contrastive, own=True),
-}
-for name, (evaluation, value) in results.items():
-    print(f'Test, {name}: {evaluation}  invariance {value:.3f}')
-print(results['mixed contexts'][0].difference(results['no loss'][0]))
+without = train_and_test('no loss')
+train_and_test('contexts of IEDR', contrastive)
+print(train_and_test('mixed contexts', contrastive, own=True).difference(without))

@@ -1,13 +1,16 @@
 """Trains PyG's own LightGCN with the negatives of DICE (PNSM), against uniform ones.
 
+A reader gets a model of another library, trained by `BipartiteModule` as it is: all that
+it needs is `score(user, item)`.
+
 requires: pip install "iedr_geo[train]"
 """
 
-import argparse
 import logging
 import tempfile
 
 import torch
+from shared import parse
 from torch_geometric.nn import LightGCN
 
 from iedr_geo.data import PopularityMarginSampler, UniformNegativeSampler
@@ -16,10 +19,7 @@ from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.metrics import NDCG, Recall
 from iedr_geo.training import BipartiteModule, fit
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument('--epochs', type=int, default=16)
-parser.add_argument('--seed', type=int, default=0)
-args = parser.parse_args()
+args = parse(__doc__, epochs=16)
 logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
 
 # Clicks to be found are those of a policy that shows all items alike.

@@ -1,23 +1,23 @@
 """Trains a two-tower model whose features are encoded by SIGN, or by their mean.
 
+A reader gets a model of one's own with an encoder of the library in it, trained by
+`InteractionModule` with a softmax over the items of a batch.
+
 requires: pip install "iedr_geo[train]"
 """
 
-import argparse
 import logging
 import tempfile
 
 import torch
+from shared import parse
 
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import compare, evaluate_candidates
 from iedr_geo.nn import SIGN, MeanEncoder, MLPEncoder, SoftmaxObjective
 from iedr_geo.training import InteractionModule, fit
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument('--epochs', type=int, default=15)
-parser.add_argument('--seed', type=int, default=0)
-args = parser.parse_args()
+args = parse(__doc__, epochs=15)
 logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
 
 dataset = PlantedFactors()
@@ -35,13 +35,8 @@ class TwoTower(torch.nn.Module):
 
     def readout(self, side, graphs):
         # With `node_id`, a pair of features is encoded once, however often it occurs.
-        return self.encoders[side](
-            self.embedding(graphs.x),
-            graphs.edge_index,
-            graphs.ptr,
-            node_id=graphs.x,
-            complete=True,
-        )
+        x = self.embedding(graphs.x)
+        return self.encoders[side](x, graphs.edge_index, graphs.ptr, node_id=graphs.x)
 
     def towers(self, batch):
         user = self.readout('user', batch.user)[batch.user_graph]

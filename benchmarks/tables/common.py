@@ -1,0 +1,107 @@
+"""What the pages of results share: reading runs, comparing them, and Markdown."""
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import pandas as pd
+
+from iedr_geo.evaluation import Evaluation
+
+RESULTS = Path(__file__).resolve().parents[1] / 'results'
+SILENT = ('training', 'quiet', 'resume', 'overwrite')  # Without effect on a result.
+
+
+def write(name, page):
+    """Writes a page of the documentation."""
+    (RESULTS.parents[1] / 'docs' / f'{name}.md').write_text(page)
+
+
+def read(folder):
+    """Returns what the files of a folder hold, by their names."""
+    paths = sorted((RESULTS / folder).glob('*.json'))
+    return {path.stem: json.loads(path.read_text()) for path in paths}
+
+
+def read_runs(folder, section, label):
+    """Returns the runs of a folder by section, label and seed, in this order.
+
+    Args:
+        folder: The folder.
+        section: The section of a run, given its settings.
+        label: Its label in the section, likewise.
+    """
+    sections = {}
+    for name, run in read(folder).items():
+        settings = run['settings']
+        runs = sections.setdefault(section(settings), {})
+        runs = runs.setdefault(label(settings), {})
+        if settings['seed'] in runs:
+            raise ValueError(f'{name} is a second run of {label(settings)}')
+        runs[settings['seed']] = run
+    return dict(sorted(sections.items()))
+
+
+def commands(script, models, flags):
+    """Returns a list of the commands that gave the runs of a section.
+
+    Args:
+        script: The script, relative to the checkout.
+        models: The runs of the section by label and seed.
+        flags: The flags and their values, given a run's settings.
+    """
+    lines = ['The runs:', '']
+    for run in (run for runs in models.values() for run in runs.values()):
+        parts = [f'python {script}']
+        for name, value in flags(run['settings']).items():
+            if value is not None and value is not False:
+                parts.append(f'--{name}' if value is True else f'--{name} {value}')
+        lines.append(f'- `{" ".join(parts)}` at {run["commit"]}')
+    return [*lines, '']
+
+
+def _mean_over(runs, seeds, part, metric):
+    values = np.mean([runs[seed][part][metric] for seed in seeds], axis=0)
+    return Evaluation({}, pd.DataFrame({'user': range(len(values)), metric: values}))
+
+
+def difference(runs, reference, part, metric):
+    """Returns the paired difference over the seeds of both, in points.
+
+    Args:
+        runs: Runs by seed.
+        reference: What they are compared with.
+        part: The key of their values of each list.
+        metric: The metric.
+    """
+    seeds = [
+        s for s in runs if s in reference and part in runs[s] and part in reference[s]
+    ]
+    if not seeds or runs is reference:
+        return ''
+    one, other = (_mean_over(each, seeds, part, metric) for each in (runs, reference))
+    found = one.difference(other).loc[metric]
+    mean, low, high = (100 * found[name] for name in ('mean', 'low', 'high'))
+    return f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]'
+
+
+def summary(values, form='.2f', scale=1):
+    """Returns the mean and, of several values, their standard deviation."""
+    spread = f' ± {scale * stdev(values):{form}}' if len(values) > 1 else ''
+    return f'{scale * mean(values):{form}}{spread}'
+
+
+def percent(values):
+    return summary(values, scale=100)
+
+
+def epochs(runs):
+    """Returns the best epoch of each run, and how many there were."""
+    return ', '.join(f'{run["best_epoch"] + 1} of {len(run["history"])}' for run in runs)
+
+
+def table(head, rows):
+    """Returns the lines of a table in Markdown."""
+    lines = ['| ' + ' | '.join(cells) + ' |' for cells in (head, *rows)]
+    return [lines[0], '|---' * len(head) + '|', *lines[1:], '']

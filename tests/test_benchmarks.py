@@ -1,0 +1,117 @@
+"""Benchmarks and accuracy runs run, and leave what they say."""
+
+import pytest
+from scripts import NUM_USERS, run, run_benchmark
+
+from iedr_geo.recommend import load_model
+
+# The baselines of a run, its metrics, and where it has the values of one for each list.
+RUNS = {
+    'iedr.py --variant noCL': (
+        ['popularity', 'in context', 'repeat', 'oracle'],
+        'ndcg@5 ndcg@10 recall@5 recall@10 auc',
+        ('test_lists', 'ndcg@10'),
+    ),
+    'dice.py': (
+        ['popularity'],
+        'recall@20 hit_ratio@20 ndcg@20 recall@50 hit_ratio@50 ndcg@50',
+        ('test_users', 'recall@20'),
+    ),
+}
+# The keys of what others leave.
+LEFT = {
+    **{f'dice.py --model {name}': 'test' for name in ('base', 'cause', 'pnsm')},
+    'dice.py --model ips-cnsr': 'test',
+    'dice.py --backbone lightgcn --official': 'test',
+    'dice.py --backbone lightgcn --model bias-ui --negatives popularity': 'test',
+    'dice.py --discrepancy l1 --decay_every step --alpha 0.5': 'test',
+    'iedr.py --objective softmax --over batch --variant noCIED': 'test',
+    'dice_robustness.py --caps 0.5 0.9 --epochs 1 --plot {0}/caps.png': 'recall@20',
+    'objectives.py --repeats 1': 'ratios milliseconds',
+    'large.py --scale 0.0005 --steps 2': 'reading building training evaluation',
+    'wide_graphs.py --graphs 40 --cases 30x20 --repeats 1': 'rows',
+}
+LEFT_OF_REAL_DATA = {
+    'iedr.py --dataset frappe --root {1}/frappe': 'test',
+    'iedr.py --preset best --dataset ml-100k --root {1}/ml-100k': 'test',
+    'iedr.py --preset best --dataset ml-latest-small --root {1}/ml-latest-small': 'test',
+    'dice.py --model base --dataset ml-1m --root {1}/ml-1m': 'test',
+    'dice.py --model base --dataset coo --root {1}/ml-1m-dice': 'test',
+    'lightgcn_gowalla.py --root {1}/gowalla': 'test',
+    'bipartite.py --users 500 --repeats 1 --root {1}/gowalla': 'milliseconds',
+    'feature_graphs.py --repeats 1 --root {1}/frappe': 'ratios milliseconds',
+    'pieces.py --repeats 1 --root {1}/frappe --dice_root {1}/ml-1m-dice': 'milliseconds',
+    'recommend.py --rows 50 --items 2000 --repeats 1 --root {1}/frappe': 'ratios',
+}
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    found = {}
+    for command in RUNS:
+        folder = tmp_path_factory.mktemp('run')
+        resumed = f'{command} --quiet --run {folder}'
+        run(f'benchmarks/{resumed} --epochs 1')
+        found[command] = folder, *run_benchmark(f'{resumed} --epochs 2 --resume', folder)
+    return found
+
+
+@pytest.mark.parametrize('command', RUNS)
+def test_accuracy_run(command, runs):
+    folder, out, content = runs[command]
+    baselines, metrics, (part, metric) = RUNS[command]
+    assert all(name in out for name in (*baselines, *metrics.split()))
+    assert list(content['baselines']) == baselines
+    assert content['test'].keys() == set(metrics.split())
+    assert [epoch['epoch'] for epoch in content['history']] == [0, 1]
+    # The test part is read once, after training.
+    assert not any('test' in key for epoch in content['history'] for key in epoch)
+    assert content['machine']['device'] and content['seconds_per_epoch'] > 0
+    values = content[part][metric]
+    assert sum(values) / len(values) == pytest.approx(content['test'][metric], 1e-4)
+    # The values of all lists are on one line.
+    assert len((folder / 'report.json').read_text().splitlines()) < 100
+
+
+def test_what_else_runs_leave(runs):
+    (folder, _, iedr), (_, _, dice) = runs.values()
+    assert load_model(folder / 'model').schema.num_embeddings > 0
+    assert iedr['baselines']['oracle']['auc'] > iedr['test']['auc']
+    assert dice['test_factors'].keys() == {'interest', 'conformity'}
+    assert dice['iou@50'].keys() == {'model', 'interest', 'conformity'}
+    # Users without test clicks count as zero in one mean, and not at all in the other.
+    share = dice['test_all_users']['recall@20'] / dice['test']['recall@20']
+    assert share == pytest.approx(len(dice['test_users']['recall@20']) / NUM_USERS)
+
+
+def test_disentanglement_report(runs, tmp_path):
+    page, model = tmp_path / 'report.html', next(iter(runs.values()))[0] / 'model'
+    flags = f'--model {model} --page {page}'
+    out, content = run_benchmark(f'disentanglement_report.py {flags}', tmp_path)
+    assert 'Context invariance' in out
+    groups = {row['group'] for row in content['table']}
+    assert groups >= {'invariance', 'probe', 'dependence', 'ranking', 'truth'}
+    content = page.read_text()
+    assert content.count('data:image/png;base64') + content.count('<svg') >= 6
+
+
+@pytest.mark.parametrize('command', LEFT)
+def test_what_scripts_leave(command, tmp_path, data='', left=LEFT):
+    trains = f' --quiet --epochs 1 --run {tmp_path}' if left[command] == 'test' else ''
+    _, content = run_benchmark(command.format(tmp_path, data) + trains, tmp_path)
+    assert content.keys() >= set(left[command].split())
+    assert not trains or all(value > 0.02 for value in content['test'].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('command', LEFT_OF_REAL_DATA)
+def test_what_scripts_leave_of_real_data(command, tmp_path, data_root):
+    test_what_scripts_leave(command, tmp_path, data_root, LEFT_OF_REAL_DATA)
+
+
+def test_flags_that_do_not_go_together(capsys):
+    for flags in ('iedr.py --preset best', 'dice.py --dataset coo'):
+        with pytest.raises(SystemExit, match='2'):
+            run(f'benchmarks/{flags}')
+    said = capsys.readouterr().err
+    assert "no preset 'best' for planted" in said and 'coo needs --root' in said
