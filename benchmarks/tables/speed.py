@@ -52,7 +52,7 @@ steps of Algorithm 1, batches included (SIGN: without batches). By
 READING = """What makes the difference:
 
 - A batch holds every distinct user, item and context once, and SIGN evaluates every
-  distinct pair of features once. On complete graphs a pair counts for both directions.
+  distinct pair of features once, whatever the direction of its edges.
 - The gradient of the contrastive loss is written out, so that each block of rows is done
   while it is in the cache. Rows with the same user and the same context are contrasted
   once and weigh as many: with grouped rows a positive and its negatives are such rows.
@@ -86,11 +86,11 @@ make it keep them). By `benchmarks/objectives.py`.
 WIDE = """## SIGN on wide graphs
 
 Forward and backward on {graphs} complete graphs of random features: edge by edge, by the
-distinct pairs of features of any edges, and by those of graphs known to be complete. Time
-follows the distinct pairs: features are paired by counting, not by sorting, as long as a
-table of all pairs is not far larger than the edges. Memory is the peak of a process
-beyond what it held before. Edge by edge is `SIGNConv`, a `MessagePassing` of PyG; the
-others are ours. Machine: {machine}, {threads} thread(s). By
+distinct pairs of features, and by these but with the message of each edge at hand before
+edges are summed. By pairs the sums are a sparse product, which holds no message of an
+edge: on wide graphs that is most of the time and the memory. Memory is the peak of a
+process beyond what it held before. Edge by edge is `SIGNConv`, a `MessagePassing` of PyG;
+the others are ours. Machine: {machine}, {threads} thread(s). By
 `benchmarks/wide_graphs.py`.
 """
 
@@ -179,7 +179,7 @@ def objectives(report):
 def wide_graphs(report):
     sizes = {'nodes': 'nodes a graph', 'features': 'features', 'edges': 'edges'}
     sizes['pairs'] = 'distinct pairs'
-    forms = {'edges': 'by edges', 'pairs': 'by pairs', 'complete': 'complete'}
+    forms = {'edges': 'by edges', 'gathered': 'gathered', 'pairs': 'by pairs'}
     units = {'milliseconds': 'ms', 'mebibytes': 'MiB'}
     digits = {'milliseconds': ',.1f', 'mebibytes': ',.0f'}
     head = [*sizes.values()]
