@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import TypedDict
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -11,6 +14,15 @@ from iedr_geo.data.randomness import derive_seed
 from iedr_geo.loader.curriculum import Curriculum
 
 SHUFFLE, NEGATIVES = 0, 1  # Streams of randomness of one epoch.
+
+
+class Order(TypedDict, total=False):
+    """The arguments of every loader that say in which order it loads, and what of it."""
+
+    shuffle: bool
+    seed: int
+    num_replicas: int | None
+    rank: int | None
 
 
 class Epochs:
@@ -25,11 +37,11 @@ class Epochs:
         batch_size: The number of rows of a batch.
         device: Where the order is drawn.
         rows_per_unit: The number of rows of a unit.
-        shuffle: Whether to shuffle in every epoch.
+        shuffle: If :obj:`True`, the units are shuffled in every epoch.
         seed: The seed of everything random.
         num_replicas: The number of processes that share an epoch (default: as
             :mod:`torch.distributed` says, whenever it is asked).
-        rank: The number of this process among them.
+        rank: The number of this process among them (default: likewise).
     """
 
     def __init__(
@@ -38,8 +50,8 @@ class Epochs:
         num_units: int,
         batch_size: int,
         device: torch.device,
-        *,
         rows_per_unit: int = 1,
+        *,
         shuffle: bool = False,
         seed: int = 0,
         num_replicas: int | None = None,
@@ -85,12 +97,12 @@ class Epochs:
         return -(-per_replica // self.units_per_batch)
 
     def generator(
-        self, stream: int, *place: int, epoch: int | None = None
+        self, stream: int, *parts: int, epoch: int | None = None
     ) -> torch.Generator:
         """Returns a source of randomness for this epoch, or for another one."""
         epoch = self.epoch if epoch is None else epoch
         generator = torch.Generator(self.device)
-        return generator.manual_seed(derive_seed(self.seed, epoch, stream, *place))
+        return generator.manual_seed(derive_seed(self.seed, epoch, stream, *parts))
 
     def units(self) -> Tensor:
         """Returns the units of this replica, in order: equally many on each of them.
@@ -108,6 +120,7 @@ class Epochs:
         return units[own % self.num_units]
 
 
+@dataclass
 class EpochNegatives:
     """The negatives of a loader's positives, drawn for an epoch or for a batch.
 
@@ -120,24 +133,21 @@ class EpochNegatives:
         item: The item of each positive, of shape :math:`(N)`.
     """
 
-    def __init__(
-        self,
-        epochs: Epochs,
-        sampler: NegativeSampler,
-        curriculum: Curriculum,
-        graph: BipartiteGraph,
-        query: Tensor,
-        item: Tensor,
-    ) -> None:
-        self.epochs, self.sampler, self.curriculum = epochs, sampler, curriculum
-        self.graph, self.query, self.item = graph, query, item
-        self._at = getattr(sampler, 'at', None)
-        if self._at is not None and not sampler.resample and curriculum.decay < 1:
+    epochs: Epochs
+    sampler: NegativeSampler
+    curriculum: Curriculum
+    graph: BipartiteGraph
+    query: Tensor
+    item: Tensor
+    _drawn: tuple[int, Tensor] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        fixed = hasattr(self.sampler, 'at') and not self.sampler.resample
+        if fixed and self.curriculum.decay < 1:
             raise ValueError(
-                f'Fixed negatives cannot follow a curriculum: {type(sampler).__name__} '
-                f'needs resample=True for {curriculum}'
+                f'Fixed negatives cannot follow a curriculum: '
+                f'{type(self.sampler).__name__} needs resample=True for {self.curriculum}'
             )
-        self._drawn: tuple[int, Tensor] | None = None
 
     def of_epoch(self) -> Tensor:
         """Returns those of all positives, alike on all replicas, :math:`(N, K)`.
@@ -166,7 +176,8 @@ class EpochNegatives:
     def _draw(
         self, rows: Tensor | slice, factor: float, generator: torch.Generator
     ) -> Tensor:
-        sampler = self.sampler if self._at is None else self._at(factor)
+        follow = getattr(self.sampler, 'at', None)
+        sampler = self.sampler if follow is None else follow(factor)
         query = self.query[rows]
         negative = sampler.sample(self.graph, query, self.item[rows], generator)
         shape = len(query), sampler.num_negatives
