@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from compare import assert_same_data
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 
 from iedr_geo.data import (
@@ -142,44 +141,33 @@ def test_samples_by_hand(device: torch.device):
 
 def test_no_labels_no_time():
     dataset = build(label=None, time=None)
-    assert dataset.y is dataset.time is None
-    assert 'y' not in dataset[0]
+    for one in (dataset, dataset[[1, 0]]):
+        assert one.y is one.time is None
+        assert 'y' not in one[0]
 
 
-def test_batch_and_back():
+def test_batches_of_pyg_and_back():
     dataset = build()
-    samples = [sample_by_hand(dataset.schema.names(), row) for row in (3, 0, 1, 0)]
-    batch = Batch.from_data_list([dataset[i] for i in (3, 0, 1, 0)], follow_batch=FOLLOW)
-    for data, expected in zip(batch.to_data_list(), samples, strict=True):
-        assert_same_data(data, expected)
-    for i, expected in enumerate(samples):
-        assert_same_data(batch.get_example(i), expected)
-    for side in SIDES:
-        # Each edge joins two nodes of its own sample, moved behind those before it.
-        first, edges, owner = 0, [], []
-        for i, data in enumerate(samples):
-            edges += (data[f'edge_index_{side}'] + first).t().tolist()
-            owner += [i] * len(data[f'x_{side}'])
-            first += len(data[f'x_{side}'])
-        assert batch[f'edge_index_{side}'].t().tolist() == edges
-        assert batch[f'x_{side}_batch'].tolist() == owner
-    # Ids are not positions: collating must not move them.
-    assert batch.item_id.tolist() == [2, 1, 0, 1]
-
-
-def test_loader_of_pyg():
-    dataset = build()
-    loader = DataLoader(dataset, batch_size=2, follow_batch=FOLLOW)
     samples = [sample_by_hand(dataset.schema.names(), row) for row in range(len(LOG))]
-    batches = list(loader)
-    assert [batch.num_graphs for batch in batches] == [2, 2, 1]
-    read = [data for batch in batches for data in batch.to_data_list()]
-    for data, expected in zip(read, samples, strict=True):
-        assert_same_data(data, expected)
-    assert batches[0].x_item_batch.tolist() == [0] * 3 + [1] * 4
+    loader = DataLoader(dataset, batch_size=3, follow_batch=FOLLOW)
+    for batch, own in zip(loader, (samples[:3], samples[3:]), strict=True):
+        for i, data in enumerate(batch.to_data_list()):
+            assert_same_data(data, own[i])
+            assert_same_data(batch.get_example(i), own[i])
+        for side in SIDES:
+            # Each edge joins two nodes of its own sample, moved behind those before it.
+            first, edges, owner = 0, [], []
+            for i, data in enumerate(own):
+                edges += (data[f'edge_index_{side}'] + first).t().tolist()
+                owner += [i] * len(data[f'x_{side}'])
+                first += len(data[f'x_{side}'])
+            assert batch[f'edge_index_{side}'].t().tolist() == edges
+            assert batch[f'x_{side}_batch'].tolist() == owner
+        # Ids are not positions: collating must not move them.
+        assert batch.item_id.tolist() == [int(data.item_id) for data in own]
 
 
-@pytest.mark.parametrize('seed', range(5))
+@pytest.mark.parametrize('seed', range(2))
 def test_order_of_tables_does_not_matter(seed: int):
     log, users, items = (
         frame.sample(frac=1, random_state=seed + i)  # Keeps an index out of order.
@@ -192,11 +180,14 @@ def test_order_of_tables_does_not_matter(seed: int):
     assert [row[-1] for row in describe(two)] == log['when'].tolist()
 
 
-@pytest.mark.parametrize('users', [USERS, USERS.astype({'user': float})])
 @pytest.mark.parametrize('dtype', [int, float, str, 'Int64', 'string', 'category'])
-def test_dtype_of_ids_does_not_matter(users: pd.DataFrame, dtype: object):
-    one = build(users=users, interactions=LOG.astype({'user': dtype}))
-    assert describe(one) == describe(build())
+def test_dtype_of_ids_does_not_matter(dtype: object):
+    before = [frame.copy(deep=True) for frame in (LOG, USERS, ITEMS)]
+    for users in (USERS, USERS.astype({'user': float})):
+        one = build(users=users, interactions=LOG.astype({'user': dtype}))
+        assert describe(one) == describe(build())
+    for frame, copied in zip((LOG, USERS, ITEMS), before, strict=True):
+        pd.testing.assert_frame_equal(frame, copied)
 
 
 def test_tables_of_ids_alone():
@@ -222,6 +213,7 @@ CONTEXTS = st.tuples(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(CONTEXTS, min_size=1, max_size=8))
 def test_distinct_contexts(rows: list):
     log = pd.DataFrame(rows, columns=['day', 'with', 'hour']).astype({'hour': float})
@@ -351,23 +343,18 @@ def test_times(times: object, expected: list):
     [
         (slice(1, 4), [1, 2, 3]),
         (slice(None, None, -2), [4, 2, 0]),
-        (slice(-2, None), [3, 4]),
         (slice(0.4, 0.8), [2, 3]),
         (slice(3, 3), []),
-        ([3, 0, 3], [3, 0, 3]),
-        ((4, 1), [4, 1]),
-        ([-1, -5], [4, 0]),
+        ((4, -5, 4), [4, 0, 4]),
         ([], []),
         ([True, False, False, True, False], [0, 3]),
         (range(4, 1, -1), [4, 3, 2]),
-        (np.array([2, 1]), [2, 1]),
         (np.arange(5)[::-1], [4, 3, 2, 1, 0]),
         (np.array([False, True, True, False, False]), [1, 2]),
         (torch.tensor([1, 1]), [1, 1]),
         (torch.tensor([False, False, True, False, True]), [2, 4]),
         (torch.zeros(5, dtype=torch.bool), []),
-        (LOG['rated'] == 1, [0, 3, 4]),
-        ((LOG['rated'] == 1).iloc[::-1], [0, 1, 4]),  # By place, not by label.
+        ((LOG['rated'] == 1).iloc[::-1], [0, 1, 4]),  # By row number, not by label.
         ((LOG['rated'] == 1).astype('boolean'), [0, 3, 4]),
         (LOG.index[LOG['rated'] == 0], [1, 2]),
     ],
@@ -394,11 +381,6 @@ def test_subsets(index: object, rows: list):
 def test_bad_subsets(index: object):
     with pytest.raises(IndexError):
         build()[index]
-
-
-def test_subset_without_label_and_time():
-    subset = build(label=None, time=None)[[1, 0]]
-    assert subset.y is subset.time is None
 
 
 def test_transform_is_applied():
@@ -439,11 +421,6 @@ def test_catalogue(tmp_path, device: torch.device):
     for other in (dataset[[3, 1]], dataset[:0], dataset.to(device), loaded):
         assert other.catalogue.tolist() == [0, 2]
     assert dataset.to(device)[[0]].catalogue.device.type == device.type
-    # Files that were written before there were any have none.
-    state = torch.load(tmp_path / 'dataset.pt', weights_only=True)
-    del state['catalogue']
-    torch.save(state, tmp_path / 'old.pt')
-    assert InteractionDataset.load(tmp_path / 'old.pt').catalogue is None
 
 
 def test_saved_contexts_mean_the_same(tmp_path):
@@ -465,11 +442,8 @@ def test_saved_contexts_mean_the_same(tmp_path):
     graphs = schema.encode('context', loaded.context_frame)
     assert torch.equal(graphs.x, dataset.contexts.x)
     assert torch.equal(graphs.ptr, dataset.contexts.ptr)
-    known = [
-        loaded.context_frame['share'].tolist(),
-        dataset.context_frame['share'].tolist(),
-    ]
-    np.testing.assert_array_equal(*known)
+    before, after = dataset.context_frame['share'], loaded.context_frame['share']
+    np.testing.assert_array_equal(before.tolist(), after.tolist())
 
 
 def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch: pytest.MonkeyPatch):
@@ -506,38 +480,29 @@ def test_to_networkx():
     dataset = build()
     names = dataset.schema.names()
     graph = dataset[3].to_networkx(names)
+    sides = {'user': USER_NODES[12], 'item': ITEM_NODES['c'], 'context': CONTEXT_NODES[3]}
     nodes = {
-        'user': USER_NODES[12],
-        'item': ITEM_NODES['c'],
-        'context': CONTEXT_NODES[3],
-    }
-    expected = {
-        (side, i): {
-            'side': side,
-            'feature': names.index(name),
-            'label': name,
-            'value': 1.0,
-        }
-        for side, labels in nodes.items()
+        (side, i): {'side': side, 'feature': names.index(name), 'value': 1.0}
+        for side, labels in sides.items()
         for i, name in enumerate(labels)
     }
-    assert dict(graph.nodes(data=True)) == expected
-    assert set(graph.edges) == {
-        (source, target)
-        for source in expected
-        for target in expected
-        if source[0] == target[0]
+    labelled = {
+        node: {**attributes, 'label': names[attributes['feature']]}
+        for node, attributes in nodes.items()
     }
-    price = dataset[1].to_networkx().nodes['item', 3]
-    assert price == {
-        'side': 'item',
-        'feature': names.index('price=<number>'),
-        'value': 0.5,
+    assert dict(graph.nodes(data=True)) == labelled
+    assert dict(dataset[3].to_networkx().nodes(data=True)) == nodes
+    assert dataset[1].to_networkx().nodes['item', 3]['value'] == 0.5
+    assert set(graph.edges(data='weight')) == {
+        (one, two, 1.0) for one in nodes for two in nodes if one[0] == two[0]
     }
 
 
-def with_copy(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    return pd.concat([frame, frame[[name]]], axis=1)
+IDS = FeatureSchema(*[[Categorical(name)] for name in ('user', 'item', 'day')])
+
+
+def log(**columns: object) -> dict[str, object]:
+    return {'interactions': LOG.assign(**columns)}
 
 
 @pytest.mark.parametrize(
@@ -552,23 +517,15 @@ def with_copy(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         ({'label': 'liked'}, "interactions.*no column 'liked'"),
         ({'time': 'date'}, "interactions.*no column 'date'"),
         ({'users': USERS.drop(columns='user')}, "user table.*no column 'user'"),
-        ({'users': USERS.drop(columns='age')}, "user table.*no column 'age'"),
         ({'users': None}, "user table.*no column 'age'"),
         ({'items': ITEMS.drop(columns='price')}, "item table.*no column 'price'"),
-        ({'interactions': with_copy(LOG, 'day')}, r"interactions.*duplicate.*\['day'\]"),
-        ({'users': with_copy(USERS, 'age')}, r"user table.*duplicate.*\['age'\]"),
-        ({'items': with_copy(ITEMS, 'item')}, r"item table.*duplicate.*\['item'\]"),
         (
-            {'users': USERS[:2]},
-            "1 of 2 ids in column 'user' of the interactions.*user table.*: 12",
+            {'users': pd.concat([USERS, USERS[['age']]], axis=1)},
+            r"user table.*duplicate.*\['age'\]",
         ),
         (
             {'items': ITEMS[:1]},
             "2 of 3 ids in column 'item' of the interactions.*item table.*: b, c",
-        ),
-        (
-            {'users': USERS.assign(user=[10, 12, 12])},
-            "'user' of the user table holds an id twice: 12",
         ),
         (
             {'users': USERS.assign(user=pd.Series([10, '12', 12.0], dtype=object))},
@@ -579,52 +536,21 @@ def with_copy(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             "'item' of the item table has no id in row 2",
         ),
         (
-            {'interactions': LOG.assign(user=[12, 10, np.nan, 12, None])},
+            log(user=[12, 10, np.nan, 12, None]),
             r"'user' of the interactions has no id in row 2 \(2 rows",
         ),
         (
-            {
-                'interactions': LOG.assign(item=np.nan),
-                'items': None,
-                'schema': FeatureSchema(
-                    *[[Categorical(n)] for n in ('user', 'item', 'day')]
-                ),
-            },
+            log(item=np.nan) | {'users': None, 'items': None, 'schema': IDS},
             r"'item' of the interactions has no id in row 0 \(5 rows",
         ),
-        (
-            {'interactions': LOG.assign(user=[[1]] * 5)},
-            "'user' holds lists",
-        ),
-        (
-            {'interactions': LOG.assign(rated=[0, 1, 5, 2, 0])},
-            r"'rated' must hold labels 0 and 1: row 2 holds .*5.* \(2 rows",
-        ),
-        (
-            {'interactions': LOG.assign(rated=[0, 1, np.nan, 1, 0])},
-            "'rated' must hold labels 0 and 1: row 2 holds .*nan",
-        ),
-        (
-            {'interactions': LOG.assign(rated=['yes'] * 5)},
-            "'rated' must hold labels 0 and 1: row 0 holds 'yes'",
-        ),
-        (
-            {'interactions': LOG.assign(when=[1, 2, np.nan, 4, np.inf])},
-            r"'when' has no time in row 2 \(2 rows",
-        ),
-        (
-            {'interactions': LOG.assign(when=[1, -np.inf, 2, 3, 4])},
-            "'when' has no time in row 1",
-        ),
-        (
-            {'interactions': LOG.assign(when=pd.to_datetime([*DAYS[1:], None]))},
-            "'when' has no time in row 4",
-        ),
-        (
-            {'interactions': LOG.assign(when=pd.to_timedelta([1, 2, None, 4, 5]))},
-            "'when' has no time in row 2",
-        ),
-        ({'interactions': LOG.assign(when=DAYS)}, "'when'.*pandas.to_datetime"),
+        (log(user=[[1]] * 5), "'user' holds lists"),
+        (log(rated=[0, 1, 5, 2, 0]), r'labels 0 and 1: row 2 holds .*5.* \(2 rows'),
+        (log(rated=[0, 1, np.nan, 1, 0]), 'labels 0 and 1: row 2 holds .*nan'),
+        (log(rated=['yes'] * 5), "'rated' must hold labels 0 and 1: row 0 holds 'yes'"),
+        (log(when=[1, 2, np.nan, 4, np.inf]), r"'when' has no time in row 2 \(2 rows"),
+        (log(when=pd.to_datetime([*DAYS[1:], None])), "'when' has no time in row 4"),
+        (log(when=pd.to_timedelta([1, 2, None, 4, 5])), "'when' has no time in row 2"),
+        (log(when=DAYS), "'when'.*pandas.to_datetime"),
         ({'items': ITEMS.assign(price=['1', 'x', '2'])}, "'price' is declared a number"),
         ({'items': ITEMS.assign(price=[1, 2, np.inf])}, "'price' holds 1 infinite"),
     ],
@@ -635,13 +561,6 @@ def test_bad_tables(change: dict, message: str):
         build(**({'schema': schema} | change))
     # The next attempt, with better tables, must not find this one's vocabulary.
     assert schema.vocabulary is None
-
-
-def test_tables_are_left_as_they_were():
-    before = [frame.copy(deep=True) for frame in (LOG, USERS, ITEMS)]
-    build()
-    for frame, copied in zip((LOG, USERS, ITEMS), before, strict=True):
-        pd.testing.assert_frame_equal(frame, copied)
 
 
 def test_other_names_of_ids(tmp_path):
