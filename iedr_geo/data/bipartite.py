@@ -64,11 +64,11 @@ class BipartiteGraph:
         item: The item of each interaction, of shape :math:`(R)`.
         num_users: The number of users :math:`U`.
         num_items: The number of items :math:`I`.
-        popularity: How often each item counts as clicked, integers of shape :math:`(I)`
-            (default: by how many users, :obj:`item_degree`).
-        intervened: Whether each interaction happened under a policy that showed all items
-            alike, of shape :math:`(R)` (default: none did). An edge did if one of its
-            interactions did.
+        popularity: The clicks that each item counts for, integers of shape :math:`(I)`
+            (default: its number of users, :obj:`item_degree`).
+        intervened: :obj:`True` for each interaction that happened under a policy that
+            showed all items alike, of shape :math:`(R)` (default: none did). An edge did
+            if one of its interactions did.
         catalogue: The items that exist (default: all). Only they are negatives.
         user_ids: The id of each user in the user's own tables (default: the numbers).
         item_ids: The id of each item, likewise.
@@ -216,7 +216,7 @@ class BipartiteGraph:
 
     @cached_property
     def ptr(self) -> Tensor:
-        """Where the edges of each user begin, and the last end, :math:`(U + 1)`."""
+        """The number of edges before each user, and of all, of shape :math:`(U + 1)`."""
         return cumsum(self.user_degree)
 
     @cached_property
@@ -300,7 +300,7 @@ class BipartiteGraph:
         return self.item[self.ptr[user] : self.ptr[user + 1]]
 
     def contains(self, user: Tensor, item: Tensor) -> Tensor:
-        """Returns whether pairs are edges.
+        """Returns :obj:`True` for each pair that is an edge.
 
         Args:
             user: Users, of any shape.
@@ -340,8 +340,8 @@ class BipartiteGraph:
 
         Args:
             min_degree: The number of edges that a node needs.
-            repeat: Whether to go on until all nodes that are left have enough (the
-                *k-core*), rather than once, as DICE's data were made.
+            repeat: If :obj:`True`, goes on until all nodes that are left have enough (the
+                *k-core*); otherwise once, as DICE's data were made.
 
         Raises:
             ValueError: If nothing is left.

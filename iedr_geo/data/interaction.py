@@ -68,7 +68,7 @@ class InteractionData(Data):
 
 
 def _plain(value: Any) -> Any:
-    """What JSON holds in the place of a set, an array, a NumPy number or a date."""
+    """Returns the JSON value for a set, an array, a NumPy number or a date."""
     if isinstance(value, Tensor):
         return value.tolist()
     if isinstance(value, (set, frozenset)):
@@ -82,7 +82,7 @@ def _plain(value: Any) -> Any:
 
 def _infer(column: pd.Series) -> pd.Series:
     """Finds a column's type, but makes no floating point numbers of integers."""
-    if infer_dtype(column, skipna=False) == 'integer-na':
+    if column.hasnans and infer_dtype(column) == 'integer':
         return column
     return column.infer_objects()
 
@@ -100,17 +100,17 @@ class InteractionDataset(Dataset):
         users: The feature graphs of all users.
         items: The feature graphs of all items.
         contexts: The feature graphs of all distinct contexts.
-        user: Which user each row has, of shape :math:`(R)`.
-        item: Which item each row has, of shape :math:`(R)`.
-        context: Which context each row has, of shape :math:`(R)`.
-        schema: What the embedding rows in the graphs mean.
+        user: The user of each row, of shape :math:`(R)`.
+        item: The item of each row, of shape :math:`(R)`.
+        context: The context of each row, of shape :math:`(R)`.
+        schema: The meaning of the embedding rows in the graphs.
         user_ids: The id of each user in the user's own tables, as text.
         item_ids: The id of each item in the user's own tables, as text.
         context_frame: The columns of each distinct context.
         y: The labels, of shape :math:`(R)`. :obj:`None` if all rows are positive.
         time: When each row happened, of shape :math:`(R)`.
-        exclude_seen: Whether items that a user has had are left out of full rankings.
-            :obj:`False` for logs of repeated use.
+        exclude_seen: If :obj:`True`, items that a user has had are left out of full
+            rankings. :obj:`False` is for logs of repeated use.
         user_name: The column with the user's id in the user's own tables.
         item_name: The column with the item's id, likewise.
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
@@ -177,7 +177,7 @@ class InteractionDataset(Dataset):
                 positive and training draws negatives.
             time: A column of the interactions with numbers or dates, for splits by
                 time. Without one, the order of the rows stands for it.
-            exclude_seen: Whether items that a user has had are left out of full
+            exclude_seen: If :obj:`True`, items that a user has had are left out of full
                 rankings.
 
         Raises:

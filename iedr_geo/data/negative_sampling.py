@@ -15,7 +15,7 @@ Generator = torch.Generator | None
 
 
 class NegativeSampler(Protocol):
-    """What draws negatives. Every loader takes every sampler.
+    """A way to draw negatives. Every loader takes every sampler.
 
     A sampler may have a method ``at(curriculum: float) -> NegativeSampler``, the sampler
     to draw by when the :class:`~iedr_geo.loader.Curriculum` has come to a factor.
@@ -23,11 +23,11 @@ class NegativeSampler(Protocol):
 
     @property
     def num_negatives(self) -> int:
-        """How many are drawn for each positive, :math:`K`."""
+        """The number of negatives of each positive, :math:`K`."""
 
     @property
     def resample(self) -> bool:
-        """Whether every epoch has its own; otherwise those of the first serve all."""
+        """:obj:`True` if every epoch has its own; otherwise the first's serve all."""
 
     def sample(
         self,
@@ -39,7 +39,7 @@ class NegativeSampler(Protocol):
         """Draws negatives, on the device of the graph.
 
         Args:
-            graph: What the users have.
+            graph: The items that users have.
             query: The user of each positive, of shape :math:`(B)`.
             item: The item of each positive, of shape :math:`(B)`.
             generator: The source of randomness, on the same device.
@@ -71,7 +71,7 @@ def _check_left(graph: BipartiteGraph, query: Tensor, number: int, reason: str) 
 
 
 class _Sampler(ABC):
-    """What the samplers here have in common: they are dataclasses of their numbers."""
+    """The common part of the samplers below, which are dataclasses of their settings."""
 
     num_negatives: int
 
@@ -100,7 +100,7 @@ class _Sampler(ABC):
     def _sample(
         self, graph: BipartiteGraph, user: Tensor, item: Tensor, generator: Generator
     ) -> Tensor:
-        """Draws a negative in the place of each user, of shape :math:`(B, K)`."""
+        """Draws a negative for each entry of :obj:`user`, of shape :math:`(B, K)`."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ class UniformNegativeSampler(_Sampler):
     r"""Draws negatives uniformly from the catalogue of the graph.
 
     Args:
-        num_negatives: How many to draw for each positive.
-        exclude: What a positive's negatives may not be: :obj:`'positive'`, its own item,
+        num_negatives: The number of negatives of each positive.
+        exclude: The items that are no negatives: :obj:`'positive'`, the positive itself,
             or :obj:`'seen'`, any item that the user has in the graph.
-        resample: Whether every epoch has negatives of its own. Otherwise those of the
+        resample: If :obj:`True`, every epoch has negatives of its own. Otherwise those of the
             first epoch serve the whole run, as in the IEDR paper.
     """
 
@@ -148,8 +148,8 @@ class PopularityNegativeSampler(_Sampler):
     Where those that are left are of no popularity, they are drawn uniformly.
 
     Args:
-        num_negatives: How many to draw for each positive.
-        resample: Whether every epoch has negatives of its own.
+        num_negatives: The number of negatives of each positive.
+        resample: If :obj:`True`, every epoch has negatives of its own.
     """
 
     num_negatives: int = 4
@@ -180,15 +180,15 @@ class PopularityMarginSampler(_Sampler):
     user does not have. No item recurs in a row.
 
     Args:
-        num_negatives: How many to draw for each positive.
+        num_negatives: The number of negatives of each positive.
         margin: The margin.
         min_pool: The number of items that a pool must have.
-        lower: What the second pool is below: :obj:`'half'`, :math:`p / 2`, as in the
+        lower: The bound of the second pool: :obj:`'half'`, :math:`p / 2`, as in the
             authors' code, or :obj:`'margin'`, :math:`p - \text{margin}`, as in the paper.
-        exclude: Which items of a user are no negatives: :obj:`'seen'`, all in the graph,
+        exclude: The items of a user that are no negatives: :obj:`'seen'`, all in the graph,
             or :obj:`'part'`, as in the authors' code, those of the normal or those of the
             intervened edges, to whichever the positive belongs.
-        resample: Whether every epoch has negatives of its own.
+        resample: If :obj:`True`, every epoch has negatives of its own.
     """
 
     num_negatives: int = 4

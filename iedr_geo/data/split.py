@@ -194,7 +194,7 @@ def cold_start_split(
 
     Args:
         dataset: The log.
-        side: Who is new: :obj:`'user'` or :obj:`'item'`.
+        side: The side that is new: :obj:`'user'` or :obj:`'item'`.
         valid: The share of the users (items) with rows that are held out for validation.
         test: The share of those that are held out for test.
         seed: The seed of the draw.

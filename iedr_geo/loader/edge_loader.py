@@ -51,8 +51,9 @@ class EdgeLoader(Epochs):
     Args:
         graph: The training edges.
         batch_size: The number of edges of a batch.
-        negatives: How to draw negatives (default: there are none).
-        curriculum: What the sampler and the loss follow (default: nothing changes).
+        negatives: The sampler of negatives (default: there are none).
+        curriculum: The curriculum of the sampler and of the loss (default: nothing
+            changes).
         **order: The order, as keywords: :obj:`shuffle`, if the edges are to be shuffled
             in every epoch; :obj:`seed`, the seed of the order and of the negatives
             (default: 0); :obj:`num_replicas`, the number of processes that share an

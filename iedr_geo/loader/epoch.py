@@ -1,4 +1,4 @@
-"""What an epoch holds: an order, a share for each replica, and negatives."""
+"""Epochs: an order, a share for each replica, and negatives."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Epochs:
     On a device of one kind, they depend on seed and epoch alone.
 
     Args:
-        name: What is loaded, in the plural.
-        num_units: How many there are of what is shuffled as a whole: a row, an edge, a
+        name: The name of what is loaded, in the plural, for errors.
+        num_units: The number of units, which are shuffled as a whole: a row, an edge, a
             user, or a positive together with its negatives.
         batch_size: The number of rows of a batch.
-        device: Where the order is drawn.
+        device: The device on which the order is drawn.
         rows_per_unit: The number of rows of a unit.
         shuffle: If :obj:`True`, the units are shuffled in every epoch.
         seed: The seed of everything random.
@@ -126,9 +126,9 @@ class EpochNegatives:
 
     Args:
         epochs: The epochs of the loader.
-        sampler: How to draw.
-        curriculum: What a sampler that has :obj:`at` follows.
-        graph: What the users have.
+        sampler: The sampler.
+        curriculum: The curriculum, which a sampler that has :obj:`at` follows.
+        graph: The items that users have.
         query: The user of each positive, of shape :math:`(N)`.
         item: The item of each positive, of shape :math:`(N)`.
     """
@@ -165,7 +165,7 @@ class EpochNegatives:
         """Returns those of some positives: the fixed ones, or fresh ones.
 
         Args:
-            rows: Which positives, of shape :math:`(B)`.
+            rows: The numbers of the positives, of shape :math:`(B)`.
             factor: The state of the curriculum.
             generator: The source of fresh ones.
         """

@@ -89,12 +89,12 @@ class InteractionLoader(DataLoader[InteractionBatch]):
     Args:
         dataset: The rows to load. Without labels, all are positive.
         batch_size: The number of rows of a batch, negatives included.
-        negatives: How to draw negatives. Not for datasets with labels.
-        group_negatives: Whether a positive and its negatives come in the same batch,
+        negatives: The sampler of negatives. Not for datasets with labels.
+        group_negatives: If :obj:`True`, a positive and its negatives come in one batch,
             which then has fewer distinct users and contexts. Otherwise all rows are
             shuffled, as in the IEDR paper.
-        shuffle: Whether to shuffle in every epoch.
-        curriculum: What the sampler follows from epoch to epoch, as a
+        shuffle: If :obj:`True`, the rows are shuffled in every epoch.
+        curriculum: The curriculum of the sampler from epoch to epoch, as for a
             :class:`~iedr_geo.data.PopularityMarginSampler` does (default: nothing
             changes).
         seed: The seed of the order and of the negatives.
