@@ -89,7 +89,7 @@ def _trained(train: InteractionDataset) -> Tensor:
 
 
 def _stand_in(schema: FeatureSchema, trained: Tensor) -> Tensor:
-    """Returns the row that stands for each embedding row: itself, or its field's unknown."""
+    """Returns the row that stands for each row: itself, or its field's unknown."""
     first = [row for side in SIDES for row in schema.offsets(side).values()]
     columns = [column for side in SIDES for column in schema.columns(side)]
     sizes = torch.tensor([*first, schema.num_embeddings]).diff()

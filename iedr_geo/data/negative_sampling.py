@@ -111,8 +111,8 @@ class UniformNegativeSampler(_Sampler):
         num_negatives: The number of negatives of each positive.
         exclude: The items that are no negatives: :obj:`'positive'`, the positive itself,
             or :obj:`'seen'`, any item that the user has in the graph.
-        resample: If :obj:`True`, every epoch has negatives of its own. Otherwise those of the
-            first epoch serve the whole run, as in the IEDR paper.
+        resample: If :obj:`True`, every epoch has negatives of its own. Otherwise those of
+            the first epoch serve the whole run, as in the IEDR paper.
     """
 
     num_negatives: int = 2
@@ -185,9 +185,9 @@ class PopularityMarginSampler(_Sampler):
         min_pool: The number of items that a pool must have.
         lower: The bound of the second pool: :obj:`'half'`, :math:`p / 2`, as in the
             authors' code, or :obj:`'margin'`, :math:`p - \text{margin}`, as in the paper.
-        exclude: The items of a user that are no negatives: :obj:`'seen'`, all in the graph,
-            or :obj:`'part'`, as in the authors' code, those of the normal or those of the
-            intervened edges, to whichever the positive belongs.
+        exclude: The items of a user that are no negatives: :obj:`'seen'`, all in the
+            graph, or :obj:`'part'`, as in the authors' code, those of the normal or those
+            of the intervened edges, to whichever the positive belongs.
         resample: If :obj:`True`, every epoch has negatives of its own.
     """
 

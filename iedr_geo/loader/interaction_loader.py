@@ -94,9 +94,8 @@ class InteractionLoader(DataLoader[InteractionBatch]):
             which then has fewer distinct users and contexts. Otherwise all rows are
             shuffled, as in the IEDR paper.
         shuffle: If :obj:`True`, the rows are shuffled in every epoch.
-        curriculum: The curriculum of the sampler from epoch to epoch, as for a
-            :class:`~iedr_geo.data.PopularityMarginSampler` does (default: nothing
-            changes).
+        curriculum: The curriculum of the sampler from epoch to epoch, *e.g.*, of a
+            :class:`~iedr_geo.data.PopularityMarginSampler` (default: nothing changes).
         seed: The seed of the order and of the negatives.
         num_replicas: The number of processes that share an epoch (default: as
             :mod:`torch.distributed` says).

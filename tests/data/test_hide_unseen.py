@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import torch
-from compare import assert_same_data
+from compare import assert_same_data, in_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,6 @@ from iedr_geo.data import (
     given_split,
     hide_unseen,
 )
-from iedr_geo.data.schema import SIDES
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.loader import InteractionLoader
 
@@ -72,18 +71,6 @@ def build(table: pd.DataFrame, schema: FeatureSchema, **kwargs) -> InteractionDa
 def make_split(table: pd.DataFrame, price=None, device='cpu', **kwargs) -> Split:
     dataset = build(table, make_schema(price), **kwargs).to(device)
     return given_split(dataset, [PARTS[number] for number in table['part']])
-
-
-def in_words(dataset: InteractionDataset) -> list[tuple]:
-    """The names and the values of all nodes of each row."""
-    names = dataset.schema.names()
-    return [
-        (
-            *(tuple(names[x] for x in data[f'x_{side}']) for side in SIDES),
-            tuple(data.value_item.tolist()),
-        )
-        for data in dataset
-    ]
 
 
 def existing(table: pd.DataFrame, number: int) -> list[int]:
@@ -155,11 +142,11 @@ def test_by_hand(device: torch.device):
     tensors = [split.train.catalogue, split.valid.users.x, split.test.items.node_id]
     assert {tensor.device.type for tensor in tensors} == {device.type}
     new, missing = '<unknown>', '<missing>'
-    assert [row[0] for row in in_words(split.valid)] == [
+    assert [row[2] for row in in_words(split.valid)] == [
         (f'user={new}', f'town={new}'),
         (f'user={new}', f'town={missing}'),
     ]
-    assert in_words(split.test)[0] == (
+    assert in_words(split.test)[0][2:6] == (
         ('user=0', 'town=x'),
         (f'item={new}', f'genres={new}', f'genres={new}', 'genres=p', 'price=<number>'),
         ('day=mo', f'with={new}', f'with={new}', f'with={new}'),
@@ -208,10 +195,10 @@ def test_candidates_of_ones_own_as_parts():
     hidden = hide_unseen(split._replace(valid=candidates))
     new = '<unknown>'
     known, stranger = in_words(hidden.valid)
-    assert known[0] == ('user=0', 'town=x') and stranger[0][0] == f'user={new}'
-    assert known[1][0] == f'item={new}' and stranger[1][0] == 'item=a'
-    assert known[2] == ('day=mo', 'with=k')
-    assert stranger[2] == (f'day={new}', f'with={new}')
+    assert known[2] == ('user=0', 'town=x') and stranger[2][0] == f'user={new}'
+    assert known[3][0] == f'item={new}' and stranger[3][0] == 'item=a'
+    assert known[4] == ('day=mo', 'with=k')
+    assert stranger[4] == (f'day={new}', f'with={new}')
     assert catalogue(hidden.valid) == [0, 1, 2, 3, 5]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from compare import assert_same_data
+from compare import assert_same_data, in_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.loader import DataLoader
@@ -106,23 +106,6 @@ def sample_by_hand(names: list[str], row: int) -> InteractionData:
     return data
 
 
-def describe(dataset: InteractionDataset) -> list[tuple]:
-    """Returns all that each row says, in words, whatever its ids are."""
-    names = dataset.schema.names()
-    rows = []
-    for i, data in enumerate(dataset):
-        row = [
-            dataset.user_ids[data.user_id.item()],
-            dataset.item_ids[data.item_id.item()],
-        ]
-        row += [tuple(names[x] for x in data[f'x_{side}'].tolist()) for side in SIDES]
-        row += [tuple(data.value_item.tolist())] if 'value_item' in data else []
-        row += [None if dataset.y is None else dataset.y[i].item()]
-        row += [None if dataset.time is None else dataset.time[i].item()]
-        rows.append(tuple(row))
-    return rows
-
-
 def test_samples_by_hand(device: torch.device):
     dataset = build().to(device)
     names = dataset.schema.names()
@@ -176,8 +159,8 @@ def test_order_of_tables_does_not_matter(seed: int):
     one = build()
     two = build(interactions=log, users=users, items=items)
     assert one.schema == two.schema
-    assert sorted(describe(two)) == sorted(describe(one))
-    assert [row[-1] for row in describe(two)] == log['when'].tolist()
+    assert sorted(in_words(two)) == sorted(in_words(one))
+    assert [row[-1] for row in in_words(two)] == log['when'].tolist()
 
 
 @pytest.mark.parametrize('dtype', [int, float, str, 'Int64', 'string', 'category'])
@@ -185,7 +168,7 @@ def test_dtype_of_ids_does_not_matter(dtype: object):
     before = [frame.copy(deep=True) for frame in (LOG, USERS, ITEMS)]
     for users in (USERS, USERS.astype({'user': float})):
         one = build(users=users, interactions=LOG.astype({'user': dtype}))
-        assert describe(one) == describe(build())
+        assert in_words(one) == in_words(build())
     for frame, copied in zip((LOG, USERS, ITEMS), before, strict=True):
         pd.testing.assert_frame_equal(frame, copied)
 
@@ -196,14 +179,14 @@ def test_tables_of_ids_alone():
     )
     alone = build(schema=copy.deepcopy(ids), users=None, items=None)
     tables = {'users': USERS[['user']], 'items': ITEMS[['item']]}
-    assert describe(alone) == describe(build(schema=copy.deepcopy(ids), **tables))
+    assert in_words(alone) == in_words(build(schema=copy.deepcopy(ids), **tables))
     # Only ids of the log, in the order of their first rows.
     assert list(alone.user_ids) == ['12', '10']
     assert list(alone.item_ids) == ['b', 'a', 'c']
     # One id in the types that different chunks of a CSV file can have.
     mixed = LOG.assign(user=pd.Series([12, '10', '12', 12.0, 10], dtype=object))
     mixed = build(schema=ids, users=None, items=None, interactions=mixed)
-    assert describe(mixed) == describe(alone)
+    assert in_words(mixed) == in_words(alone)
 
 
 CONTEXTS = st.tuples(
@@ -270,7 +253,7 @@ def test_shares_of_buckets_are_shares_of_the_log():
     hours = [0, 0, 0, 1, 2]
     log = pd.concat([LOG] * 2, ignore_index=True).assign(hour=[7] * 5 + hours, day='mo')
     dataset = build(interactions=log, schema=schema)
-    rows = [row[4][0] for row in describe(dataset)]
+    rows = [row[4][0] for row in in_words(dataset)]
     assert rows == ['hour=>=4.5'] * 5 + ['hour=<4.5'] * 5
 
 
@@ -281,11 +264,11 @@ def test_fitted_schema_is_kept():
     users = pd.DataFrame({'user': [10, 13], 'age': [99, 1]})
     later = build(interactions=log, users=users, schema=dataset.schema)
     assert later.schema.names() == names
-    first = describe(later)[0]
+    first = in_words(later)[0]
     assert first[0] == '13'
     assert first[2] == ('user=<unknown>', 'age=<40')
     assert first[4] == ('day=<unknown>', 'with=k', 'with=l')
-    assert describe(later)[1][2] == ('user=10', 'age=>=40')
+    assert in_words(later)[1][2] == ('user=10', 'age=>=40')
 
 
 @pytest.mark.parametrize(
@@ -395,7 +378,7 @@ def test_save_and_load(change: dict, tmp_path):
     torch.load(tmp_path / 'dataset.pt', weights_only=True)
     loaded = InteractionDataset.load(tmp_path / 'dataset.pt')
     assert type(loaded) is InteractionDataset
-    assert describe(loaded) == describe(dataset)
+    assert in_words(loaded) == in_words(dataset)
     for i in range(len(dataset)):
         assert_same_data(loaded[i], dataset[i])
     assert loaded.schema == dataset.schema
@@ -472,8 +455,8 @@ def test_to_device(device: torch.device):
         for tensor in (graphs.x, graphs.ptr, graphs.value, graphs.node_id):
             assert tensor is None or tensor.device.type == device.type
     for mask in (moved.y == 1, (moved.y == 1).cpu(), [0, 3, 4]):
-        assert describe(moved[mask]) == describe(dataset[[0, 3, 4]])
-    assert describe(moved.to('cpu')) == describe(dataset)
+        assert in_words(moved[mask]) == in_words(dataset[[0, 3, 4]])
+    assert in_words(moved.to('cpu')) == in_words(dataset)
 
 
 def test_to_networkx():
@@ -578,8 +561,8 @@ def test_other_names_of_ids(tmp_path):
         item='app',
     )
     # Without the id among the fields, users are known by their features alone.
-    assert [row[:2] for row in describe(dataset)] == [
+    assert [row[:2] for row in in_words(dataset)] == [
         (str(user), item) for user, item in zip(LOG['user'], LOG['item'], strict=True)
     ]
-    assert describe(dataset)[0][2] == ('age=>=40',)
+    assert in_words(dataset)[0][2] == ('age=>=40',)
     assert json.loads(schema.to_json())['vocabulary']['item'] == {'genres': ['x', 'y']}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from compare import in_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -279,19 +280,12 @@ def test_bad_moments(dataset: InteractionDataset, moments: tuple, message: str):
 
 
 def read(split: Split) -> list[tuple]:
-    """Returns the number and names of the rows and the catalogue of each part."""
+    """Returns the rows, in order of time, and the catalogue of each part."""
     result = []
     for part in split[:3]:
-        names = part.schema.names()
         exists = range(part.num_items) if part.catalogue is None else part.catalogue
-        nodes = [
-            (
-                part.context_frame['row'][int(data.context_id)],
-                *(names[data[f'x_{side}']] for side in ('user', 'item', 'context')),
-            )
-            for data in part
-        ]
-        result.append((sorted(nodes), sorted(part.item_ids[int(i)] for i in exists)))
+        rows = sorted(in_words(part), key=lambda row: row[-1])
+        result.append((rows, sorted(part.item_ids[int(i)] for i in exists)))
     return result
 
 
