@@ -1,7 +1,7 @@
 """Samples must say what the tables say, however the tables are written."""
 
 import copy
-import json
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -83,6 +83,10 @@ def build(**change: object) -> InteractionDataset:
         'time': 'when',
     }
     return InteractionDataset.from_pandas(**(arguments | change))
+
+
+def log(**columns: object) -> dict[str, object]:
+    return {'interactions': LOG.assign(**columns)}
 
 
 def sample_by_hand(names: list[str], row: int) -> InteractionData:
@@ -173,25 +177,32 @@ def test_dtype_of_ids_does_not_matter(dtype: object):
         pd.testing.assert_frame_equal(frame, copied)
 
 
+IDS = FeatureSchema(*[[Categorical(name)] for name in ('user', 'item', 'day')])
+
+
 def test_tables_of_ids_alone():
-    ids = FeatureSchema(
-        [Categorical('user')], [Categorical('item')], [Categorical('day')]
-    )
-    alone = build(schema=copy.deepcopy(ids), users=None, items=None)
-    tables = {'users': USERS[['user']], 'items': ITEMS[['item']]}
-    assert in_words(alone) == in_words(build(schema=copy.deepcopy(ids), **tables))
+    schema = copy.deepcopy(IDS)
+    alone = build(schema=schema, users=None, items=None)
+    assert in_words(alone) == in_words(build(schema=copy.deepcopy(IDS)))
     # Only ids of the log, in the order of their first rows.
     assert list(alone.user_ids) == ['12', '10']
     assert list(alone.item_ids) == ['b', 'a', 'c']
     # One id in the types that different chunks of a CSV file can have.
-    mixed = LOG.assign(user=pd.Series([12, '10', '12', 12.0, 10], dtype=object))
-    mixed = build(schema=ids, users=None, items=None, interactions=mixed)
+    mixed = pd.Series([12, '10', '12', 12.0, 10], dtype=object)
+    mixed = build(schema=schema, users=None, items=None, **log(user=mixed))
     assert in_words(mixed) == in_words(alone)
+
+
+def of_contexts(frame: pd.DataFrame, *kinds: object) -> InteractionDataset:
+    """One user and item in the contexts of a table."""
+    schema = FeatureSchema([Categorical('user')], [Categorical('item')], kinds)
+    log = frame.assign(user=1, item='a')
+    return InteractionDataset.from_pandas(log, None, None, schema)
 
 
 CONTEXTS = st.tuples(
     st.none() | st.sampled_from(['mo', 'tu']),
-    st.none() | st.lists(st.sampled_from('kl'), max_size=2),
+    st.none() | st.lists(st.sampled_from('kl'), max_size=2).map(tuple),
     st.none() | st.sampled_from([0.5, 2.0]),
 )
 
@@ -199,22 +210,15 @@ CONTEXTS = st.tuples(
 @settings(max_examples=30)
 @given(st.lists(CONTEXTS, min_size=1, max_size=8))
 def test_distinct_contexts(rows: list):
-    log = pd.DataFrame(rows, columns=['day', 'with', 'hour']).astype({'hour': float})
-    kinds = [Categorical('day'), MultiCategorical('with'), Numerical('hour')]
-    dataset = InteractionDataset.from_pandas(
-        log.assign(user=1, item='a'),
-        users=None,
-        items=None,
-        schema=FeatureSchema([Categorical('user')], [Categorical('item')], kinds),
+    table = pd.DataFrame(rows, columns=['day', 'with', 'hour']).astype({'hour': float})
+    dataset = of_contexts(
+        table, Categorical('day'), MultiCategorical('with'), Numerical('hour')
     )
-    keys = [
-        (day, None if tags is None else tuple(tags), hour) for day, tags, hour in rows
-    ]
-    distinct = list(dict.fromkeys(keys))
+    distinct = list(dict.fromkeys(rows))
     assert dataset.num_contexts == len(distinct) == len(dataset.context_frame)
-    assert dataset.context.tolist() == [distinct.index(key) for key in keys]
+    assert dataset.context.tolist() == [distinct.index(row) for row in rows]
     pd.testing.assert_frame_equal(
-        dataset.context_frame.iloc[dataset.context].reset_index(drop=True), log
+        dataset.context_frame.iloc[dataset.context].reset_index(drop=True), table
     )
 
 
@@ -235,13 +239,8 @@ def test_distinct_contexts(rows: list):
 def test_distinct_contexts_of_other_types(cells: list, expected: list):
     cells = pd.Series(cells)
     lists = cells.map(pd.api.types.is_list_like).any()
-    kind = MultiCategorical('with') if lists else Categorical('with')
-    dataset = InteractionDataset.from_pandas(
-        pd.DataFrame({'user': 1, 'item': 'a', 'with': cells}),
-        users=None,
-        items=None,
-        schema=FeatureSchema([Categorical('user')], [Categorical('item')], [kind]),
-    )
+    kind = MultiCategorical if lists else Categorical
+    dataset = of_contexts(pd.DataFrame({'with': cells}), kind('with'))
     assert dataset.context.tolist() == expected
     assert dataset.num_contexts == len(set(expected))
 
@@ -258,17 +257,17 @@ def test_shares_of_buckets_are_shares_of_the_log():
 
 
 def test_fitted_schema_is_kept():
-    dataset = build()
-    names = dataset.schema.names()
-    log = LOG.assign(day='su', user=[13, 10, 13, 13, 10])
+    schema = build().schema
+    names = schema.names()
     users = pd.DataFrame({'user': [10, 13], 'age': [99, 1]})
-    later = build(interactions=log, users=users, schema=dataset.schema)
+    changed = log(day='su', user=[13, 10, 13, 13, 10])
+    later = build(users=users, schema=schema, **changed)
     assert later.schema.names() == names
-    first = in_words(later)[0]
+    first, second, *_ = in_words(later)
     assert first[0] == '13'
     assert first[2] == ('user=<unknown>', 'age=<40')
     assert first[4] == ('day=<unknown>', 'with=k', 'with=l')
-    assert in_words(later)[1][2] == ('user=10', 'age=>=40')
+    assert second[2] == ('user=10', 'age=>=40')
 
 
 @pytest.mark.parametrize(
@@ -283,39 +282,42 @@ def test_fitted_schema_is_kept():
     ],
 )
 def test_labels(labels: object):
-    log = LOG.assign(rated=labels)
-    dataset = build(interactions=log)
+    change = log(rated=labels)
+    dataset = build(**change)
     assert torch.equal(dataset.y, torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0]))
     dataset.y.zero_()  # The table's memory is its own.
-    assert log['rated'].astype(float).tolist() == [1, 0, 0, 1, 1]
+    assert change['interactions']['rated'].astype(float).tolist() == [1, 0, 0, 1, 1]
 
 
 DAYS = ['2020-01-05', '1969-12-31', '2020-01-04', '2020-01-01', '2020-01-02']
 
 
+NUMBERS = [5, -3, 4, 1, 2]
+
+
 @pytest.mark.parametrize(
     'times',
     [
-        [5, -3, 4, 1, 2],
-        [5.0, -3.0, 4.0, 1.0, 2.0],
-        ['5', '-3', '4', '1', '2'],
-        pd.Series([5, -3, 4, 1, 2], dtype='Int64'),
-        pd.to_timedelta([5, -3, 4, 1, 2], unit='ns'),
+        NUMBERS,
+        [5.5, -3.25, 4.0, 1.0, 2.0],
+        list(map(str, NUMBERS)),
+        pd.Series(NUMBERS, dtype='Int64'),
+        pd.to_timedelta(NUMBERS, unit='ns'),
         pd.to_datetime(DAYS),
         pd.to_datetime(DAYS).as_unit('s'),
         pd.to_datetime(DAYS, utc=True).tz_convert('Asia/Tokyo'),
     ],
 )
 def test_times(times: object):
-    log = LOG.assign(when=times)
-    before = log['when'].copy()
-    dataset = build(interactions=log)
-    expected = [5, -3, 4, 1, 2]
+    change = log(when=times)
+    before = change['interactions']['when'].copy()
+    dataset = build(**change)
+    expected = times if times[0] == 5.5 else NUMBERS
     if isinstance(times, pd.DatetimeIndex):  # In nanoseconds.
         expected = [d * 86_400 * 10**9 for d in (18266, -1, 18265, 18262, 18263)]
     assert dataset.time.tolist() == expected
     dataset.time.zero_()
-    pd.testing.assert_series_equal(log['when'], before)
+    pd.testing.assert_series_equal(change['interactions']['when'], before)
 
 
 @pytest.mark.parametrize(
@@ -370,60 +372,61 @@ def test_transform_is_applied():
     assert dataset[[0]][0].seen.tolist() == [3]
 
 
+def saved(dataset: InteractionDataset, folder: Path) -> InteractionDataset:
+    dataset.save(folder / 'dataset.pt')
+    assert [path.name for path in folder.iterdir()] == ['dataset.pt']
+    torch.load(folder / 'dataset.pt', weights_only=True)
+    return InteractionDataset.load(folder / 'dataset.pt')
+
+
 @pytest.mark.parametrize('change', [{}, {'label': None, 'time': None}])
-def test_save_and_load(change: dict, tmp_path):
+def test_save_and_load(change: dict, tmp_path: Path):
     dataset = build(exclude_seen=False, **change)
-    dataset.save(tmp_path / 'dataset.pt')
-    assert [path.name for path in tmp_path.iterdir()] == ['dataset.pt']
-    torch.load(tmp_path / 'dataset.pt', weights_only=True)
-    loaded = InteractionDataset.load(tmp_path / 'dataset.pt')
+    loaded = saved(dataset, tmp_path)
     assert type(loaded) is InteractionDataset
     assert in_words(loaded) == in_words(dataset)
-    for i in range(len(dataset)):
-        assert_same_data(loaded[i], dataset[i])
+    for one, two in zip(loaded, dataset, strict=True):
+        assert_same_data(one, two)
     assert loaded.schema == dataset.schema
     assert loaded.user_ids.equals(dataset.user_ids)
     assert loaded.item_ids.equals(dataset.item_ids)
     assert loaded.exclude_seen is False
     assert torch.equal(loaded.items.node_id, dataset.items.node_id)
     assert loaded.users.value is None
-    frame = loaded.context_frame
-    pd.testing.assert_frame_equal(frame, dataset.context_frame)
+    pd.testing.assert_frame_equal(loaded.context_frame, dataset.context_frame)
 
 
-def test_catalogue(tmp_path, device: torch.device):
+def test_catalogue(tmp_path: Path, device: torch.device):
     """It is kept by everything that makes a dataset of another."""
     dataset = build()
     assert dataset.catalogue is None
     dataset.catalogue = torch.tensor([0, 2])
-    dataset.save(tmp_path / 'dataset.pt')
-    loaded = InteractionDataset.load(tmp_path / 'dataset.pt')
-    for other in (dataset[[3, 1]], dataset[:0], dataset.to(device), loaded):
+    moved, loaded = dataset.to(device), saved(dataset, tmp_path)
+    for other in (dataset[[3, 1]], dataset[:0], moved, loaded):
         assert other.catalogue.tolist() == [0, 2]
-    assert dataset.to(device)[[0]].catalogue.device.type == device.type
+    assert moved[[0]].catalogue.device.type == device.type
 
 
-def test_saved_contexts_mean_the_same(tmp_path):
+def test_saved_contexts_mean_the_same(tmp_path: Path):
     """Not even numbers with many digits, dates and sets change on the way."""
-    log = LOG.assign(
-        share=[1 / 3, np.nan, 1e-12, 0.1 + 0.2, 1 / 7],
-        day=pd.to_datetime(['2020-01-01', None, '2021-05-05', '2020-01-01', None])
-        + pd.to_timedelta([1, 2, 3, 0, 5], unit='min'),
-        count=pd.Series([2**60 + 1, None, 2**60, 4, 5], dtype='object'),
-        home=pd.Series([True, False, None, True, True], dtype='boolean'),
+    minutes = pd.to_timedelta([1, 2, 3, 0, 5], unit='min')
+    table = pd.DataFrame(
+        {
+            'share': [1 / 3, np.nan, 1e-12, 0.1 + 0.2, 1 / 7],
+            'day': pd.to_datetime([*DAYS[:3], None, None]) + minutes,
+            'count': pd.Series([2**60 + 1, None, 2**60, 4, 5], dtype='object'),
+            'home': pd.Series([True, False, None, True, True], dtype='boolean'),
+            'with': [{np.int64(3), 12}, np.array([3]), (), None, [np.nan, 12]],
+        }
     )
-    log['with'] = [{np.int64(3), 12}, np.array([3]), (), None, [np.nan, 12]]
     kinds = [Categorical(name) for name in ('share', 'day', 'count', 'home')]
-    schema = make_schema()
-    schema.context = [*kinds, MultiCategorical('with')]
-    dataset = build(interactions=log, schema=schema)
-    dataset.save(tmp_path / 'dataset.pt')
-    loaded = InteractionDataset.load(tmp_path / 'dataset.pt')
-    graphs = schema.encode('context', loaded.context_frame)
+    dataset = of_contexts(table, *kinds, MultiCategorical('with'))
+    loaded = saved(dataset, tmp_path)
+    graphs = dataset.schema.encode('context', loaded.context_frame)
     assert torch.equal(graphs.x, dataset.contexts.x)
     assert torch.equal(graphs.ptr, dataset.contexts.ptr)
-    before, after = dataset.context_frame['share'], loaded.context_frame['share']
-    np.testing.assert_array_equal(before.tolist(), after.tolist())
+    shares = loaded.context_frame['share'].tolist()
+    np.testing.assert_array_equal(shares, table['share'].tolist())
 
 
 def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch: pytest.MonkeyPatch):
@@ -479,13 +482,6 @@ def test_to_networkx():
     assert set(graph.edges(data='weight')) == {
         (one, two, 1.0) for one in nodes for two in nodes if one[0] == two[0]
     }
-
-
-IDS = FeatureSchema(*[[Categorical(name)] for name in ('user', 'item', 'day')])
-
-
-def log(**columns: object) -> dict[str, object]:
-    return {'interactions': LOG.assign(**columns)}
 
 
 @pytest.mark.parametrize(
@@ -546,23 +542,17 @@ def test_bad_tables(change: dict, message: str):
     assert schema.vocabulary is None
 
 
-def test_other_names_of_ids(tmp_path):
-    log = LOG.rename(columns={'user': 'member', 'item': 'app'})
-    users, items = USERS.rename(columns={'user': 'member'}), ITEMS
+def test_other_names_of_ids():
+    names = {'user': 'member', 'item': 'app'}
     schema = make_schema()
     schema.user = [Bucketized('age', (40,))]
     schema.item = [MultiCategorical('genres', '|')]
-    dataset = build(
-        interactions=log,
-        users=users,
-        items=items.rename(columns={'item': 'app'}),
-        schema=schema,
-        user='member',
-        item='app',
-    )
+    tables = {'interactions': LOG, 'users': USERS, 'items': ITEMS}
+    tables = {name: table.rename(columns=names) for name, table in tables.items()}
+    dataset = build(**tables, schema=schema, **names)
     # Without the id among the fields, users are known by their features alone.
     assert [row[:2] for row in in_words(dataset)] == [
         (str(user), item) for user, item in zip(LOG['user'], LOG['item'], strict=True)
     ]
     assert in_words(dataset)[0][2] == ('age=>=40',)
-    assert json.loads(schema.to_json())['vocabulary']['item'] == {'genres': ['x', 'y']}
+    assert schema.vocabulary['item'] == {'genres': ['x', 'y']}
