@@ -150,31 +150,6 @@ def test_random_split(device: torch.device):
     check_all_alike(count, 200, (0.2, 0.3))
 
 
-@pytest.mark.parametrize('split', [random_split, time_split])
-@pytest.mark.parametrize(
-    'shares', [(0, 0.1), (0.1, 0), (0.5, 0.5), (-0.1, 0.1), (1.0, 0.1)]
-)
-def test_bad_shares(split: Callable, shares: tuple):
-    with pytest.raises(ValueError, match=f'valid={shares[0]}, test={shares[1]}'):
-        split(log([0] * 10), *shares)
-
-
-@pytest.mark.parametrize(
-    ('split', 'dataset', 'message'),
-    [
-        (leave_last_out, log([0, 0, 1, 1]), 'No user has 3 records; .* one has is 2'),
-        (leave_last_out, log([]), 'No user has 3 records; .* is 0'),
-        (lambda d: leave_last_out(d, 2), log([0] * 9), r'at least 3 \(got 2\)'),
-        (random_split, log([0] * 4), 'The validation part of the split is empty'),
-        (random_split, log([]), 'The training part of the split is empty'),
-        (time_split, log([]), 'The training part of the split is empty'),
-    ],
-)
-def test_too_few_rows(split: Callable, dataset: InteractionDataset, message: str):
-    with pytest.raises(ValueError, match=message):
-        split(dataset)
-
-
 # Moments.
 
 
@@ -235,47 +210,6 @@ def test_time_cut_of_dates(dataset, first: object, second: object, device: torch
     assert split.order == 'time'
 
 
-NUMBERS = log([0] * 3, [1, 9, 5])
-RANGE = 'the time of the log is from 1.0 to 9.0'
-DATES = 'the time of the log is from 2020-01-31 00:00:00 to 2020-03-02 00:00:00'
-NUMBER, DATE = '`{}` must be a number .got {}.: ' + RANGE, '`{}` must be a date .got {}'
-
-
-@pytest.mark.parametrize(
-    ('dataset', 'moments', 'message'),
-    [
-        (log([0]), (1, 2), r"has no time to cut: .*from_pandas\(\.\.\., time='date'\)"),
-        (
-            log([], []),
-            (1, 2),
-            'training part.* is empty: .*time of the log is that of no',
-        ),
-        (NUMBERS, (0, 6), f'The training part of the split is empty: {RANGE}'),
-        (NUMBERS, (2, 3), f'The validation part of the split is empty: {RANGE}'),
-        (NUMBERS, (2, 9.5), f'The test part of the split is empty: {RANGE}'),
-        (NUMBERS, (6, 6), r'`valid_from` must be before `test_from` \(got 6 and 6\)'),
-        (NUMBERS, ('5', 6), NUMBER.format('valid_from', "'5'")),
-        (NUMBERS, (2, None), NUMBER.format('test_from', 'None')),
-        (NUMBERS, (float('nan'), 6), NUMBER.format('valid_from', 'nan')),
-        (NUMBERS, (2, pd.Timestamp('2020-02-01')), '`test_from` must be a number'),
-        (DATED[0], ('2020-02-01', '2021-01-01'), f'The test part.*is empty: {DATES}'),
-        (DATED[0], (2, 3), f'The training part of the split is empty: {DATES}'),
-        (
-            DATED[0],
-            ('soon', '2020-03-01'),
-            DATE.format('valid_from', f"'soon'.: {DATES}"),
-        ),
-        (DATED[0], ('2020-03-01', None), DATE.format('test_from', 'None')),
-        (DATED[0], ('2020-03-01', ''), DATE.format('test_from', "''")),
-        (DATED[0], ('2020-03-01', [1]), DATE.format('test_from', '.1.')),
-        (DATED[0], ('2020-03-01', '9999-01-01'), DATE.format('test_from', "'9999")),
-    ],
-)
-def test_bad_moments(dataset: InteractionDataset, moments: tuple, message: str):
-    with pytest.raises(ValueError, match=message):
-        time_cut(dataset, *moments)
-
-
 # New users and items.
 
 
@@ -334,20 +268,6 @@ def test_all_users_with_rows_are_held_out_alike():
     check_all_alike(count, 200, (0.25, 0.5))
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (('context',), r"`side` is 'user' or 'item' \(got 'context'\)"),
-        (('user', 0.6, 0.4), r'valid=0\.6, test=0\.4'),
-        (('user', 0.01, 0.2), 'validation part.*is empty: 8 users with rows are too few'),
-        (('item', 0.2, 0.01), 'test part.*is empty: 8 items with rows are too few'),
-    ],
-)
-def test_bad_cold_start(arguments: tuple, message: str):
-    with pytest.raises(ValueError, match=message):
-        cold_start_split(build(NEW), *arguments)
-
-
 @pytest.mark.parametrize('part', ['valid', 'test'])
 @pytest.mark.parametrize('side', ['user', 'item'])
 def test_is_new(part: str, side: str, device: torch.device):
@@ -397,22 +317,6 @@ def test_given_split_against_loops(data: st.DataObject):
     check_or_refuse(lambda d: given_split(d, column), dataset, expected, 'given')
 
 
-@pytest.mark.parametrize(
-    ('column', 'message'),
-    [
-        (GIVEN[:7], r'value for each of the 8 rows \(got 7\)'),
-        ('split', r'value for each of the 8 rows \(got 1\)'),
-        ([*GIVEN[:5], 'tset', 'a', 'tset'], "'tset' of row 5 is none of train, .*, test"),
-        ([0, 1, 2, 0, 0, 0, 0, 0], "'0' of row 0 is none of"),
-        ([''] + ['train'] * 7, "'' of row 0 is none of"),
-        ([None] * 8, 'The training part of the split is empty'),
-    ],
-)
-def test_bad_given_split(column: object, message: str):
-    with pytest.raises(ValueError, match=message):
-        given_split(log([0] * 8), column)
-
-
 MASK = [True, False, False, True, False, False]
 
 
@@ -441,22 +345,85 @@ def test_index_split(train: object, expected: list, device: torch.device):
     assert rows(index_split(dataset, [1], [5], train)) == [[1], [5], expected]
 
 
-@pytest.mark.parametrize(
-    ('parts', 'message'),
-    [
-        (([0, 1], [2, 1], [3]), 'Row 1 is in train and again in valid'),
-        ((MASK, [1], [3]), 'Row 3 is in train and again in test'),
-        (([0], [2], [3, 5, 1, 5]), 'Row 5 is in test and again in test'),
-        (([0], [6, 2], [3]), '`valid` names row 6, but rows are from 0 to 5'),
-        (([0], [2], [3, -1]), '`test` names row -1, but rows are from 0 to 5'),
-        (([], [2], [3]), 'The train part of the split is empty'),
-        (([0], [False] * 6, [3]), 'The valid part of the split is empty'),
-        (([0.0, 1.0], [2], [3]), r'`train` must be .* \(got float64 of shape \(2,\)\)'),
-        (([0], [True] * 5, [3]), r'`valid` .* all 6 \(got bool of shape \(5,\)\)'),
-        (([0], [2], [[3]]), r'`test` must be .* \(got int64 of shape \(1, 1\)\)'),
-        (([0], {2}, [3]), r'`valid` must be the numbers of rows or a mask'),
+# Wrong arguments.
+
+SIX, EIGHT, TEN = log([0] * 6), log([0] * 8), log([0] * 10)
+NUMBERS, DATES, COLD = log([0] * 3, [1, 9, 5]), DATED[0], build(NEW)
+RANGE = 'the time of the log is from 1.0 to 9.0'
+SPAN = 'the time of the log is from 2020-01-31 00:00:00 to 2020-03-02 00:00:00'
+SHARES_OF_TEN = [
+    (TEN, shares, f'valid={shares[0]}, test={shares[1]}')
+    for shares in ((0, 0.1), (0.1, 0), (0.5, 0.5), (-0.1, 0.1), (1.0, 0.1))
+]
+WRONG: dict[Callable, list[tuple]] = {
+    leave_last_out: [
+        (log([0, 0, 1, 1]), (), 'No user has 3 records; .* one has is 2'),
+        (log([]), (), 'No user has 3 records; .* is 0'),
+        (TEN, (2,), r'at least 3 \(got 2\)'),
     ],
+    random_split: [
+        *SHARES_OF_TEN,
+        (log([0] * 4), (), 'The validation part of the split is empty'),
+        (log([]), (), 'The training part of the split is empty'),
+    ],
+    time_split: [*SHARES_OF_TEN, (log([]), (), 'The training part .* is empty')],
+    time_cut: [
+        (TEN, (1, 2), r"has no time to cut: .*from_pandas\(\.\.\., time='date'\)"),
+        (
+            log([], []),
+            (1, 2),
+            'training part.* is empty: .*time of the log is that of no',
+        ),
+        (NUMBERS, (0, 6), f'The training part of the split is empty: {RANGE}'),
+        (NUMBERS, (2, 3), f'The validation part of the split is empty: {RANGE}'),
+        (NUMBERS, (2, 9.5), f'The test part of the split is empty: {RANGE}'),
+        (NUMBERS, (6, 6), r'`valid_from` must be before `test_from` \(got 6 and 6\)'),
+        (NUMBERS, ('5', 6), rf"`valid_from` must be a number \(got '5'\): {RANGE}"),
+        (NUMBERS, (2, None), rf'`test_from` must be a number \(got None\): {RANGE}'),
+        (NUMBERS, (float('nan'), 6), '`valid_from` must be a number .got nan'),
+        (NUMBERS, (2, pd.Timestamp('2020-02-01')), '`test_from` must be a number'),
+        (DATES, ('2020-02-01', '2021-01-01'), f'The test part.*is empty: {SPAN}'),
+        (DATES, (2, 3), f'The training part of the split is empty: {SPAN}'),
+        (DATES, ('soon', '2021'), rf"`valid_from` .* a date \(got 'soon'\): {SPAN}"),
+        (DATES, ('2020-03-01', None), r'`test_from` must be a date \(got None'),
+        (DATES, ('2020-03-01', ''), '`test_from` must be a date'),
+        (DATES, ('2020-03-01', [1]), '`test_from` must be a date'),
+        (DATES, ('2020-03-01', '9999-01-01'), '`test_from` must be a date'),
+    ],
+    cold_start_split: [
+        (COLD, ('context',), r"`side` is 'user' or 'item' \(got 'context'\)"),
+        (COLD, ('user', 0.6, 0.4), r'valid=0\.6, test=0\.4'),
+        (COLD, ('user', 0.01), 'validation part.*empty: 8 users with rows are too few'),
+        (COLD, ('item', 0.2, 0.01), 'test part.*empty: 8 items with rows are too few'),
+    ],
+    given_split: [
+        (EIGHT, (GIVEN[:7],), r'value for each of the 8 rows \(got 7\)'),
+        (EIGHT, ('split',), r'value for each of the 8 rows \(got 1\)'),
+        (EIGHT, ([*GIVEN[:6], 'tset', 'tset'],), "'tset' of row 6 is none of train, .*"),
+        (EIGHT, ([0, 1, 2, 0, 0, 0, 0, 0],), "'0' of row 0 is none of"),
+        (EIGHT, ([''] + ['train'] * 7,), "'' of row 0 is none of"),
+        (EIGHT, ([None] * 8,), 'The training part of the split is empty'),
+    ],
+    index_split: [
+        (SIX, ([0, 1], [2, 1], [3]), 'Row 1 is in train and again in valid'),
+        (SIX, (MASK, [1], [3]), 'Row 3 is in train and again in test'),
+        (SIX, ([0], [2], [3, 5, 1, 5]), 'Row 5 is in test and again in test'),
+        (SIX, ([0], [6, 2], [3]), '`valid` names row 6, but rows are from 0 to 5'),
+        (SIX, ([0], [2], [3, -1]), '`test` names row -1, but rows are from 0 to 5'),
+        (SIX, ([], [2], [3]), 'The train part of the split is empty'),
+        (SIX, ([0], [False] * 6, [3]), 'The valid part of the split is empty'),
+        (SIX, ([0.0], [2], [3]), r'`train` must be .* \(got float64 of shape \(1,\)\)'),
+        (SIX, ([0], [True] * 5, [3]), r'all 6 \(got bool of shape \(5,\)\)'),
+        (SIX, ([0], [2], [[3]]), r'`test` must be .* \(got int64 of shape \(1, 1\)\)'),
+        (SIX, ([0], {2}, [3]), r'`valid` must be the numbers of rows or a mask'),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ('split', 'dataset', 'arguments', 'message'),
+    [(split, *case) for split, cases in WRONG.items() for case in cases],
 )
-def test_bad_index_split(parts: tuple, message: str):
+def test_bad_arguments(split: Callable, dataset, arguments: tuple, message: str):
     with pytest.raises(ValueError, match=message):
-        index_split(log([0] * 6), *parts)
+        split(dataset, *arguments)
