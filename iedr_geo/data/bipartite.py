@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
-from torch_geometric.utils import cumsum
+from torch_geometric.utils import cumsum, to_undirected
 
-from iedr_geo.data.tables import check_columns, locate, table_ids, table_of_ids
+from iedr_geo.data.tables import check_columns, number_ids
 from iedr_geo.data.unseen import UnseenItems
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def check_ids(ids: Tensor, count: int, side: str) -> None:
         )
 
 
+_DEFAULT: Any = None  # Until `__post_init__` has found it.
+
+
+@dataclass(eq=False, repr=False)
 class BipartiteGraph:
     r"""Users, items, and an edge for each pair of them that a log holds.
 
@@ -59,11 +64,11 @@ class BipartiteGraph:
         item: The item of each interaction, of shape :math:`(R)`.
         num_users: The number of users :math:`U`.
         num_items: The number of items :math:`I`.
-        popularity: How often each item counts as clicked, integers of shape :math:`(I)`
-            (default: by how many users, :obj:`item_degree`).
-        intervened: Whether each interaction happened under a policy that showed all items
-            alike, of shape :math:`(R)` (default: none did). An edge did if one of its
-            interactions did.
+        popularity: The clicks that each item counts for, integers of shape :math:`(I)`
+            (default: its number of users, :obj:`item_degree`).
+        intervened: :obj:`True` for each interaction that happened under a policy that
+            showed all items alike, of shape :math:`(R)` (default: none did). An edge did
+            if one of its interactions did.
         catalogue: The items that exist (default: all). Only they are negatives.
         user_ids: The id of each user in the user's own tables (default: the numbers).
         item_ids: The id of each item, likewise.
@@ -74,67 +79,54 @@ class BipartiteGraph:
 
     user: Tensor
     item: Tensor
-    popularity: Tensor
-    intervened: Tensor
-    catalogue: Tensor | None
+    num_users: int
+    num_items: int
+    _: KW_ONLY
+    popularity: Tensor = _DEFAULT
+    intervened: Tensor = _DEFAULT
+    catalogue: Tensor | None = None
+    user_ids: Sequence[Any] | pd.Index = _DEFAULT
+    item_ids: Sequence[Any] | pd.Index = _DEFAULT
 
-    def __init__(
-        self,
-        user: Tensor,
-        item: Tensor,
-        num_users: int,
-        num_items: int,
-        *,
-        popularity: Tensor | None = None,
-        intervened: Tensor | None = None,
-        catalogue: Tensor | None = None,
-        user_ids: Sequence[Any] | pd.Index | None = None,
-        item_ids: Sequence[Any] | pd.Index | None = None,
-    ) -> None:
-        check_ids(user, num_users, 'user')
+    def __post_init__(self) -> None:
+        user, item, num_items = self.user, self.item, self.num_items
+        check_ids(user, self.num_users, 'user')
         check_ids(item, num_items, 'item')
         if user.shape != item.shape:
             raise ValueError(
                 f'Each interaction has a user and an item (got {user.numel()} users and '
                 f'{item.numel()} items)'
             )
-        if intervened is None:
-            intervened = torch.zeros_like(user, dtype=torch.bool)
-        if intervened.shape != user.shape or intervened.dtype != torch.bool:
+        mark = self.intervened
+        if mark is None:
+            mark = torch.zeros_like(user, dtype=torch.bool)
+        if mark.shape != user.shape or mark.dtype != torch.bool:
             raise ValueError(
                 f'`intervened` must be boolean, of shape {tuple(user.shape)} (got '
-                f'{intervened.dtype} of shape {tuple(intervened.shape)})'
+                f'{mark.dtype} of shape {tuple(mark.shape)})'
             )
-        self.num_users, self.num_items = num_users, num_items
-        pair, inverse = torch.unique(
-            user.long() * num_items + item.long(), return_inverse=True
-        )
+        pair, edge = torch.unique(user.long() * num_items + item, return_inverse=True)
         self.user = pair.div(num_items, rounding_mode='floor')
         self.item = pair - self.user * num_items
         self.intervened = torch.zeros_like(pair, dtype=torch.bool)
-        self.intervened[inverse[intervened]] = True
-        if popularity is None:
-            popularity = self.item_degree
-        wrong = popularity.is_floating_point() or popularity.shape != (num_items,)
-        if wrong or (popularity < 0).any():
+        self.intervened[edge[mark]] = True
+        count = self.item_degree if self.popularity is None else self.popularity
+        wrong = count.is_floating_point() or count.shape != (num_items,)
+        if wrong or (count < 0).any():
             raise ValueError(
-                f'`popularity` must be integers (got {popularity.dtype}) of shape '
-                f'({num_items}) and not be negative (got shape '
-                f'{tuple(popularity.shape)})'
+                f'`popularity` must be integers (got {count.dtype}) of shape '
+                f'({num_items}) and not be negative (got shape {tuple(count.shape)})'
             )
-        self.popularity = popularity.long()
-        if catalogue is not None:
-            check_ids(catalogue, num_items, 'catalogue')
-            catalogue = torch.unique(catalogue)
-        self.catalogue = catalogue
-        self.user_ids = pd.RangeIndex(num_users) if user_ids is None else user_ids
-        self.item_ids = pd.RangeIndex(num_items) if item_ids is None else item_ids
-        for ids, count, side in (
-            (self.user_ids, num_users, 'user'),
-            (self.item_ids, num_items, 'item'),
-        ):
-            if len(ids) != count:
-                raise ValueError(f'There are {count} {side}s, but {len(ids)} {side}_ids')
+        self.popularity = count.long()
+        if self.catalogue is not None:
+            check_ids(self.catalogue, num_items, 'catalogue')
+            self.catalogue = torch.unique(self.catalogue)
+        for side, size in (('user', self.num_users), ('item', num_items)):
+            ids = getattr(self, f'{side}_ids')
+            if ids is None:
+                setattr(self, f'{side}_ids', pd.RangeIndex(size))
+            elif len(ids) != size:
+                raise ValueError(f'There are {size} {side}s, but {len(ids)} {side}_ids')
 
     @classmethod
     def from_pandas(
@@ -159,17 +151,15 @@ class BipartiteGraph:
                 or if the log names an id that its table lacks.
         """
         check_columns(interactions, [user, item], 'interactions')
-        users = table_of_ids(interactions[user]) if users is None else users
-        items = table_of_ids(interactions[item]) if items is None else items
-        known_users = table_ids(users, user, 'user')
-        known_items = table_ids(items, item, 'item')
+        _, user_ids, of_user = number_ids(interactions, user, users, 'user')
+        _, item_ids, of_item = number_ids(interactions, item, items, 'item')
         return cls(
-            locate(interactions[user], known_users, 'user'),
-            locate(interactions[item], known_items, 'item'),
-            len(known_users),
-            len(known_items),
-            user_ids=pd.Index(known_users),
-            item_ids=pd.Index(known_items),
+            of_user,
+            of_item,
+            len(user_ids),
+            len(item_ids),
+            user_ids=user_ids,
+            item_ids=item_ids,
         )
 
     @classmethod
@@ -180,13 +170,8 @@ class BipartiteGraph:
             matrix: A matrix or array of :mod:`scipy.sparse`. Values other than zero are
                 interactions.
         """
-        coo = matrix.tocoo()
-        kept = coo.data != 0
-        return cls(
-            torch.from_numpy(coo.row[kept]).long(),
-            torch.from_numpy(coo.col[kept]).long(),
-            *coo.shape,
-        )
+        user, item = (torch.from_numpy(index).long() for index in matrix.nonzero())
+        return cls(user, item, *matrix.shape)
 
     @classmethod
     def from_dataset(cls, *datasets: InteractionDataset) -> BipartiteGraph:
@@ -231,7 +216,7 @@ class BipartiteGraph:
 
     @cached_property
     def ptr(self) -> Tensor:
-        """Where the edges of each user begin, and the last end, :math:`(U + 1)`."""
+        """The number of edges before each user, and of all, of shape :math:`(U + 1)`."""
         return cumsum(self.user_degree)
 
     @cached_property
@@ -243,10 +228,6 @@ class BipartiteGraph:
             sort_order='row',
         )
 
-    @cached_property
-    def _adjacency(self) -> dict[bool, tuple[EdgeIndex, Tensor]]:
-        return {}
-
     def adjacency(self, self_loops: bool = False) -> tuple[EdgeIndex, Tensor]:
         r"""Returns edges in both directions and their symmetrically normalised weights.
 
@@ -254,38 +235,25 @@ class BipartiteGraph:
         of degrees :math:`d_i` and :math:`d_j` weighs :math:`1 / \sqrt{d_i d_j}`.
 
         Args:
-            self_loops: Whether every node has an edge to itself, which counts in its
-                degree.
+            self_loops: If :obj:`True`, every node has an edge to itself, which counts in
+                its degree.
 
         Returns:
             Edges of shape :math:`(2, 2E)`, or :math:`(2, 2E + U + I)` with self-loops,
             sorted by row, and their weights.
         """
-        if self_loops not in self._adjacency:
-            size = self.num_users + self.num_items
-            item = self.item + self.num_users
-            # By user; then by item, and the users of an item in their order.
-            order = torch.argsort(self.item, stable=True)
-            edge_index = torch.stack(
-                [
-                    torch.cat([self.user, item[order]]),
-                    torch.cat([item, self.user[order]]),
-                ]
-            )
-            edge_index, weight = gcn_norm(
-                edge_index, num_nodes=size, add_self_loops=self_loops
-            )
-            if self_loops:  # They are at the end.
-                order = torch.argsort(edge_index[0] * size + edge_index[1])
-                edge_index, weight = edge_index[:, order], weight[order]
-            edge_index = EdgeIndex(
-                edge_index,
-                sparse_size=(size, size),
-                sort_order='row',
-                is_undirected=True,
-            )
-            self._adjacency[self_loops] = edge_index, weight
-        return self._adjacency[self_loops]
+        size = self.num_users + self.num_items
+        edges = torch.stack([self.user, self.item + self.num_users])
+        if self_loops:
+            nodes = torch.arange(size, device=self.device)
+            edges = torch.cat([edges, nodes.expand(2, -1)], dim=1)
+        edges, weight = gcn_norm(
+            to_undirected(edges, num_nodes=size), num_nodes=size, add_self_loops=False
+        )
+        edge_index = EdgeIndex(
+            edges, sparse_size=(size, size), sort_order='row', is_undirected=True
+        )
+        return edge_index, weight
 
     @cached_property
     def by_popularity(self) -> Tensor:
@@ -332,21 +300,20 @@ class BipartiteGraph:
         return self.item[self.ptr[user] : self.ptr[user + 1]]
 
     def contains(self, user: Tensor, item: Tensor) -> Tensor:
-        """Returns whether pairs are edges.
+        """Returns :obj:`True` for each pair that is an edge.
 
         Args:
             user: Users, of any shape.
             item: Items, of a shape that broadcasts with it.
         """
         pair = user.long() * self.num_items + item
-        if self.num_edges == 0:
-            return torch.zeros_like(pair, dtype=torch.bool)
-        place = torch.searchsorted(self._pairs, pair).clamp(max=self.num_edges - 1)
-        return self._pairs[place] == pair
+        return self._pairs[torch.searchsorted(self._pairs, pair)] == pair
 
     @cached_property
     def _pairs(self) -> Tensor:
-        return self.user * self.num_items + self.item
+        """The edges as sorted numbers, and at the end one that is above all pairs."""
+        above = torch.tensor([torch.iinfo(torch.long).max], device=self.device)
+        return torch.cat([self.user * self.num_items + self.item, above])
 
     def subgraph(self, edges: Tensor) -> BipartiteGraph:
         """Returns the graph of some edges: nodes and their popularity stay.
@@ -354,16 +321,11 @@ class BipartiteGraph:
         Args:
             edges: A mask or the numbers of the edges to keep.
         """
-        return BipartiteGraph(
-            self.user[edges],
-            self.item[edges],
-            self.num_users,
-            self.num_items,
-            popularity=self.popularity,
+        return replace(
+            self,
+            user=self.user[edges],
+            item=self.item[edges],
             intervened=self.intervened[edges],
-            catalogue=self.catalogue,
-            user_ids=self.user_ids,
-            item_ids=self.item_ids,
         )
 
     @cached_property
@@ -378,27 +340,26 @@ class BipartiteGraph:
 
         Args:
             min_degree: The number of edges that a node needs.
-            repeat: Whether to go on until all nodes that are left have enough (the
-                *k-core*), rather than once, as DICE's data were made.
+            repeat: If :obj:`True`, goes on until all nodes that are left have enough (the
+                *k-core*); otherwise once, as DICE's data were made.
 
         Raises:
             ValueError: If nothing is left.
         """
-        user, item, intervened = self.user, self.item, self.intervened
+        edges = torch.arange(self.num_edges, device=self.device)
         while True:
-            before = user.numel()
-            for side in (1, 0):
-                ids = item if side else user
-                kept = torch.bincount(ids)[ids] >= min_degree if ids.numel() else ids > 0
-                user, item, intervened = user[kept], item[kept], intervened[kept]
-            if not repeat or user.numel() == before:
+            before = edges.numel()
+            for ids in (self.item, self.user):
+                degree = torch.bincount(ids[edges])
+                edges = edges[degree[ids[edges]] >= min_degree]
+            if not repeat or edges.numel() == before:
                 break
-        if user.numel() == 0:
+        if edges.numel() == 0:
             raise ValueError(
                 f'No edge is left: users and items of {min_degree} edges are too few'
             )
-        users, user = torch.unique(user, return_inverse=True)
-        items, item = torch.unique(item, return_inverse=True)
+        users, user = torch.unique(self.user[edges], return_inverse=True)
+        items, item = torch.unique(self.item[edges], return_inverse=True)
         catalogue = self.catalogue
         if catalogue is not None:
             catalogue = torch.isin(items, catalogue).nonzero().view(-1)
@@ -407,7 +368,7 @@ class BipartiteGraph:
             item,
             users.numel(),
             items.numel(),
-            intervened=intervened,
+            intervened=self.intervened[edges],
             catalogue=catalogue,
             user_ids=pd.Index(self.user_ids)[users.cpu().numpy()],
             item_ids=pd.Index(self.item_ids)[items.cpu().numpy()],
@@ -418,16 +379,11 @@ class BipartiteGraph:
         if self.device == torch.empty(0, device=device).device:
             return self
         moved = copy.copy(self)
-        for name in [
-            name
-            for name in vars(moved)
-            if isinstance(getattr(type(self), name, None), cached_property)
-        ]:
-            del moved.__dict__[name]
-        for name in ('user', 'item', 'popularity', 'intervened'):
-            setattr(moved, name, getattr(self, name).to(device))
-        if self.catalogue is not None:
-            moved.catalogue = self.catalogue.to(device)
+        for name, value in vars(self).items():
+            if isinstance(getattr(type(self), name, None), cached_property):
+                delattr(moved, name)
+            elif isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
         return moved
 
     def __repr__(self) -> str:

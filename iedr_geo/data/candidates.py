@@ -52,7 +52,7 @@ class CandidateLists:
         out, and only :obj:`Evaluation.over_all_lists` and the AUC count it.
 
         Args:
-            dataset: The candidates. What the label 1 marks is to be found.
+            dataset: The candidates. Those with the label 1 are to be found.
             list_id: The list of each row, a column of numbers or text. By default, a list
                 has all rows with the same user and context.
 
@@ -121,7 +121,7 @@ class CandidateLists:
 
         Args:
             dataset: The rows. Those with the label 0 make no list.
-            num_negatives: How many to draw for each.
+            num_negatives: The number of negatives of each.
             seed: The seed of the draw.
             seen: Datasets, *e.g.*, training and validation rows, whose items are no
                 negatives of their users. Without any, all items but the row's own are.

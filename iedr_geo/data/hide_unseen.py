@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data.columns import RESERVED
-from iedr_geo.data.feature_graphs import FeatureGraphs, ragged_arange
+from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.interaction import InteractionDataset
 from iedr_geo.data.parts import Split
 from iedr_geo.data.schema import SIDES, FeatureSchema
@@ -74,7 +74,7 @@ def _restrict(part: InteractionDataset, exists: Tensor) -> InteractionDataset:
 
 
 def _trained(train: InteractionDataset) -> Tensor:
-    """Returns whether each embedding row occurs in a training sample."""
+    """Returns :obj:`True` for each embedding row that a training sample has."""
     items = train.catalogue if train.y is None else train.item
     if items is None:
         items = torch.arange(train.num_items, device=train.item.device)
@@ -84,13 +84,12 @@ def _trained(train: InteractionDataset) -> Tensor:
         (train.items, items),
         (train.contexts, train.context),
     ):
-        nodes, _ = ragged_arange(graphs.ptr, torch.unique(ids))
-        trained[graphs.x[nodes].cpu()] = True
+        trained[graphs.select(torch.unique(ids)).x.cpu()] = True
     return trained
 
 
 def _stand_in(schema: FeatureSchema, trained: Tensor) -> Tensor:
-    """Returns which embedding row stands for each: itself, or its field's unknown row."""
+    """Returns the row that stands for each row: itself, or its field's unknown."""
     first = [row for side in SIDES for row in schema.offsets(side).values()]
     columns = [column for side in SIDES for column in schema.columns(side)]
     sizes = torch.tensor([*first, schema.num_embeddings]).diff()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, cast
 
 import networkx as nx
 import numpy as np
@@ -19,15 +19,11 @@ from torch_geometric.data import Data, Dataset
 
 from iedr_geo.data.columns import token
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.schema import SIDES, FeatureSchema
-from iedr_geo.data.tables import (
-    check_columns,
-    locate,
-    parse_labels,
-    parse_times,
-    table_ids,
-    table_of_ids,
-)
+from iedr_geo.data.schema import SIDES, FeatureSchema, Side
+from iedr_geo.data.tables import check_columns, number_ids, parse_labels, parse_times
+
+ROWS = (*SIDES, 'y', 'time')  # The tensors that have a number for each row.
+GRAPHS = ('users', 'items', 'contexts')
 
 
 class InteractionData(Data):
@@ -72,7 +68,7 @@ class InteractionData(Data):
 
 
 def _plain(value: Any) -> Any:
-    """What JSON holds in the place of a set, an array, a NumPy number or a date."""
+    """Returns the JSON value for a set, an array, a NumPy number or a date."""
     if isinstance(value, Tensor):
         return value.tolist()
     if isinstance(value, (set, frozenset)):
@@ -86,11 +82,12 @@ def _plain(value: Any) -> Any:
 
 def _infer(column: pd.Series) -> pd.Series:
     """Finds a column's type, but makes no floating point numbers of integers."""
-    if infer_dtype(column, skipna=False) == 'integer-na':
+    if column.hasnans and infer_dtype(column) == 'integer':
         return column
     return column.infer_objects()
 
 
+@dataclass(eq=False, repr=False)
 class InteractionDataset(Dataset):
     r"""A log of interactions between users and items in contexts.
 
@@ -103,17 +100,17 @@ class InteractionDataset(Dataset):
         users: The feature graphs of all users.
         items: The feature graphs of all items.
         contexts: The feature graphs of all distinct contexts.
-        user: Which user each row has, of shape :math:`(R)`.
-        item: Which item each row has, of shape :math:`(R)`.
-        context: Which context each row has, of shape :math:`(R)`.
-        schema: What the embedding rows in the graphs mean.
+        user: The user of each row, of shape :math:`(R)`.
+        item: The item of each row, of shape :math:`(R)`.
+        context: The context of each row, of shape :math:`(R)`.
+        schema: The meaning of the embedding rows in the graphs.
         user_ids: The id of each user in the user's own tables, as text.
         item_ids: The id of each item in the user's own tables, as text.
         context_frame: The columns of each distinct context.
         y: The labels, of shape :math:`(R)`. :obj:`None` if all rows are positive.
         time: When each row happened, of shape :math:`(R)`.
-        exclude_seen: Whether items that a user has had are left out of full rankings.
-            :obj:`False` for logs of repeated use.
+        exclude_seen: If :obj:`True`, items that a user has had are left out of full
+            rankings. :obj:`False` is for logs of repeated use.
         user_name: The column with the user's id in the user's own tables.
         item_name: The column with the item's id, likewise.
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
@@ -127,41 +124,22 @@ class InteractionDataset(Dataset):
     user: Tensor
     item: Tensor
     context: Tensor
-    y: Tensor | None
-    time: Tensor | None
-    catalogue: Tensor | None
+    _: KW_ONLY
+    schema: FeatureSchema
+    user_ids: pd.Index
+    item_ids: pd.Index
+    context_frame: pd.DataFrame
+    y: Tensor | None = None
+    time: Tensor | None = None
+    exclude_seen: bool = True
+    user_name: str = 'user'
+    item_name: str = 'item'
+    catalogue: Tensor | None = None
+    transform: Any = None
 
-    def __init__(
-        self,
-        users: FeatureGraphs,
-        items: FeatureGraphs,
-        contexts: FeatureGraphs,
-        user: Tensor,
-        item: Tensor,
-        context: Tensor,
-        *,
-        schema: FeatureSchema,
-        user_ids: Sequence[str],
-        item_ids: Sequence[str],
-        context_frame: pd.DataFrame,
-        y: Tensor | None = None,
-        time: Tensor | None = None,
-        exclude_seen: bool = True,
-        user_name: str = 'user',
-        item_name: str = 'item',
-        catalogue: Tensor | None = None,
-        transform: Any = None,
-    ) -> None:
-        super().__init__(transform=transform)
-        self.users, self.items, self.contexts = users, items, contexts
-        self.user, self.item, self.context = user, item, context
-        self.y, self.time = y, time
-        self.schema = schema
-        self.user_ids, self.item_ids = pd.Index(user_ids), pd.Index(item_ids)
-        self.context_frame = context_frame
-        self.exclude_seen = exclude_seen
-        self.user_name, self.item_name = user_name, item_name
-        self.catalogue = catalogue
+    def __post_init__(self) -> None:
+        super().__init__(transform=self.transform)
+        self.user_ids, self.item_ids = pd.Index(self.user_ids), pd.Index(self.item_ids)
 
     @classmethod
     def from_pandas(
@@ -199,7 +177,7 @@ class InteractionDataset(Dataset):
                 positive and training draws negatives.
             time: A column of the interactions with numbers or dates, for splits by
                 time. Without one, the order of the rows stands for it.
-            exclude_seen: Whether items that a user has had are left out of full
+            exclude_seen: If :obj:`True`, items that a user has had are left out of full
                 rankings.
 
         Raises:
@@ -212,26 +190,18 @@ class InteractionDataset(Dataset):
         check_columns(
             interactions, [user, item, *context_columns, *extra], 'interactions'
         )
-        if users is None:
-            users = table_of_ids(interactions[user])
-        if items is None:
-            items = table_of_ids(interactions[item])
-        known_users = table_ids(users, user, 'user')
-        known_items = table_ids(items, item, 'item')
-        user_rows = locate(interactions[user], known_users, 'user')
-        item_rows = locate(interactions[item], known_items, 'item')
+        users, user_ids, of_user = number_ids(interactions, user, users, 'user')
+        items, item_ids, of_item = number_ids(interactions, item, items, 'item')
         y = None if label is None else parse_labels(interactions[label])
         moment = None if time is None else parse_times(interactions[time])
         fitted = copy.copy(schema)
         if schema.vocabulary is None:
-            fitted.fit(
-                {'user': users, 'item': items, 'context': interactions},
-                {
-                    'user': np.bincount(user_rows, minlength=len(users)),
-                    'item': np.bincount(item_rows, minlength=len(items)),
-                },
-            )
-        first, distinct = fitted.distinct('context', interactions)
+            counts: dict[Side, np.ndarray] = {
+                'user': np.bincount(of_user, minlength=len(users)),
+                'item': np.bincount(of_item, minlength=len(items)),
+            }
+            fitted.fit({'user': users, 'item': items, 'context': interactions}, counts)
+        first, of_context = fitted.distinct('context', interactions)
         contexts = interactions[context_columns].iloc[first].reset_index(drop=True)
         graphs = (
             fitted.encode('user', users),
@@ -242,12 +212,12 @@ class InteractionDataset(Dataset):
         schema.vocabulary = fitted.vocabulary
         return cls(
             *graphs,
-            user_rows,
-            item_rows,
-            torch.from_numpy(distinct),
+            of_user,
+            of_item,
+            torch.from_numpy(of_context),
             schema=schema,
-            user_ids=list(known_users),
-            item_ids=list(known_items),
+            user_ids=user_ids,
+            item_ids=item_ids,
             context_frame=contexts,
             y=y,
             time=moment,
@@ -302,12 +272,18 @@ class InteractionDataset(Dataset):
             idx = torch.from_numpy(np.array(idx))
         if idx.numel() == 0:
             idx = idx.long()
-        subset = copy.copy(self)
-        for name in ('user', 'item', 'context', 'y', 'time'):
-            tensor = getattr(self, name)
-            if tensor is not None:
-                setattr(subset, name, tensor[idx])
-        return subset
+        return self._changed(ROWS, lambda tensor: tensor[idx])
+
+    def _changed(
+        self, names: Sequence[str], change: Callable[[Any], Any]
+    ) -> InteractionDataset:
+        """Returns the dataset with some of its attributes changed, where it has them."""
+        changed = copy.copy(self)
+        for name in names:
+            value = getattr(self, name)
+            if value is not None:
+                setattr(changed, name, change(value))
+        return changed
 
     def with_edges(self, **edges: Any) -> InteractionDataset:
         """Returns the dataset with other edges in its feature graphs.
@@ -321,8 +297,8 @@ class InteractionDataset(Dataset):
             >>> fewer = dataset.with_edges(item=FieldPairs([('film', 'genres')]))
         """
         changed = copy.copy(self)
-        known: Any = {**self.schema.edges, **edges}
-        changed.schema = replace(self.schema, edges=known)
+        every = cast(dict[Side, Any], {**self.schema.edges, **edges})
+        changed.schema = replace(self.schema, edges=every)
         for side in SIDES:
             if side in edges:
                 graphs = getattr(self, f'{side}s')
@@ -331,41 +307,20 @@ class InteractionDataset(Dataset):
 
     def to(self, device: torch.device | str) -> InteractionDataset:
         """Returns the dataset with all its tensors on another device."""
-        moved = copy.copy(self)
-        for name in (
-            'users',
-            'items',
-            'contexts',
-            'user',
-            'item',
-            'context',
-            'y',
-            'time',
-            'catalogue',
-        ):
-            value = getattr(self, name)
-            if value is not None:
-                setattr(moved, name, value.to(device))
-        return moved
+        names = (*GRAPHS, *ROWS, 'catalogue')
+        return self._changed(names, lambda tensors: tensors.to(device))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the dataset to a file of tensors and text (nothing is pickled)."""
-        state: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ('user', 'item', 'context', 'y', 'time', 'catalogue')
-        }
-        for side in SIDES:
-            state[f'{side}s'] = getattr(self, f'{side}s').state()
+        kept = (*ROWS, 'catalogue', 'exclude_seen', 'user_name', 'item_name')
+        state: dict[str, Any] = {name: getattr(self, name) for name in kept}
+        for name in GRAPHS:
+            state[name] = getattr(self, name).state()
         state['schema'] = self.schema.to_json()
         state['ids'] = json.dumps([list(self.user_ids), list(self.item_ids)])
         frame = self.context_frame.astype(object)
-        content = {
-            'columns': list(frame),
-            'data': frame.where(frame.notna(), None).to_numpy().tolist(),
-        }
+        content = frame.where(frame.notna(), None).to_dict('split', index=False)
         state['context_frame'] = json.dumps(content, default=_plain)
-        for name in ('exclude_seen', 'user_name', 'item_name'):
-            state[name] = getattr(self, name)
         partial = f'{os.fspath(path)}.partial'
         with open(partial, 'wb') as file:
             torch.save(state, file)
@@ -382,20 +337,14 @@ class InteractionDataset(Dataset):
         with open(path, 'rb') as file:
             try:
                 state = torch.load(file, map_location='cpu', weights_only=True)
-                for side in SIDES:
-                    state[f'{side}s'] = FeatureGraphs.from_state(state[f'{side}s'])
+                for name in GRAPHS:
+                    state[name] = FeatureGraphs.from_state(state[name])
                 state['schema'] = FeatureSchema.from_json(state['schema'])
-                user_ids, item_ids = json.loads(state.pop('ids'))
-                frame = json.loads(state.pop('context_frame'))
-                contexts = pd.DataFrame(
-                    frame['data'], columns=frame['columns'], dtype=object
+                state['user_ids'], state['item_ids'] = json.loads(state.pop('ids'))
+                frame = pd.DataFrame(
+                    **json.loads(state.pop('context_frame')), dtype=object
                 )
-                return InteractionDataset(
-                    **state,
-                    user_ids=user_ids,
-                    item_ids=item_ids,
-                    context_frame=contexts.apply(_infer),
-                )
+                return InteractionDataset(**state, context_frame=frame.apply(_infer))
             except Exception as error:
                 raise ValueError(
                     f'{os.fspath(path)} is damaged or holds no dataset: {error!r}'

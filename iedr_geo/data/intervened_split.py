@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,9 +34,10 @@ class InterventionSplit(NamedTuple):
         the share :math:`p_i` of its edges that each item has: the higher, the more alike
         items are (Table 1 of `Zheng et al. <https://doi.org/10.1145/3442381.3449788>`_).
         """
+        normal, intervened = self.train.parts
         parts = {
-            'normal': self.train.subgraph(~self.train.intervened),
-            'intervened': self.train.subgraph(self.train.intervened),
+            'normal': normal,
+            'intervened': intervened,
             'valid': self.valid,
             'test': self.test,
         }
@@ -53,9 +55,8 @@ class InterventionSplit(NamedTuple):
 
 
 def _entropy(count: Tensor) -> float:
-    if not count.any():
-        return 0.0
-    return float(torch.special.entr(count.double() / count.sum()).sum())
+    share = count.double() / count.sum().clamp(min=1)
+    return float(torch.special.entr(share).sum())
 
 
 def _capped(popularity: Tensor, share: float, cap: float) -> Tensor:
@@ -137,9 +138,8 @@ def intervened_split(
     # Where each part ends, so that a part of no share stays empty.
     ends = [round(sum(parts[:i]) * drawn.numel()) for i in (1, 2)]
     part = torch.full((graph.num_edges,), -1)
-    part[drawn[: ends[0]]] = 0
-    part[drawn[ends[0] : ends[1]]] = 1
-    part[drawn[ends[1] :]] = 2
+    for number, own in enumerate(drawn.tensor_split(ends)):
+        part[own] = number
     part = part.to(graph.device)
     for number, name, wanted in (
         (-1, 'normal', 1),
@@ -149,18 +149,7 @@ def intervened_split(
         if wanted > 0 and not (part == number).any():
             raise ValueError(f'The {name} {too_few}')
     normal = torch.bincount(graph.item[part == -1], minlength=graph.num_items)
-    train, valid, test = (
-        BipartiteGraph(
-            graph.user[kept],
-            graph.item[kept],
-            graph.num_users,
-            graph.num_items,
-            popularity=normal,
-            intervened=part[kept] >= 0,
-            catalogue=graph.catalogue,
-            user_ids=graph.user_ids,
-            item_ids=graph.item_ids,
-        )
-        for kept in (part <= 0, part == 1, part == 2)
+    counted = replace(graph, popularity=normal, intervened=part >= 0)
+    return InterventionSplit(
+        *(counted.subgraph(kept) for kept in (part <= 0, part == 1, part == 2))
     )
-    return InterventionSplit(train, valid, test)

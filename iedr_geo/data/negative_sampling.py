@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from iedr_geo.data.bipartite import BipartiteGraph
 
+Generator = torch.Generator | None
+
 
 class NegativeSampler(Protocol):
-    """What draws negatives. Every loader takes every sampler.
+    """A way to draw negatives. Every loader takes every sampler.
 
     A sampler may have a method ``at(curriculum: float) -> NegativeSampler``, the sampler
     to draw by when the :class:`~iedr_geo.loader.Curriculum` has come to a factor.
@@ -20,23 +23,23 @@ class NegativeSampler(Protocol):
 
     @property
     def num_negatives(self) -> int:
-        """How many are drawn for each positive, :math:`K`."""
+        """The number of negatives of each positive, :math:`K`."""
 
     @property
     def resample(self) -> bool:
-        """Whether every epoch has its own; otherwise those of the first serve all."""
+        """:obj:`True` if every epoch has its own; otherwise the first's serve all."""
 
     def sample(
         self,
         graph: BipartiteGraph,
         query: Tensor,
         item: Tensor,
-        generator: torch.Generator | None = None,
+        generator: Generator = None,
     ) -> Tensor:
         """Draws negatives, on the device of the graph.
 
         Args:
-            graph: What the users have.
+            graph: The items that users have.
             query: The user of each positive, of shape :math:`(B)`.
             item: The item of each positive, of shape :math:`(B)`.
             generator: The source of randomness, on the same device.
@@ -46,7 +49,7 @@ class NegativeSampler(Protocol):
         """
 
 
-def _draw(size: Tensor, generator: torch.Generator | None) -> Tensor:
+def _draw_below(size: Tensor, generator: Generator) -> Tensor:
     """Draws integers from 0 to less than each size."""
     share = torch.rand(
         size.shape, generator=generator, dtype=torch.double, device=size.device
@@ -67,21 +70,49 @@ def _check_left(graph: BipartiteGraph, query: Tensor, number: int, reason: str) 
         )
 
 
-def _check_number(num_negatives: int) -> None:
-    if num_negatives < 1:
-        raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
+class _Sampler(ABC):
+    """The common part of the samplers below, which are dataclasses of their settings."""
+
+    num_negatives: int
+
+    def __post_init__(self) -> None:
+        if self.num_negatives < 1:
+            raise ValueError(
+                f'`num_negatives` must be at least 1 (got {self.num_negatives})'
+            )
+
+    def sample(
+        self,
+        graph: BipartiteGraph,
+        query: Tensor,
+        item: Tensor,
+        generator: Generator = None,
+    ) -> Tensor:
+        """Draws negatives, as :class:`NegativeSampler` says.
+
+        Raises:
+            ValueError: If a user has too few items left to draw.
+        """
+        user = query.unsqueeze(1).expand(-1, self.num_negatives)
+        return self._sample(graph, user, item, generator)
+
+    @abstractmethod
+    def _sample(
+        self, graph: BipartiteGraph, user: Tensor, item: Tensor, generator: Generator
+    ) -> Tensor:
+        """Draws a negative for each entry of :obj:`user`, of shape :math:`(B, K)`."""
 
 
 @dataclass(frozen=True)
-class UniformNegativeSampler:
+class UniformNegativeSampler(_Sampler):
     r"""Draws negatives uniformly from the catalogue of the graph.
 
     Args:
-        num_negatives: How many to draw for each positive.
-        exclude: What a positive's negatives may not be: :obj:`'positive'`, its own item,
+        num_negatives: The number of negatives of each positive.
+        exclude: The items that are no negatives: :obj:`'positive'`, the positive itself,
             or :obj:`'seen'`, any item that the user has in the graph.
-        resample: Whether every epoch has negatives of its own. Otherwise those of the
-            first epoch serve the whole run, as in the IEDR paper.
+        resample: If :obj:`True`, every epoch has negatives of its own. Otherwise those of
+            the first epoch serve the whole run, as in the IEDR paper.
     """
 
     num_negatives: int = 2
@@ -89,73 +120,55 @@ class UniformNegativeSampler:
     resample: bool = False
 
     def __post_init__(self) -> None:
-        _check_number(self.num_negatives)
+        super().__post_init__()
         if self.exclude not in ('positive', 'seen'):
             raise ValueError(f"`exclude` is 'positive' or 'seen' (got '{self.exclude}')")
 
-    def sample(
-        self,
-        graph: BipartiteGraph,
-        query: Tensor,
-        item: Tensor,
-        generator: torch.Generator | None = None,
+    def _sample(
+        self, graph: BipartiteGraph, user: Tensor, item: Tensor, generator: Generator
     ) -> Tensor:
-        """Draws negatives, as :class:`NegativeSampler` says.
-
-        Raises:
-            ValueError: If one of the users has no item left to draw.
-        """
         catalogue, size = graph.existing, len(graph.existing)
         if size < 2:
             raise ValueError('Negatives need a catalogue of at least two items')
-        user = query.unsqueeze(1).expand(-1, self.num_negatives)
-        if self.exclude == 'positive':
-            item = item.unsqueeze(1)
-            place = torch.searchsorted(catalogue, item)
-            exists = catalogue[place.clamp(max=size - 1)] == item
-            drawn = _draw((size - exists.long()).expand_as(user), generator)
-            return catalogue[drawn + (exists & (drawn >= place))]
-        _check_left(graph, query, 1, "no negative is left with exclude='seen'")
-        return graph.unseen.at(user, _draw(graph.unseen.total[user], generator))
+        if self.exclude == 'seen':
+            reason = "no negative is left with exclude='seen'"
+            _check_left(graph, user[:, 0], 1, reason)
+            return graph.unseen.at(user, _draw_below(graph.unseen.total[user], generator))
+        item = item.unsqueeze(1)
+        first = torch.searchsorted(catalogue, item)
+        exists = catalogue[first.clamp(max=size - 1)] == item
+        drawn = _draw_below((size - exists.long()).expand_as(user), generator)
+        return catalogue[drawn + (exists & (drawn >= first))]
 
 
 @dataclass(frozen=True)
-class PopularityNegativeSampler:
+class PopularityNegativeSampler(_Sampler):
     r"""Draws items that the user does not have in proportion to their popularity.
 
     Where those that are left are of no popularity, they are drawn uniformly.
 
     Args:
-        num_negatives: How many to draw for each positive.
-        resample: Whether every epoch has negatives of its own.
+        num_negatives: The number of negatives of each positive.
+        resample: If :obj:`True`, every epoch has negatives of its own.
     """
 
     num_negatives: int = 4
     resample: bool = True
 
-    def __post_init__(self) -> None:
-        _check_number(self.num_negatives)
-
-    def sample(
-        self,
-        graph: BipartiteGraph,
-        query: Tensor,
-        item: Tensor,
-        generator: torch.Generator | None = None,
+    def _sample(
+        self, graph: BipartiteGraph, user: Tensor, item: Tensor, generator: Generator
     ) -> Tensor:
-        """Draws negatives, as :class:`NegativeSampler` says."""
-        _check_left(graph, query, 1, 'no negative is left')
-        user = query.unsqueeze(1).expand(-1, self.num_negatives)
+        _check_left(graph, user[:, 0], 1, 'no negative is left')
         size = graph.unseen_by_popularity.total[user]
         some = size > 0
         uniform = graph.unseen.total[user]
-        position = _draw(torch.where(some, size, uniform), generator)
+        position = _draw_below(torch.where(some, size, uniform), generator)
         by_popularity = graph.unseen_by_popularity.at(user, position * some)
         return torch.where(some, by_popularity, graph.unseen.at(user, position * ~some))
 
 
 @dataclass(frozen=True)
-class PopularityMarginSampler:
+class PopularityMarginSampler(_Sampler):
     r"""Draws items that are clearly more or clearly less popular than the positive
     (*PNSM*, Section 3.3 of `Zheng et al. <https://doi.org/10.1145/3442381.3449788>`_).
 
@@ -167,15 +180,15 @@ class PopularityMarginSampler:
     user does not have. No item recurs in a row.
 
     Args:
-        num_negatives: How many to draw for each positive.
+        num_negatives: The number of negatives of each positive.
         margin: The margin.
         min_pool: The number of items that a pool must have.
-        lower: What the second pool is below: :obj:`'half'`, :math:`p / 2`, as in the
+        lower: The bound of the second pool: :obj:`'half'`, :math:`p / 2`, as in the
             authors' code, or :obj:`'margin'`, :math:`p - \text{margin}`, as in the paper.
-        exclude: Which items of a user are no negatives: :obj:`'seen'`, all in the graph,
-            or :obj:`'part'`, as in the authors' code, those of the normal or those of the
-            intervened edges, to whichever the positive belongs.
-        resample: Whether every epoch has negatives of its own.
+        exclude: The items of a user that are no negatives: :obj:`'seen'`, all in the
+            graph, or :obj:`'part'`, as in the authors' code, those of the normal or those
+            of the intervened edges, to whichever the positive belongs.
+        resample: If :obj:`True`, every epoch has negatives of its own.
     """
 
     num_negatives: int = 4
@@ -186,7 +199,7 @@ class PopularityMarginSampler:
     resample: bool = True
 
     def __post_init__(self) -> None:
-        _check_number(self.num_negatives)
+        super().__post_init__()
         if self.margin < 0:
             raise ValueError(f'`margin` must not be negative (got {self.margin})')
         if self.min_pool < self.num_negatives:
@@ -199,83 +212,55 @@ class PopularityMarginSampler:
         if self.exclude not in ('seen', 'part'):
             raise ValueError(f"`exclude` is 'seen' or 'part' (got '{self.exclude}')")
 
-    def sample(
-        self,
-        graph: BipartiteGraph,
-        query: Tensor,
-        item: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Draws negatives, as :class:`NegativeSampler` says.
-
-        Raises:
-            ValueError: If a user has too few items left for a row without repetition.
-        """
-        if self.exclude == 'seen':
-            return self._draw(graph, query, item, generator)
-        normal, intervened = graph.parts
-        mask = intervened.contains(query, item)
-        negative = torch.empty(
-            (query.numel(), self.num_negatives), dtype=torch.long, device=query.device
-        )
-        for part, rows in ((normal, ~mask), (intervened, mask)):
-            negative[rows] = self._draw(part, query[rows], item[rows], generator)
-        return negative
-
     def at(self, curriculum: float) -> PopularityMarginSampler:
         """Returns the sampler whose margin is multiplied by a factor."""
         return replace(self, margin=self.margin * curriculum)
 
-    def _draw(
-        self,
-        graph: BipartiteGraph,
-        user: Tensor,
-        item: Tensor,
-        generator: torch.Generator | None,
+    def _sample(
+        self, graph: BipartiteGraph, user: Tensor, item: Tensor, generator: Generator
     ) -> Tensor:
-        number = self.num_negatives
-        reason = f'too few are left for {number} different negatives'
-        _check_left(graph, user, number, reason)
-        begin, size = self._pools(graph, user, item, generator)
-        # What is in a pool already is skipped, in the order of the pool.
-        drawn = torch.empty_like(begin)
-        for column in range(self.num_negatives):
-            here = begin[:, column, None]
-            same = begin[:, :column] == here
-            taken = torch.where(same, drawn[:, :column], graph.num_items).sort().values
-            left = size[:, column] - same.sum(dim=1)
-            position = begin[:, column] + _draw(left, generator)
-            for other in taken.unbind(dim=1):
-                position = position + (position >= other)
-            drawn[:, column] = position
-        return graph.unseen.at(user.unsqueeze(1).expand_as(drawn), drawn)
+        if self.exclude == 'seen':
+            return self._draw(graph, user, item, generator)
+        normal, intervened = graph.parts
+        mask = intervened.contains(user[:, 0], item)
+        negative = torch.empty_like(user, dtype=torch.long)
+        for part, rows in ((normal, ~mask), (intervened, mask)):
+            negative[rows] = self._draw(part, user[rows], item[rows], generator)
+        return negative
 
-    def _pools(
-        self,
-        graph: BipartiteGraph,
-        user: Tensor,
-        item: Tensor,
-        generator: torch.Generator | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Returns where in what the user does not have each pool begins, and its size."""
+    def _draw(
+        self, graph: BipartiteGraph, user: Tensor, item: Tensor, generator: Generator
+    ) -> Tensor:
+        """Draws from the pools of one graph."""
+        reason = f'too few are left for {self.num_negatives} different negatives'
+        _check_left(graph, user[:, 0], self.num_negatives, reason)
         popularity = graph.sorted_popularity
         p = graph.popularity[item].double()
         below = p / 2 if self.lower == 'half' else p - self.margin
         above = torch.searchsorted(popularity, p + self.margin, right=True)
         below = torch.searchsorted(popularity, below)
-        unseen = graph.unseen
-        total = unseen.total[user]
-        first = unseen.before(user, above)
-        num_above, num_below = total - first, unseen.before(user, below)
-        coin = torch.rand(
-            (user.numel(), self.num_negatives), generator=generator, device=user.device
+        # The pools begin and end what the user does not have, in order of popularity.
+        total = graph.unseen.total[user[:, 0]]
+        first = graph.unseen.before(user[:, 0], above)
+        num_above, num_below = total - first, graph.unseen.before(user[:, 0], below)
+        enough_above, enough_below = (
+            number >= self.min_pool for number in (num_above, num_below)
         )
-        enough_above = num_above >= self.min_pool
-        enough_below = num_below >= self.min_pool
         share = torch.where(enough_above, torch.where(enough_below, 0.5, 1.0), 0.0)
-        use_above = coin < share.unsqueeze(1)
         # Neither pool serves: begin at the first item and end at the last.
         num_below = torch.where(num_below < self.num_negatives, total, num_below)
+        coin = torch.rand(user.shape, generator=generator, device=user.device)
+        use_above = coin < share.unsqueeze(1)
         begin = torch.where(use_above, first.unsqueeze(1), 0)
         size = torch.where(use_above, num_above.unsqueeze(1), num_below.unsqueeze(1))
-        return begin, size
+        # What is in a pool already is skipped, in the order of the pool.
+        drawn = torch.empty_like(begin)
+        for column in range(self.num_negatives):
+            same = begin[:, :column] == begin[:, column, None]
+            taken = torch.where(same, drawn[:, :column], graph.num_items).sort().values
+            left = size[:, column] - same.sum(dim=1)
+            position = begin[:, column] + _draw_below(left, generator)
+            for other in taken.unbind(dim=1):
+                position = position + (position >= other)
+            drawn[:, column] = position
+        return graph.unseen.at(user, drawn)

@@ -1,4 +1,4 @@
-"""Seeds that derive from a run's seed and a place in the run."""
+"""Seeds that derive from a run's seed and a point of the run."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch_geometric.utils import scatter
 
 from iedr_geo.data.columns import tokens
 from iedr_geo.data.hide_unseen import hide_unseen
@@ -35,11 +36,10 @@ def _parts(
     dataset: InteractionDataset, part: Tensor, order: str, hint: str = ''
 ) -> Split:
     """Builds the split from the part of each row: 0, 1, 2, or less to leave it out."""
-    names = ('training', 'validation', 'test')
-    for i, name in enumerate(names):
-        if not (part == i).any():
+    for number, name in enumerate(('training', 'validation', 'test')):
+        if not (part == number).any():
             raise ValueError(f'The {name} part of the split is empty{hint}')
-    train, valid, test = (dataset[part == i] for i in range(3))
+    train, valid, test = (dataset[part == number] for number in range(3))
     return Split(train, valid, test, order)
 
 
@@ -68,13 +68,10 @@ def leave_last_out(dataset: InteractionDataset, min_records: int = 3) -> Split:
             f'No user has {min_records} records; the most that one has is '
             f'{int(count.max())}'
         )
-    # Sorted by user, then time, a row's distance to the end of its user decides.
-    order = order[torch.argsort(dataset.user[order], stable=True)]
-    user = dataset.user[order]
-    last = count.cumsum(0)[user] - 1
-    from_end = last - torch.arange(len(dataset), device=user.device)
-    part = torch.zeros_like(user)
-    part[order] = torch.where(from_end == 0, 2, torch.where(from_end == 1, 1, 0))
+    user = pd.Series(dataset.user[order].cpu())
+    from_end = user.groupby(user).cumcount(ascending=False).to_numpy()
+    part = torch.zeros_like(dataset.user)
+    part[order] = torch.from_numpy(2 - from_end).clamp(min=0).to(part)
     part[count[dataset.user] < min_records] = -1
     return _parts(dataset, part, name)
 
@@ -116,10 +113,7 @@ def time_split(
     if dataset.time is not None:
         # The row that comes first decides for all rows of its time.
         _, moment = torch.unique(dataset.time, return_inverse=True)
-        earliest = torch.full_like(moment, 2).scatter_reduce_(
-            0, moment, part, reduce='amin'
-        )
-        part = earliest[moment]
+        part = scatter(part, moment, reduce='min')[moment]
     return hide_unseen(_parts(dataset, part, name))
 
 
@@ -200,7 +194,7 @@ def cold_start_split(
 
     Args:
         dataset: The log.
-        side: Who is new: :obj:`'user'` or :obj:`'item'`.
+        side: The side that is new: :obj:`'user'` or :obj:`'item'`.
         valid: The share of the users (items) with rows that are held out for validation.
         test: The share of those that are held out for test.
         seed: The seed of the draw.
@@ -249,15 +243,15 @@ def given_split(
             f'{len(column)})'
         )
     codes, values = tokens(column)
-    for code, value in enumerate(values):
-        if value.lower() not in PARTS:
-            raise ValueError(
-                f"The part '{value}' of row {int(np.argmax(codes == code))} is none of "
-                f'{", ".join(PARTS)}'
-            )
-    lookup = np.array([*(PARTS[value.lower()] for value in values), -1])
-    number = torch.from_numpy(lookup[codes])  # Code -1 reads the last entry.
-    return _parts(dataset, number.to(dataset.user.device), 'given')
+    numbers = [PARTS.get(value.lower()) for value in values]
+    if None in numbers:
+        code = numbers.index(None)
+        row = int(np.argmax(codes == code))
+        raise ValueError(
+            f"The part '{values[code]}' of row {row} is none of {', '.join(PARTS)}"
+        )
+    lookup = np.array([*numbers, -1])  # Of what is missing, the code is -1.
+    return _parts(dataset, torch.from_numpy(lookup[codes]).to(dataset.user), 'given')
 
 
 def index_split(dataset: InteractionDataset, train: Any, valid: Any, test: Any) -> Split:
@@ -279,22 +273,22 @@ def index_split(dataset: InteractionDataset, train: Any, valid: Any, test: Any) 
     Raises:
         ValueError: If a row does not exist or is named twice, or a part is empty.
     """
-    parts = {
-        name: _rows(rows, len(dataset), name)
-        for name, rows in (('train', train), ('valid', valid), ('test', test))
-    }
-    row = np.concatenate(list(parts.values()))
-    again = pd.Series(row).duplicated().to_numpy()
-    if again.any():
-        twice = row[np.argmax(again)]
-        owners = [name for name, rows in parts.items() for _ in rows[rows == twice]]
-        raise ValueError(f'Row {twice} is in {owners[0]} and again in {owners[1]}')
-    first, second, third = (dataset[torch.from_numpy(r)] for r in parts.values())
+    parts = [
+        _rows(rows, len(dataset), name)
+        for rows, name in ((train, 'train'), (valid, 'valid'), (test, 'test'))
+    ]
+    row = pd.concat(parts)
+    again = row[row.duplicated()]
+    if len(again):
+        twice = again.iloc[0]
+        owner, other, *_ = row.index[row == twice]
+        raise ValueError(f'Row {twice} is in {owner} and again in {other}')
+    first, second, third = (dataset[part.to_numpy()] for part in parts)
     return Split(first, second, third, 'given')
 
 
-def _rows(rows: Any, size: int, name: str) -> np.ndarray:
-    """Returns the numbers of the rows of a part."""
+def _rows(rows: Any, size: int, name: str) -> pd.Series:
+    """Returns the numbers of the rows of a part, with its name as the index."""
     rows = np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows)
     if rows.dtype == bool and rows.shape == (size,):
         rows = np.flatnonzero(rows)
@@ -311,7 +305,7 @@ def _rows(rows: Any, size: int, name: str) -> np.ndarray:
             f'`{name}` names row {rows[np.argmax(wrong)]}, but rows are from 0 to '
             f'{size - 1}'
         )
-    return rows.astype(np.int64)
+    return pd.Series(rows.astype(np.int64), index=[name] * rows.size)
 
 
 def _cut(order: Tensor, valid: float, test: float) -> Tensor:
@@ -321,10 +315,9 @@ def _cut(order: Tensor, valid: float, test: float) -> Tensor:
             f'Shares must be positive and leave rows for training (got valid={valid}, '
             f'test={test})'
         )
-    place = torch.empty_like(order)
-    place[order] = torch.arange(order.numel(), device=order.device)
-    num_test = round(order.numel() * test)
-    num_valid = round(order.numel() * valid)
-    from_end = order.numel() - 1 - place
-    part = torch.where(from_end < num_test + num_valid, 1, 0)
-    return torch.where(from_end < num_test, 2, part)
+    size = order.numel()
+    num_test, num_valid = round(size * test), round(size * valid)
+    part = torch.zeros_like(order)
+    part[order[size - num_test - num_valid :]] = 1
+    part[order[size - num_test :]] = 2
+    return part

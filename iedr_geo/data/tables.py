@@ -90,6 +90,23 @@ def table_of_ids(column: pd.Series) -> pd.DataFrame:
     )
 
 
+def number_ids(
+    log: pd.DataFrame, name: str, table: pd.DataFrame | None, side: str
+) -> tuple[pd.DataFrame, pd.Index, Tensor]:
+    """Returns a table of users or items, its ids, and the row of it that each row of a
+    log names.
+
+    Args:
+        log: The log.
+        name: The column with the id, in both.
+        table: The table (default: the ids of the log).
+        side: Whose table it is, for errors.
+    """
+    table = table_of_ids(log[name]) if table is None else table
+    known = table_ids(table, name, side)
+    return table, pd.Index(list(known)), locate(log[name], known, side)
+
+
 def _hashable(cell: Any) -> Any:
     if isinstance(cell, (set, frozenset)):
         return frozenset(cell)

@@ -1,4 +1,4 @@
-"""What changes in the course of a run."""
+"""A factor that shrinks in the course of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class Curriculum:
     and so are terms of a model's loss that go by the :obj:`curriculum` of a batch.
 
     Args:
-        decay: What it is multiplied by after each epoch or step; 1 for a constant.
+        decay: The number by which it is multiplied after each epoch or step; 1 for a
+            constant.
         every: :obj:`'epoch'` or, for small data, :obj:`'step'`.
     """
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, NegativeSampler
 from iedr_geo.loader.curriculum import Curriculum
-from iedr_geo.loader.epoch import NEGATIVES, EpochNegatives, Epochs
+from iedr_geo.loader.epoch import NEGATIVES, EpochNegatives, Epochs, Order
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class EdgeBatch(NamedTuple):
@@ -20,7 +23,7 @@ class EdgeBatch(NamedTuple):
         user: Users, of shape :math:`(B)`.
         item: Items that they have, of shape :math:`(B)`.
         negative: Items to be ranked below, of shape :math:`(B, K)`.
-        intervened: Whether each edge is an intervened one, of shape :math:`(B)`.
+        intervened: :obj:`True` for each intervened edge, of shape :math:`(B)`.
         curriculum: The state of the :class:`Curriculum`: 1 at the beginning.
     """
 
@@ -48,13 +51,14 @@ class EdgeLoader(Epochs):
     Args:
         graph: The training edges.
         batch_size: The number of edges of a batch.
-        negatives: How to draw negatives (default: there are none).
-        shuffle: Whether to shuffle in every epoch.
-        curriculum: What the sampler and the loss follow (default: nothing changes).
-        seed: The seed of the order and of the negatives.
-        num_replicas: The number of processes that share an epoch (default: as
+        negatives: The sampler of negatives (default: there are none).
+        curriculum: The curriculum of the sampler and of the loss (default: nothing
+            changes).
+        **order: The order, as keywords: :obj:`shuffle`, if the edges are to be shuffled
+            in every epoch; :obj:`seed`, the seed of the order and of the negatives
+            (default: 0); :obj:`num_replicas`, the number of processes that share an
+            epoch, and :obj:`rank`, the number of this process among them (default: as
             :mod:`torch.distributed` says).
-        rank: The number of this process among them.
     """
 
     def __init__(
@@ -63,22 +67,10 @@ class EdgeLoader(Epochs):
         batch_size: int = 1024,
         negatives: NegativeSampler | None = None,
         *,
-        shuffle: bool = False,
         curriculum: Curriculum | None = None,
-        seed: int = 0,
-        num_replicas: int | None = None,
-        rank: int | None = None,
+        **order: Unpack[Order],
     ) -> None:
-        super().__init__(
-            'edges',
-            graph.num_edges,
-            batch_size,
-            graph.device,
-            shuffle=shuffle,
-            seed=seed,
-            num_replicas=num_replicas,
-            rank=rank,
-        )
+        super().__init__('edges', graph.num_edges, batch_size, graph.device, **order)
         self.graph = graph
         self.curriculum = curriculum or Curriculum()
         self._negatives = None

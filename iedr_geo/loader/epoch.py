@@ -1,6 +1,9 @@
-"""What an epoch holds: an order, a share for each replica, and negatives."""
+"""Epochs: an order, a share for each replica, and negatives."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypedDict
 
 import torch
 import torch.distributed as dist
@@ -13,23 +16,32 @@ from iedr_geo.loader.curriculum import Curriculum
 SHUFFLE, NEGATIVES = 0, 1  # Streams of randomness of one epoch.
 
 
+class Order(TypedDict, total=False):
+    """The arguments of every loader that say in which order it loads, and what of it."""
+
+    shuffle: bool
+    seed: int
+    num_replicas: int | None
+    rank: int | None
+
+
 class Epochs:
     """The epochs of a loader: what comes in which order, and on which replica.
 
     On a device of one kind, they depend on seed and epoch alone.
 
     Args:
-        name: What is loaded, in the plural.
-        num_units: How many there are of what is shuffled as a whole: a row, an edge, a
+        name: The name of what is loaded, in the plural, for errors.
+        num_units: The number of units, which are shuffled as a whole: a row, an edge, a
             user, or a positive together with its negatives.
         batch_size: The number of rows of a batch.
-        device: Where the order is drawn.
+        device: The device on which the order is drawn.
         rows_per_unit: The number of rows of a unit.
-        shuffle: Whether to shuffle in every epoch.
+        shuffle: If :obj:`True`, the units are shuffled in every epoch.
         seed: The seed of everything random.
         num_replicas: The number of processes that share an epoch (default: as
             :mod:`torch.distributed` says, whenever it is asked).
-        rank: The number of this process among them.
+        rank: The number of this process among them (default: likewise).
     """
 
     def __init__(
@@ -38,8 +50,8 @@ class Epochs:
         num_units: int,
         batch_size: int,
         device: torch.device,
-        *,
         rows_per_unit: int = 1,
+        *,
         shuffle: bool = False,
         seed: int = 0,
         num_replicas: int | None = None,
@@ -85,12 +97,12 @@ class Epochs:
         return -(-per_replica // self.units_per_batch)
 
     def generator(
-        self, stream: int, *place: int, epoch: int | None = None
+        self, stream: int, *parts: int, epoch: int | None = None
     ) -> torch.Generator:
         """Returns a source of randomness for this epoch, or for another one."""
         epoch = self.epoch if epoch is None else epoch
         generator = torch.Generator(self.device)
-        return generator.manual_seed(derive_seed(self.seed, epoch, stream, *place))
+        return generator.manual_seed(derive_seed(self.seed, epoch, stream, *parts))
 
     def units(self) -> Tensor:
         """Returns the units of this replica, in order: equally many on each of them.
@@ -108,36 +120,34 @@ class Epochs:
         return units[own % self.num_units]
 
 
+@dataclass
 class EpochNegatives:
     """The negatives of a loader's positives, drawn for an epoch or for a batch.
 
     Args:
         epochs: The epochs of the loader.
-        sampler: How to draw.
-        curriculum: What a sampler that has :obj:`at` follows.
-        graph: What the users have.
+        sampler: The sampler.
+        curriculum: The curriculum, which a sampler that has :obj:`at` follows.
+        graph: The items that users have.
         query: The user of each positive, of shape :math:`(N)`.
         item: The item of each positive, of shape :math:`(N)`.
     """
 
-    def __init__(
-        self,
-        epochs: Epochs,
-        sampler: NegativeSampler,
-        curriculum: Curriculum,
-        graph: BipartiteGraph,
-        query: Tensor,
-        item: Tensor,
-    ) -> None:
-        self.epochs, self.sampler, self.curriculum = epochs, sampler, curriculum
-        self.graph, self.query, self.item = graph, query, item
-        self._at = getattr(sampler, 'at', None)
-        if self._at is not None and not sampler.resample and curriculum.decay < 1:
+    epochs: Epochs
+    sampler: NegativeSampler
+    curriculum: Curriculum
+    graph: BipartiteGraph
+    query: Tensor
+    item: Tensor
+    _drawn: tuple[int, Tensor] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        fixed = hasattr(self.sampler, 'at') and not self.sampler.resample
+        if fixed and self.curriculum.decay < 1:
             raise ValueError(
-                f'Fixed negatives cannot follow a curriculum: {type(sampler).__name__} '
-                f'needs resample=True for {curriculum}'
+                f'Fixed negatives cannot follow a curriculum: '
+                f'{type(self.sampler).__name__} needs resample=True for {self.curriculum}'
             )
-        self._drawn: tuple[int, Tensor] | None = None
 
     def of_epoch(self) -> Tensor:
         """Returns those of all positives, alike on all replicas, :math:`(N, K)`.
@@ -155,7 +165,7 @@ class EpochNegatives:
         """Returns those of some positives: the fixed ones, or fresh ones.
 
         Args:
-            rows: Which positives, of shape :math:`(B)`.
+            rows: The numbers of the positives, of shape :math:`(B)`.
             factor: The state of the curriculum.
             generator: The source of fresh ones.
         """
@@ -166,7 +176,8 @@ class EpochNegatives:
     def _draw(
         self, rows: Tensor | slice, factor: float, generator: torch.Generator
     ) -> Tensor:
-        sampler = self.sampler if self._at is None else self._at(factor)
+        follow = getattr(self.sampler, 'at', None)
+        sampler = self.sampler if follow is None else follow(factor)
         query = self.query[rows]
         negative = sampler.sample(self.graph, query, self.item[rows], generator)
         shape = len(query), sampler.num_negatives

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -11,10 +11,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
 from iedr_geo.loader.curriculum import Curriculum
-from iedr_geo.loader.epoch import EpochNegatives, Epochs
+from iedr_geo.loader.epoch import EpochNegatives, Epochs, Order
 from iedr_geo.loader.interaction_batch import InteractionBatch
 
-T = TypeVar('T')
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Ids = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -32,7 +34,7 @@ class _Rows(Epochs):
         negatives: NegativeSampler | None,
         group_negatives: bool,
         curriculum: Curriculum,
-        **kwargs: Any,
+        **order: Unpack[Order],
     ) -> None:
         self.dataset = dataset
         # A positive fills the first of its slots, its negatives the others.
@@ -43,8 +45,8 @@ class _Rows(Epochs):
             len(dataset) * self.slots // self.slots_per_unit,
             batch_size,
             dataset.user.device,
-            rows_per_unit=self.slots_per_unit,
-            **kwargs,
+            self.slots_per_unit,
+            **order,
         )
         self._negatives = None
         if negatives is not None:
@@ -59,12 +61,12 @@ class _Rows(Epochs):
         slot = torch.arange(self.slots_per_unit, device=self.device)
         for units in self.units().split(self.units_per_batch):
             row = (units.unsqueeze(1) * self.slots_per_unit + slot).flatten()
-            positive, place = row // self.slots, row % self.slots
+            positive, number = row // self.slots, row % self.slots
             item = dataset.item[positive]
-            y = (place == 0).float() if dataset.y is None else dataset.y[positive]
+            y = (number == 0).float() if dataset.y is None else dataset.y[positive]
             if negative is not None:
-                drawn = negative[positive, (place - 1).clamp(min=0)]
-                item = torch.where(place == 0, item, drawn)
+                drawn = negative[positive, (number - 1).clamp(min=0)]
+                item = torch.where(number == 0, item, drawn)
             yield dataset.user[positive], item, dataset.context[positive], y
 
 
@@ -74,10 +76,6 @@ class _Batches(Dataset[InteractionBatch]):
 
     def __getitem__(self, ids: Ids) -> InteractionBatch:
         return InteractionBatch.from_ids(self.dataset, *ids)
-
-
-def _identity(batch: T) -> T:
-    return batch
 
 
 class InteractionLoader(DataLoader[InteractionBatch]):
@@ -91,14 +89,13 @@ class InteractionLoader(DataLoader[InteractionBatch]):
     Args:
         dataset: The rows to load. Without labels, all are positive.
         batch_size: The number of rows of a batch, negatives included.
-        negatives: How to draw negatives. Not for datasets with labels.
-        group_negatives: Whether a positive and its negatives come in the same batch,
+        negatives: The sampler of negatives. Not for datasets with labels.
+        group_negatives: If :obj:`True`, a positive and its negatives come in one batch,
             which then has fewer distinct users and contexts. Otherwise all rows are
             shuffled, as in the IEDR paper.
-        shuffle: Whether to shuffle in every epoch.
-        curriculum: What the sampler follows from epoch to epoch, as a
-            :class:`~iedr_geo.data.PopularityMarginSampler` does (default: nothing
-            changes).
+        shuffle: If :obj:`True`, the rows are shuffled in every epoch.
+        curriculum: The curriculum of the sampler from epoch to epoch, *e.g.*, of a
+            :class:`~iedr_geo.data.PopularityMarginSampler` (default: nothing changes).
         seed: The seed of the order and of the negatives.
         num_replicas: The number of processes that share an epoch (default: as
             :mod:`torch.distributed` says).
@@ -156,7 +153,6 @@ class InteractionLoader(DataLoader[InteractionBatch]):
                 num_replicas=num_replicas,
                 rank=rank,
             ),
-            collate_fn=_identity,
             **kwargs,
         )
 

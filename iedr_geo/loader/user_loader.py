@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,10 @@ from torch_geometric.utils import cumsum
 
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.data.bipartite import check_ids
-from iedr_geo.loader.epoch import Epochs
+from iedr_geo.loader.epoch import Epochs, Order
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class UserBatch(NamedTuple):
@@ -19,7 +22,7 @@ class UserBatch(NamedTuple):
 
     Args:
         user: Users, of shape :math:`(B)`.
-        row: The place in :obj:`user` of each edge, sorted, of shape :math:`(E)`.
+        row: The row of the batch of each edge, sorted, of shape :math:`(E)`.
         item: The item of each edge, sorted for each user, of shape :math:`(E)`.
     """
 
@@ -37,12 +40,10 @@ class UserLoader(Epochs):
     Args:
         graph: The users and their items.
         batch_size: The number of users of a batch.
-        users: Which users, of shape :math:`(U)` (default: those with at least one item).
-        shuffle: Whether to shuffle in every epoch.
-        seed: The seed of the order.
-        num_replicas: The number of processes that share an epoch (default: as
-            :mod:`torch.distributed` says).
-        rank: The number of this process among them.
+        users: The users to load, of shape :math:`(U)` (default: those with at least one
+            item).
+        **order: The order, as keywords: :obj:`shuffle`, :obj:`seed`, :obj:`num_replicas`
+            and :obj:`rank`, as in :class:`EdgeLoader`.
     """
 
     def __init__(
@@ -50,25 +51,12 @@ class UserLoader(Epochs):
         graph: BipartiteGraph,
         batch_size: int = 1024,
         users: Tensor | None = None,
-        *,
-        shuffle: bool = False,
-        seed: int = 0,
-        num_replicas: int | None = None,
-        rank: int | None = None,
+        **order: Unpack[Order],
     ) -> None:
         if users is None:
             users = graph.user_degree.nonzero().view(-1)
         check_ids(users, graph.num_users, 'user')
-        super().__init__(
-            'users',
-            users.numel(),
-            batch_size,
-            graph.device,
-            shuffle=shuffle,
-            seed=seed,
-            num_replicas=num_replicas,
-            rank=rank,
-        )
+        super().__init__('users', users.numel(), batch_size, graph.device, **order)
         self.graph, self.users = graph, users.to(graph.device)
 
     def __iter__(self) -> Iterator[UserBatch]:
@@ -78,7 +66,7 @@ class UserLoader(Epochs):
         totals = torch.stack([graph.user_degree[user].sum() for user in users]).tolist()
         for user, total in zip(users, totals, strict=True):
             size = graph.user_degree[user]
-            place = torch.arange(max(user.numel(), total), device=graph.device)
-            row = place[: user.numel()].repeat_interleave(size, output_size=total)
+            count = torch.arange(max(user.numel(), total), device=graph.device)
+            row = count[: user.numel()].repeat_interleave(size, output_size=total)
             begin = graph.ptr[user] - cumsum(size)[:-1]
-            yield UserBatch(user, row, graph.item[begin[row] + place[:total]])
+            yield UserBatch(user, row, graph.item[begin[row] + count[:total]])

@@ -1,134 +1,92 @@
 """Candidate lists: sampled for each row, or those of labelled rows."""
 
-from collections import Counter
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from shop import SALES, make_shop
 
-from iedr_geo.data import CandidateLists, Categorical, FeatureSchema, InteractionDataset
+from iedr_geo.data import CandidateLists, InteractionDataset
 
-USERS = [0, 1, 0, 2, 0, 1]
-ITEMS = [3, 3, 4, 0, 3, 1]
-DAYS = ['mo', 'tu', 'mo', 'mo', 'tu', 'tu']
+SHOP = make_shop(SALES[:7])  # Nobody has all items.
+ITEMS = set(range(SHOP.num_items))
 
 
-def log() -> InteractionDataset:
-    return InteractionDataset.from_pandas(
-        pd.DataFrame({'user': USERS, 'item': ITEMS, 'day': DAYS}),
-        users=pd.DataFrame({'user': range(3)}),
-        items=pd.DataFrame({'item': range(6)}),
-        schema=FeatureSchema(*[[Categorical(name)] for name in ('user', 'item', 'day')]),
-    )
+def labelled(rows: list[tuple[int, int, int]], y: list[int]) -> InteractionDataset:
+    """Rows of user, item and context, with labels."""
+    dataset = SHOP[[0] * len(rows)]
+    columns = torch.tensor(rows, dtype=torch.long).reshape(-1, 3).unbind(1)
+    dataset.user, dataset.item, dataset.context = columns
+    dataset.y = torch.tensor(y, dtype=torch.float)
+    return dataset
 
 
 def read(lists: CandidateLists) -> list[tuple]:
     """Returns user, context, items to be found and the others of each list."""
     items = [([], []) for _ in range(len(lists))]
-    rows = zip(lists.list_index.tolist(), lists.target.tolist(), lists.item.tolist())  # noqa: B905
-    for index, target, item in rows:
+    columns = lists.list_index, lists.target, lists.item
+    for index, target, item in zip(*(c.tolist() for c in columns), strict=True):
         items[index][1 - target].append(item)
-    return [
-        (user, context, *found)
-        for user, context, found in zip(
-            lists.user.tolist(), lists.context.tolist(), items, strict=True
-        )
-    ]
+    owners = zip(lists.user.tolist(), lists.context.tolist(), strict=True)
+    return [(*owner, *found) for owner, found in zip(owners, items, strict=True)]
 
 
-@pytest.mark.parametrize('exclude_seen', [False, True])
-def test_a_list_for_each_row(exclude_seen: bool, device: torch.device):
+@pytest.mark.parametrize('with_seen', [False, True])
+@pytest.mark.parametrize('catalogue', [None, [0, 1, 3, 4, 5]])
+def test_a_list_for_each_row(with_seen: bool, catalogue, device: torch.device):
     """Seen are the items of the rows themselves and of the other datasets."""
-    held_out, earlier = log()[:4].to(device), log()[4:].to(device)
-    seen = [earlier] if exclude_seen else None
-    lists = CandidateLists.sample(held_out, 20, seen=seen)
-    assert len(lists) == 4
-    assert lists.item.shape == lists.target.shape == lists.list_index.shape
+    held_out, earlier = SHOP[:4].to(device), SHOP[4:].to(device)
+    if catalogue is not None:
+        held_out.catalogue = torch.tensor(catalogue, device=device)
+    lists = CandidateLists.sample(held_out, 90, seen=[earlier] if with_seen else None)
+    assert lists.item.device.type == 'cpu' and len(lists) == 4
     for row, (user, context, found, others) in enumerate(read(lists)):
-        assert (user, context) == (USERS[row], ['mo', 'tu'].index(DAYS[row]))
-        assert found == [ITEMS[row]]
-        assert len(others) == 20
-        had = {i for u, i in zip(USERS, ITEMS, strict=True) if u == user}
-        wrong = had if exclude_seen else {ITEMS[row]}
-        assert set(others) <= set(range(6)) - wrong
-    assert lists.item.device.type == 'cpu'
+        assert (user, context) == (held_out.user[row], held_out.context[row])
+        assert found == [held_out.item[row]] and len(others) == 90
+        wrong = SHOP.item[SHOP.user == user].tolist() if with_seen else found
+        assert set(others) == set(catalogue or ITEMS) - set(wrong)
 
 
 def test_negative_rows_make_no_list():
-    dataset = log()
+    dataset = SHOP[:]
     dataset.y = torch.zeros(len(dataset))
     with pytest.raises(ValueError, match='no positive row'):
         CandidateLists.sample(dataset)
     dataset.y[2] = 1
     ((user, _, found, _),) = read(CandidateLists.sample(dataset, 5))
-    assert (user, found) == (USERS[2], [ITEMS[2]])
+    assert (user, found) == (SHOP.user[2], [SHOP.item[2]])
 
 
-def test_seed_decides():
-    one, two, other = (CandidateLists.sample(log(), 5, seed) for seed in (1, 1, 2))
+def test_seed_decides_and_the_default_is_that_of_the_paper():
+    one, two, other = (CandidateLists.sample(SHOP, seed=seed) for seed in (1, 1, 2))
     assert read(one) == read(two) != read(other)
-
-
-def test_default_is_the_protocol_of_the_paper():
-    lists = CandidateLists.sample(log())
-    assert [len(others) for *_, others in read(lists)] == [99] * len(USERS)
-
-
-# Of the catalogue.
-
-
-@pytest.mark.parametrize('exclude_seen', [False, True])
-def test_only_the_catalogue_is_drawn(exclude_seen: bool):
-    held_out, earlier = log()[:4], log()[4:]
-    held_out.catalogue = torch.tensor([0, 3, 4, 5])
-    seen = [earlier] if exclude_seen else None
-    lists = CandidateLists.sample(held_out, 40, seen=seen)
-    for row, (*_, others) in enumerate(read(lists)):
-        had = {i for u, i in zip(USERS, ITEMS, strict=True) if u == USERS[row]}
-        assert set(others) == {0, 3, 4, 5} - (had if exclude_seen else {ITEMS[row]})
+    assert [len(others) for *_, others in read(one)] == [99] * len(SHOP)
 
 
 # Of labelled rows.
 
 ROWS = st.lists(
-    st.tuples(st.integers(0, 2), st.integers(0, 5), st.sampled_from(['mo', 'tu'])),
+    st.tuples(
+        st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 1)),
+        st.integers(0, 1),
+    ),
     min_size=1,
     max_size=12,
 )
 
 
-def labelled(rows: list, labels: list) -> InteractionDataset:
-    """Candidates in tables of their own, for a schema that was fitted on the log."""
-    table = pd.DataFrame(rows, columns=['user', 'item', 'day']).assign(label=labels)
-    return InteractionDataset.from_pandas(
-        table,
-        users=pd.DataFrame({'user': range(3)}),
-        items=pd.DataFrame({'item': range(6)}),
-        schema=log().schema,
-        label='label',
-    )
-
-
-@settings(max_examples=40)
-@given(ROWS, st.data())
-def test_lists_of_a_user_and_a_context(rows: list, data: st.DataObject):
-    size = len(rows)
-    labels = data.draw(st.lists(st.integers(0, 1), min_size=size, max_size=size))
-    dataset = labelled(rows, labels)
+@given(ROWS)
+def test_lists_of_a_user_and_a_context(rows: list):
     expected: dict = {}
-    for (user, item, day), label in zip(rows, labels, strict=True):
-        expected.setdefault((user, day), ([], []))[1 - label].append(item)
-    found = read(CandidateLists.from_labels(dataset))
-    days = dataset.context_frame['day']
-    assert [((user, days[context]), items) for user, context, *items in found] == [
-        (key, list(items)) for key, items in expected.items()
-    ]
+    for (user, item, context), label in rows:
+        expected.setdefault((user, context), ([], []))[1 - label].append(item)
+    found = read(CandidateLists.from_labels(labelled(*zip(*rows, strict=True))))
+    assert found == [(*owner, *items) for owner, items in expected.items()]
 
 
-LABELLED = [(0, 1, 'mo'), (0, 2, 'mo'), (1, 2, 'tu'), (0, 1, 'mo'), (0, 5, 'mo')]
+LABELLED = [(0, 1, 0), (0, 2, 0), (1, 2, 1), (0, 1, 0), (0, 5, 0)]
 
 
 @pytest.mark.parametrize(
@@ -149,44 +107,26 @@ def test_lists_of_a_column(list_id: object, device: torch.device):
 
 def test_lists_of_labels_are_those_that_were_sampled():
     """A table of lists that was written is read as what it was."""
-    sampled = CandidateLists.sample(log(), 5)
-    place = sampled.list_index
-    table = pd.DataFrame(
-        {
-            'user': sampled.user[place],
-            'item': sampled.item,
-            'day': log().context_frame['day'].to_numpy()[sampled.context[place]],
-        }
-    )
-    dataset = labelled(table.to_numpy().tolist(), sampled.target.tolist())
-    lists = CandidateLists.from_labels(dataset, place.numpy())
-    assert read(lists) == read(sampled)
-    whole = CandidateLists.from_labels(dataset)
-    assert len(whole) == len(set(zip(USERS, DAYS, strict=True)))
-    assert Counter(whole.item.tolist()) == Counter(sampled.item.tolist())
+    sampled = CandidateLists.sample(SHOP, 5)
+    index = sampled.list_index
+    columns = sampled.user[index], sampled.item, sampled.context[index]
+    dataset = labelled(torch.stack(columns, 1).tolist(), sampled.target.tolist())
+    assert read(CandidateLists.from_labels(dataset, index.numpy())) == read(sampled)
 
 
 @pytest.mark.parametrize(
-    ('labels', 'list_id', 'message'),
+    ('rows', 'list_id', 'message'),
     [
-        (None, None, r"no labels to say what is to be found.*label='clicked'"),
-        ([1] * 5, list('abcd'), r'each of the 5 rows \(got 4\)'),
-        ([1] * 5, ['a', 'a', None, 'a', 'a'], 'Row 2 has no list id'),
-        ([1] * 5, list('abbaa'), "List 'b' is of two users: rows 1 and 2 differ"),
-        ([1] * 5, [7, 8, 9, 9, 8], "List '9' is of two users: rows 2 and 3 differ"),
+        (LABELLED, list('abcd'), r'each of the 5 rows \(got 4\)'),
+        (LABELLED, ['a', 'a', None, 'a', 'a'], 'Row 2 has no list id'),
+        (LABELLED, list('abbaa'), "List 'b' is of two users: rows 1 and 2 differ"),
+        (LABELLED, [7, 8, 9, 9, 8], "List '9' is of two users: rows 2 and 3 differ"),
+        ([(0, 1, 0), (0, 2, 1)], ['x', 'x'], "'x' is of two contexts: rows 0 and 1"),
+        ([], None, 'no row to make a list of'),
     ],
 )
-def test_bad_lists(labels: list | None, list_id: list | None, message: str):
-    dataset = labelled(LABELLED, labels or [1] * 5)
-    if labels is None:
-        dataset.y = None
+def test_bad_lists(rows: list, list_id: list | None, message: str):
     with pytest.raises(ValueError, match=message):
-        CandidateLists.from_labels(dataset, list_id)
-
-
-def test_more_bad_lists():
-    with pytest.raises(ValueError, match='no row to make a list of'):
-        CandidateLists.from_labels(labelled(LABELLED, [1] * 5)[:0])
-    rows = [(0, 1, 'mo'), (0, 2, 'tu'), (0, 3, 'mo')]
-    with pytest.raises(ValueError, match="List 'x' is of two contexts: rows 0 and 1"):
-        CandidateLists.from_labels(labelled(rows, [1] * 3), ['x'] * 3)
+        CandidateLists.from_labels(labelled(rows, [1] * len(rows)), list_id)
+    with pytest.raises(ValueError, match=r"no labels to say .*found.*label='clicked'"):
+        CandidateLists.from_labels(SHOP, list_id)

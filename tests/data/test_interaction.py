@@ -1,17 +1,16 @@
 """Samples must say what the tables say, however the tables are written."""
 
 import copy
-import json
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from compare import assert_same_data
-from hypothesis import given
+from compare import assert_same_data, in_words
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 
 from iedr_geo.data import (
@@ -86,6 +85,10 @@ def build(**change: object) -> InteractionDataset:
     return InteractionDataset.from_pandas(**(arguments | change))
 
 
+def log(**columns: object) -> dict[str, object]:
+    return {'interactions': LOG.assign(**columns)}
+
+
 def sample_by_hand(names: list[str], row: int) -> InteractionData:
     user, item = LOG['user'][row], LOG['item'][row]
     nodes = {
@@ -107,23 +110,6 @@ def sample_by_hand(names: list[str], row: int) -> InteractionData:
     return data
 
 
-def describe(dataset: InteractionDataset) -> list[tuple]:
-    """Returns all that each row says, in words, whatever its ids are."""
-    names = dataset.schema.names()
-    rows = []
-    for i, data in enumerate(dataset):
-        row = [
-            dataset.user_ids[data.user_id.item()],
-            dataset.item_ids[data.item_id.item()],
-        ]
-        row += [tuple(names[x] for x in data[f'x_{side}'].tolist()) for side in SIDES]
-        row += [tuple(data.value_item.tolist())] if 'value_item' in data else []
-        row += [None if dataset.y is None else dataset.y[i].item()]
-        row += [None if dataset.time is None else dataset.time[i].item()]
-        rows.append(tuple(row))
-    return rows
-
-
 def test_samples_by_hand(device: torch.device):
     dataset = build().to(device)
     names = dataset.schema.names()
@@ -142,44 +128,33 @@ def test_samples_by_hand(device: torch.device):
 
 def test_no_labels_no_time():
     dataset = build(label=None, time=None)
-    assert dataset.y is dataset.time is None
-    assert 'y' not in dataset[0]
+    for one in (dataset, dataset[[1, 0]]):
+        assert one.y is one.time is None
+        assert 'y' not in one[0]
 
 
-def test_batch_and_back():
+def test_batches_of_pyg_and_back():
     dataset = build()
-    samples = [sample_by_hand(dataset.schema.names(), row) for row in (3, 0, 1, 0)]
-    batch = Batch.from_data_list([dataset[i] for i in (3, 0, 1, 0)], follow_batch=FOLLOW)
-    for data, expected in zip(batch.to_data_list(), samples, strict=True):
-        assert_same_data(data, expected)
-    for i, expected in enumerate(samples):
-        assert_same_data(batch.get_example(i), expected)
-    for side in SIDES:
-        # Each edge joins two nodes of its own sample, moved behind those before it.
-        first, edges, owner = 0, [], []
-        for i, data in enumerate(samples):
-            edges += (data[f'edge_index_{side}'] + first).t().tolist()
-            owner += [i] * len(data[f'x_{side}'])
-            first += len(data[f'x_{side}'])
-        assert batch[f'edge_index_{side}'].t().tolist() == edges
-        assert batch[f'x_{side}_batch'].tolist() == owner
-    # Ids are not positions: collating must not move them.
-    assert batch.item_id.tolist() == [2, 1, 0, 1]
-
-
-def test_loader_of_pyg():
-    dataset = build()
-    loader = DataLoader(dataset, batch_size=2, follow_batch=FOLLOW)
     samples = [sample_by_hand(dataset.schema.names(), row) for row in range(len(LOG))]
-    batches = list(loader)
-    assert [batch.num_graphs for batch in batches] == [2, 2, 1]
-    read = [data for batch in batches for data in batch.to_data_list()]
-    for data, expected in zip(read, samples, strict=True):
-        assert_same_data(data, expected)
-    assert batches[0].x_item_batch.tolist() == [0] * 3 + [1] * 4
+    loader = DataLoader(dataset, batch_size=3, follow_batch=FOLLOW)
+    for batch, own in zip(loader, (samples[:3], samples[3:]), strict=True):
+        for i, data in enumerate(batch.to_data_list()):
+            assert_same_data(data, own[i])
+            assert_same_data(batch.get_example(i), own[i])
+        for side in SIDES:
+            # Each edge joins two nodes of its own sample, moved behind those before it.
+            first, edges, owner = 0, [], []
+            for i, data in enumerate(own):
+                edges += (data[f'edge_index_{side}'] + first).t().tolist()
+                owner += [i] * len(data[f'x_{side}'])
+                first += len(data[f'x_{side}'])
+            assert batch[f'edge_index_{side}'].t().tolist() == edges
+            assert batch[f'x_{side}_batch'].tolist() == owner
+        # Ids are not positions: collating must not move them.
+        assert batch.item_id.tolist() == [int(data.item_id) for data in own]
 
 
-@pytest.mark.parametrize('seed', range(5))
+@pytest.mark.parametrize('seed', range(2))
 def test_order_of_tables_does_not_matter(seed: int):
     log, users, items = (
         frame.sample(frac=1, random_state=seed + i)  # Keeps an index out of order.
@@ -188,58 +163,62 @@ def test_order_of_tables_does_not_matter(seed: int):
     one = build()
     two = build(interactions=log, users=users, items=items)
     assert one.schema == two.schema
-    assert sorted(describe(two)) == sorted(describe(one))
-    assert [row[-1] for row in describe(two)] == log['when'].tolist()
+    assert sorted(in_words(two)) == sorted(in_words(one))
+    assert [row[-1] for row in in_words(two)] == log['when'].tolist()
 
 
-@pytest.mark.parametrize('users', [USERS, USERS.astype({'user': float})])
 @pytest.mark.parametrize('dtype', [int, float, str, 'Int64', 'string', 'category'])
-def test_dtype_of_ids_does_not_matter(users: pd.DataFrame, dtype: object):
-    one = build(users=users, interactions=LOG.astype({'user': dtype}))
-    assert describe(one) == describe(build())
+def test_dtype_of_ids_does_not_matter(dtype: object):
+    before = [frame.copy(deep=True) for frame in (LOG, USERS, ITEMS)]
+    for users in (USERS, USERS.astype({'user': float})):
+        one = build(users=users, interactions=LOG.astype({'user': dtype}))
+        assert in_words(one) == in_words(build())
+    for frame, copied in zip((LOG, USERS, ITEMS), before, strict=True):
+        pd.testing.assert_frame_equal(frame, copied)
+
+
+IDS = FeatureSchema(*[[Categorical(name)] for name in ('user', 'item', 'day')])
 
 
 def test_tables_of_ids_alone():
-    ids = FeatureSchema(
-        [Categorical('user')], [Categorical('item')], [Categorical('day')]
-    )
-    alone = build(schema=copy.deepcopy(ids), users=None, items=None)
-    tables = {'users': USERS[['user']], 'items': ITEMS[['item']]}
-    assert describe(alone) == describe(build(schema=copy.deepcopy(ids), **tables))
+    schema = copy.deepcopy(IDS)
+    alone = build(schema=schema, users=None, items=None)
+    assert in_words(alone) == in_words(build(schema=copy.deepcopy(IDS)))
     # Only ids of the log, in the order of their first rows.
     assert list(alone.user_ids) == ['12', '10']
     assert list(alone.item_ids) == ['b', 'a', 'c']
     # One id in the types that different chunks of a CSV file can have.
-    mixed = LOG.assign(user=pd.Series([12, '10', '12', 12.0, 10], dtype=object))
-    mixed = build(schema=ids, users=None, items=None, interactions=mixed)
-    assert describe(mixed) == describe(alone)
+    mixed = pd.Series([12, '10', '12', 12.0, 10], dtype=object)
+    mixed = build(schema=schema, users=None, items=None, **log(user=mixed))
+    assert in_words(mixed) == in_words(alone)
+
+
+def of_contexts(frame: pd.DataFrame, *kinds: object) -> InteractionDataset:
+    """One user and item in the contexts of a table."""
+    schema = FeatureSchema([Categorical('user')], [Categorical('item')], kinds)
+    log = frame.assign(user=1, item='a')
+    return InteractionDataset.from_pandas(log, None, None, schema)
 
 
 CONTEXTS = st.tuples(
     st.none() | st.sampled_from(['mo', 'tu']),
-    st.none() | st.lists(st.sampled_from('kl'), max_size=2),
+    st.none() | st.lists(st.sampled_from('kl'), max_size=2).map(tuple),
     st.none() | st.sampled_from([0.5, 2.0]),
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(CONTEXTS, min_size=1, max_size=8))
 def test_distinct_contexts(rows: list):
-    log = pd.DataFrame(rows, columns=['day', 'with', 'hour']).astype({'hour': float})
-    kinds = [Categorical('day'), MultiCategorical('with'), Numerical('hour')]
-    dataset = InteractionDataset.from_pandas(
-        log.assign(user=1, item='a'),
-        users=None,
-        items=None,
-        schema=FeatureSchema([Categorical('user')], [Categorical('item')], kinds),
+    table = pd.DataFrame(rows, columns=['day', 'with', 'hour']).astype({'hour': float})
+    dataset = of_contexts(
+        table, Categorical('day'), MultiCategorical('with'), Numerical('hour')
     )
-    keys = [
-        (day, None if tags is None else tuple(tags), hour) for day, tags, hour in rows
-    ]
-    distinct = list(dict.fromkeys(keys))
+    distinct = list(dict.fromkeys(rows))
     assert dataset.num_contexts == len(distinct) == len(dataset.context_frame)
-    assert dataset.context.tolist() == [distinct.index(key) for key in keys]
+    assert dataset.context.tolist() == [distinct.index(row) for row in rows]
     pd.testing.assert_frame_equal(
-        dataset.context_frame.iloc[dataset.context].reset_index(drop=True), log
+        dataset.context_frame.iloc[dataset.context].reset_index(drop=True), table
     )
 
 
@@ -260,13 +239,8 @@ def test_distinct_contexts(rows: list):
 def test_distinct_contexts_of_other_types(cells: list, expected: list):
     cells = pd.Series(cells)
     lists = cells.map(pd.api.types.is_list_like).any()
-    kind = MultiCategorical('with') if lists else Categorical('with')
-    dataset = InteractionDataset.from_pandas(
-        pd.DataFrame({'user': 1, 'item': 'a', 'with': cells}),
-        users=None,
-        items=None,
-        schema=FeatureSchema([Categorical('user')], [Categorical('item')], [kind]),
-    )
+    kind = MultiCategorical if lists else Categorical
+    dataset = of_contexts(pd.DataFrame({'with': cells}), kind('with'))
     assert dataset.context.tolist() == expected
     assert dataset.num_contexts == len(set(expected))
 
@@ -278,29 +252,27 @@ def test_shares_of_buckets_are_shares_of_the_log():
     hours = [0, 0, 0, 1, 2]
     log = pd.concat([LOG] * 2, ignore_index=True).assign(hour=[7] * 5 + hours, day='mo')
     dataset = build(interactions=log, schema=schema)
-    rows = [row[4][0] for row in describe(dataset)]
+    rows = [row[4][0] for row in in_words(dataset)]
     assert rows == ['hour=>=4.5'] * 5 + ['hour=<4.5'] * 5
 
 
 def test_fitted_schema_is_kept():
-    dataset = build()
-    names = dataset.schema.names()
-    log = LOG.assign(day='su', user=[13, 10, 13, 13, 10])
+    schema = build().schema
+    names = schema.names()
     users = pd.DataFrame({'user': [10, 13], 'age': [99, 1]})
-    later = build(interactions=log, users=users, schema=dataset.schema)
+    changed = log(day='su', user=[13, 10, 13, 13, 10])
+    later = build(users=users, schema=schema, **changed)
     assert later.schema.names() == names
-    first = describe(later)[0]
+    first, second, *_ = in_words(later)
     assert first[0] == '13'
     assert first[2] == ('user=<unknown>', 'age=<40')
     assert first[4] == ('day=<unknown>', 'with=k', 'with=l')
-    assert describe(later)[1][2] == ('user=10', 'age=>=40')
+    assert second[2] == ('user=10', 'age=>=40')
 
 
 @pytest.mark.parametrize(
     'labels',
     [
-        [1, 0, 0, 1, 1],
-        [1.0, 0.0, 0.0, 1.0, 1.0],
         [True, False, False, True, True],
         ['1', '0', '0', '1', '1'],
         pd.Series([1, 0, 0, 1, 1], dtype='Int8'),
@@ -310,40 +282,42 @@ def test_fitted_schema_is_kept():
     ],
 )
 def test_labels(labels: object):
-    log = LOG.assign(rated=labels)
-    dataset = build(interactions=log)
+    change = log(rated=labels)
+    dataset = build(**change)
     assert torch.equal(dataset.y, torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0]))
     dataset.y.zero_()  # The table's memory is its own.
-    assert log['rated'].astype(float).tolist() == [1, 0, 0, 1, 1]
+    assert change['interactions']['rated'].astype(float).tolist() == [1, 0, 0, 1, 1]
 
 
 DAYS = ['2020-01-05', '1969-12-31', '2020-01-04', '2020-01-01', '2020-01-02']
 
 
+NUMBERS = [5, -3, 4, 1, 2]
+
+
 @pytest.mark.parametrize(
-    ('times', 'expected'),
+    'times',
     [
-        ([5, -3, 4, 1, 2], [5, -3, 4, 1, 2]),
-        ([5.5, -3.25, 4.0, 1.0, 2.0], [5.5, -3.25, 4.0, 1.0, 2.0]),
-        (['5', '-3', '4', '1', '2'], [5, -3, 4, 1, 2]),
-        (pd.Series([5, -3, 4, 1, 2], dtype='Int64'), [5, -3, 4, 1, 2]),
-        (pd.to_timedelta([5, -3, 4, 1, 2], unit='ns'), [5, -3, 4, 1, 2]),
-        (pd.to_datetime(DAYS), [18266, -1, 18265, 18262, 18263]),
-        (pd.to_datetime(DAYS).as_unit('s'), [18266, -1, 18265, 18262, 18263]),
-        (
-            pd.to_datetime(DAYS, utc=True).tz_convert('Asia/Tokyo'),
-            [18266, -1, 18265, 18262, 18263],
-        ),
+        NUMBERS,
+        [5.5, -3.25, 4.0, 1.0, 2.0],
+        list(map(str, NUMBERS)),
+        pd.Series(NUMBERS, dtype='Int64'),
+        pd.to_timedelta(NUMBERS, unit='ns'),
+        pd.to_datetime(DAYS),
+        pd.to_datetime(DAYS).as_unit('s'),
+        pd.to_datetime(DAYS, utc=True).tz_convert('Asia/Tokyo'),
     ],
 )
-def test_times(times: object, expected: list):
-    log = LOG.assign(when=times)
-    before = log['when'].copy()
-    dataset = build(interactions=log)
-    day = 86_400 * 10**9 if isinstance(times, pd.DatetimeIndex) else 1
-    assert dataset.time.tolist() == [time * day for time in expected]
+def test_times(times: object):
+    change = log(when=times)
+    before = change['interactions']['when'].copy()
+    dataset = build(**change)
+    expected = times if times[0] == 5.5 else NUMBERS
+    if isinstance(times, pd.DatetimeIndex):  # In nanoseconds.
+        expected = [d * 86_400 * 10**9 for d in (18266, -1, 18265, 18262, 18263)]
+    assert dataset.time.tolist() == expected
     dataset.time.zero_()
-    pd.testing.assert_series_equal(log['when'], before)
+    pd.testing.assert_series_equal(change['interactions']['when'], before)
 
 
 @pytest.mark.parametrize(
@@ -351,23 +325,18 @@ def test_times(times: object, expected: list):
     [
         (slice(1, 4), [1, 2, 3]),
         (slice(None, None, -2), [4, 2, 0]),
-        (slice(-2, None), [3, 4]),
         (slice(0.4, 0.8), [2, 3]),
         (slice(3, 3), []),
-        ([3, 0, 3], [3, 0, 3]),
-        ((4, 1), [4, 1]),
-        ([-1, -5], [4, 0]),
+        ((4, -5, 4), [4, 0, 4]),
         ([], []),
         ([True, False, False, True, False], [0, 3]),
         (range(4, 1, -1), [4, 3, 2]),
-        (np.array([2, 1]), [2, 1]),
         (np.arange(5)[::-1], [4, 3, 2, 1, 0]),
         (np.array([False, True, True, False, False]), [1, 2]),
         (torch.tensor([1, 1]), [1, 1]),
         (torch.tensor([False, False, True, False, True]), [2, 4]),
         (torch.zeros(5, dtype=torch.bool), []),
-        (LOG['rated'] == 1, [0, 3, 4]),
-        ((LOG['rated'] == 1).iloc[::-1], [0, 1, 4]),  # By place, not by label.
+        ((LOG['rated'] == 1).iloc[::-1], [0, 1, 4]),  # By row number, not by label.
         ((LOG['rated'] == 1).astype('boolean'), [0, 3, 4]),
         (LOG.index[LOG['rated'] == 0], [1, 2]),
     ],
@@ -396,11 +365,6 @@ def test_bad_subsets(index: object):
         build()[index]
 
 
-def test_subset_without_label_and_time():
-    subset = build(label=None, time=None)[[1, 0]]
-    assert subset.y is subset.time is None
-
-
 def test_transform_is_applied():
     dataset = build()
     dataset.transform = lambda data: data.update({'seen': data.user_id + 1})
@@ -408,68 +372,61 @@ def test_transform_is_applied():
     assert dataset[[0]][0].seen.tolist() == [3]
 
 
+def saved(dataset: InteractionDataset, folder: Path) -> InteractionDataset:
+    dataset.save(folder / 'dataset.pt')
+    assert [path.name for path in folder.iterdir()] == ['dataset.pt']
+    torch.load(folder / 'dataset.pt', weights_only=True)
+    return InteractionDataset.load(folder / 'dataset.pt')
+
+
 @pytest.mark.parametrize('change', [{}, {'label': None, 'time': None}])
-def test_save_and_load(change: dict, tmp_path):
+def test_save_and_load(change: dict, tmp_path: Path):
     dataset = build(exclude_seen=False, **change)
-    dataset.save(tmp_path / 'dataset.pt')
-    assert [path.name for path in tmp_path.iterdir()] == ['dataset.pt']
-    torch.load(tmp_path / 'dataset.pt', weights_only=True)
-    loaded = InteractionDataset.load(tmp_path / 'dataset.pt')
+    loaded = saved(dataset, tmp_path)
     assert type(loaded) is InteractionDataset
-    assert describe(loaded) == describe(dataset)
-    for i in range(len(dataset)):
-        assert_same_data(loaded[i], dataset[i])
+    assert in_words(loaded) == in_words(dataset)
+    for one, two in zip(loaded, dataset, strict=True):
+        assert_same_data(one, two)
     assert loaded.schema == dataset.schema
     assert loaded.user_ids.equals(dataset.user_ids)
     assert loaded.item_ids.equals(dataset.item_ids)
     assert loaded.exclude_seen is False
     assert torch.equal(loaded.items.node_id, dataset.items.node_id)
     assert loaded.users.value is None
-    frame = loaded.context_frame
-    pd.testing.assert_frame_equal(frame, dataset.context_frame)
+    pd.testing.assert_frame_equal(loaded.context_frame, dataset.context_frame)
 
 
-def test_catalogue(tmp_path, device: torch.device):
+def test_catalogue(tmp_path: Path, device: torch.device):
     """It is kept by everything that makes a dataset of another."""
     dataset = build()
     assert dataset.catalogue is None
     dataset.catalogue = torch.tensor([0, 2])
-    dataset.save(tmp_path / 'dataset.pt')
-    loaded = InteractionDataset.load(tmp_path / 'dataset.pt')
-    for other in (dataset[[3, 1]], dataset[:0], dataset.to(device), loaded):
+    moved, loaded = dataset.to(device), saved(dataset, tmp_path)
+    for other in (dataset[[3, 1]], dataset[:0], moved, loaded):
         assert other.catalogue.tolist() == [0, 2]
-    assert dataset.to(device)[[0]].catalogue.device.type == device.type
-    # Files that were written before there were any have none.
-    state = torch.load(tmp_path / 'dataset.pt', weights_only=True)
-    del state['catalogue']
-    torch.save(state, tmp_path / 'old.pt')
-    assert InteractionDataset.load(tmp_path / 'old.pt').catalogue is None
+    assert moved[[0]].catalogue.device.type == device.type
 
 
-def test_saved_contexts_mean_the_same(tmp_path):
+def test_saved_contexts_mean_the_same(tmp_path: Path):
     """Not even numbers with many digits, dates and sets change on the way."""
-    log = LOG.assign(
-        share=[1 / 3, np.nan, 1e-12, 0.1 + 0.2, 1 / 7],
-        day=pd.to_datetime(['2020-01-01', None, '2021-05-05', '2020-01-01', None])
-        + pd.to_timedelta([1, 2, 3, 0, 5], unit='min'),
-        count=pd.Series([1, None, 3, 4, 5], dtype='Int64'),
-        home=pd.Series([True, False, None, True, True], dtype='boolean'),
+    minutes = pd.to_timedelta([1, 2, 3, 0, 5], unit='min')
+    table = pd.DataFrame(
+        {
+            'share': [1 / 3, np.nan, 1e-12, 0.1 + 0.2, 1 / 7],
+            'day': pd.to_datetime([*DAYS[:3], None, None]) + minutes,
+            'count': pd.Series([2**60 + 1, None, 2**60, 4, 5], dtype='object'),
+            'home': pd.Series([True, False, None, True, True], dtype='boolean'),
+            'with': [{np.int64(3), 12}, np.array([3]), (), None, [np.nan, 12]],
+        }
     )
-    log['with'] = [{'l', 'k'}, np.array(['k']), (), None, [np.nan, 'k']]
     kinds = [Categorical(name) for name in ('share', 'day', 'count', 'home')]
-    schema = make_schema()
-    schema.context = [*kinds, MultiCategorical('with')]
-    dataset = build(interactions=log, schema=schema)
-    dataset.save(tmp_path / 'dataset.pt')
-    loaded = InteractionDataset.load(tmp_path / 'dataset.pt')
-    graphs = schema.encode('context', loaded.context_frame)
+    dataset = of_contexts(table, *kinds, MultiCategorical('with'))
+    loaded = saved(dataset, tmp_path)
+    graphs = dataset.schema.encode('context', loaded.context_frame)
     assert torch.equal(graphs.x, dataset.contexts.x)
     assert torch.equal(graphs.ptr, dataset.contexts.ptr)
-    known = [
-        loaded.context_frame['share'].tolist(),
-        dataset.context_frame['share'].tolist(),
-    ]
-    np.testing.assert_array_equal(*known)
+    shares = loaded.context_frame['share'].tolist()
+    np.testing.assert_array_equal(shares, table['share'].tolist())
 
 
 def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch: pytest.MonkeyPatch):
@@ -484,6 +441,9 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(OSError, match='disk full'):
         build(label=None).save(path)
     assert InteractionDataset.load(path).y is not None
+    path.write_bytes(b'half')
+    with pytest.raises(ValueError, match=r'dataset\.pt is damaged or holds no dataset'):
+        InteractionDataset.load(path)
 
 
 def test_to_device(device: torch.device):
@@ -498,46 +458,30 @@ def test_to_device(device: torch.device):
         for tensor in (graphs.x, graphs.ptr, graphs.value, graphs.node_id):
             assert tensor is None or tensor.device.type == device.type
     for mask in (moved.y == 1, (moved.y == 1).cpu(), [0, 3, 4]):
-        assert describe(moved[mask]) == describe(dataset[[0, 3, 4]])
-    assert describe(moved.to('cpu')) == describe(dataset)
+        assert in_words(moved[mask]) == in_words(dataset[[0, 3, 4]])
+    assert in_words(moved.to('cpu')) == in_words(dataset)
 
 
 def test_to_networkx():
     dataset = build()
     names = dataset.schema.names()
     graph = dataset[3].to_networkx(names)
+    sides = {'user': USER_NODES[12], 'item': ITEM_NODES['c'], 'context': CONTEXT_NODES[3]}
     nodes = {
-        'user': USER_NODES[12],
-        'item': ITEM_NODES['c'],
-        'context': CONTEXT_NODES[3],
-    }
-    expected = {
-        (side, i): {
-            'side': side,
-            'feature': names.index(name),
-            'label': name,
-            'value': 1.0,
-        }
-        for side, labels in nodes.items()
+        (side, i): {'side': side, 'feature': names.index(name), 'value': 1.0}
+        for side, labels in sides.items()
         for i, name in enumerate(labels)
     }
-    assert dict(graph.nodes(data=True)) == expected
-    assert set(graph.edges) == {
-        (source, target)
-        for source in expected
-        for target in expected
-        if source[0] == target[0]
+    labelled = {
+        node: {**attributes, 'label': names[attributes['feature']]}
+        for node, attributes in nodes.items()
     }
-    price = dataset[1].to_networkx().nodes['item', 3]
-    assert price == {
-        'side': 'item',
-        'feature': names.index('price=<number>'),
-        'value': 0.5,
+    assert dict(graph.nodes(data=True)) == labelled
+    assert dict(dataset[3].to_networkx().nodes(data=True)) == nodes
+    assert dataset[1].to_networkx().nodes['item', 3]['value'] == 0.5
+    assert set(graph.edges(data='weight')) == {
+        (one, two, 1.0) for one in nodes for two in nodes if one[0] == two[0]
     }
-
-
-def with_copy(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    return pd.concat([frame, frame[[name]]], axis=1)
 
 
 @pytest.mark.parametrize(
@@ -552,23 +496,15 @@ def with_copy(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         ({'label': 'liked'}, "interactions.*no column 'liked'"),
         ({'time': 'date'}, "interactions.*no column 'date'"),
         ({'users': USERS.drop(columns='user')}, "user table.*no column 'user'"),
-        ({'users': USERS.drop(columns='age')}, "user table.*no column 'age'"),
         ({'users': None}, "user table.*no column 'age'"),
         ({'items': ITEMS.drop(columns='price')}, "item table.*no column 'price'"),
-        ({'interactions': with_copy(LOG, 'day')}, r"interactions.*duplicate.*\['day'\]"),
-        ({'users': with_copy(USERS, 'age')}, r"user table.*duplicate.*\['age'\]"),
-        ({'items': with_copy(ITEMS, 'item')}, r"item table.*duplicate.*\['item'\]"),
         (
-            {'users': USERS[:2]},
-            "1 of 2 ids in column 'user' of the interactions.*user table.*: 12",
+            {'users': pd.concat([USERS, USERS[['age']]], axis=1)},
+            r"user table.*duplicate.*\['age'\]",
         ),
         (
             {'items': ITEMS[:1]},
             "2 of 3 ids in column 'item' of the interactions.*item table.*: b, c",
-        ),
-        (
-            {'users': USERS.assign(user=[10, 12, 12])},
-            "'user' of the user table holds an id twice: 12",
         ),
         (
             {'users': USERS.assign(user=pd.Series([10, '12', 12.0], dtype=object))},
@@ -579,52 +515,21 @@ def with_copy(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             "'item' of the item table has no id in row 2",
         ),
         (
-            {'interactions': LOG.assign(user=[12, 10, np.nan, 12, None])},
+            log(user=[12, 10, np.nan, 12, None]),
             r"'user' of the interactions has no id in row 2 \(2 rows",
         ),
         (
-            {
-                'interactions': LOG.assign(item=np.nan),
-                'items': None,
-                'schema': FeatureSchema(
-                    *[[Categorical(n)] for n in ('user', 'item', 'day')]
-                ),
-            },
+            log(item=np.nan) | {'users': None, 'items': None, 'schema': IDS},
             r"'item' of the interactions has no id in row 0 \(5 rows",
         ),
-        (
-            {'interactions': LOG.assign(user=[[1]] * 5)},
-            "'user' holds lists",
-        ),
-        (
-            {'interactions': LOG.assign(rated=[0, 1, 5, 2, 0])},
-            r"'rated' must hold labels 0 and 1: row 2 holds .*5.* \(2 rows",
-        ),
-        (
-            {'interactions': LOG.assign(rated=[0, 1, np.nan, 1, 0])},
-            "'rated' must hold labels 0 and 1: row 2 holds .*nan",
-        ),
-        (
-            {'interactions': LOG.assign(rated=['yes'] * 5)},
-            "'rated' must hold labels 0 and 1: row 0 holds 'yes'",
-        ),
-        (
-            {'interactions': LOG.assign(when=[1, 2, np.nan, 4, np.inf])},
-            r"'when' has no time in row 2 \(2 rows",
-        ),
-        (
-            {'interactions': LOG.assign(when=[1, -np.inf, 2, 3, 4])},
-            "'when' has no time in row 1",
-        ),
-        (
-            {'interactions': LOG.assign(when=pd.to_datetime([*DAYS[1:], None]))},
-            "'when' has no time in row 4",
-        ),
-        (
-            {'interactions': LOG.assign(when=pd.to_timedelta([1, 2, None, 4, 5]))},
-            "'when' has no time in row 2",
-        ),
-        ({'interactions': LOG.assign(when=DAYS)}, "'when'.*pandas.to_datetime"),
+        (log(user=[[1]] * 5), "'user' holds lists"),
+        (log(rated=[0, 1, 5, 2, 0]), r'labels 0 and 1: row 2 holds .*5.* \(2 rows'),
+        (log(rated=[0, 1, np.nan, 1, 0]), 'labels 0 and 1: row 2 holds .*nan'),
+        (log(rated=['yes'] * 5), "'rated' must hold labels 0 and 1: row 0 holds 'yes'"),
+        (log(when=[1, 2, np.nan, 4, np.inf]), r"'when' has no time in row 2 \(2 rows"),
+        (log(when=pd.to_datetime([*DAYS[1:], None])), "'when' has no time in row 4"),
+        (log(when=pd.to_timedelta([1, 2, None, 4, 5])), "'when' has no time in row 2"),
+        (log(when=DAYS), "'when'.*pandas.to_datetime"),
         ({'items': ITEMS.assign(price=['1', 'x', '2'])}, "'price' is declared a number"),
         ({'items': ITEMS.assign(price=[1, 2, np.inf])}, "'price' holds 1 infinite"),
     ],
@@ -637,30 +542,17 @@ def test_bad_tables(change: dict, message: str):
     assert schema.vocabulary is None
 
 
-def test_tables_are_left_as_they_were():
-    before = [frame.copy(deep=True) for frame in (LOG, USERS, ITEMS)]
-    build()
-    for frame, copied in zip((LOG, USERS, ITEMS), before, strict=True):
-        pd.testing.assert_frame_equal(frame, copied)
-
-
-def test_other_names_of_ids(tmp_path):
-    log = LOG.rename(columns={'user': 'member', 'item': 'app'})
-    users, items = USERS.rename(columns={'user': 'member'}), ITEMS
+def test_other_names_of_ids():
+    names = {'user': 'member', 'item': 'app'}
     schema = make_schema()
     schema.user = [Bucketized('age', (40,))]
     schema.item = [MultiCategorical('genres', '|')]
-    dataset = build(
-        interactions=log,
-        users=users,
-        items=items.rename(columns={'item': 'app'}),
-        schema=schema,
-        user='member',
-        item='app',
-    )
+    tables = {'interactions': LOG, 'users': USERS, 'items': ITEMS}
+    tables = {name: table.rename(columns=names) for name, table in tables.items()}
+    dataset = build(**tables, schema=schema, **names)
     # Without the id among the fields, users are known by their features alone.
-    assert [row[:2] for row in describe(dataset)] == [
+    assert [row[:2] for row in in_words(dataset)] == [
         (str(user), item) for user, item in zip(LOG['user'], LOG['item'], strict=True)
     ]
-    assert describe(dataset)[0][2] == ('age=>=40',)
-    assert json.loads(schema.to_json())['vocabulary']['item'] == {'genres': ['x', 'y']}
+    assert in_words(dataset)[0][2] == ('age=>=40',)
+    assert schema.vocabulary['item'] == {'genres': ['x', 'y']}

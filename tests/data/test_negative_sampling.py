@@ -2,9 +2,8 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, permutations
 
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -13,196 +12,21 @@ from scipy.stats import chisquare
 
 from iedr_geo.data import (
     BipartiteGraph,
-    Categorical,
-    FeatureSchema,
-    InteractionDataset,
     PopularityMarginSampler,
     PopularityNegativeSampler,
     UniformNegativeSampler,
-    negative_sampling,
 )
 
-PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=12)
+NUM_ITEMS = 9
 
 
-def log(pairs: list[tuple[int, int]], num_items: int) -> InteractionDataset:
-    frame = pd.DataFrame(pairs, columns=['user', 'item'])
-    return InteractionDataset.from_pandas(
-        frame.assign(user='u' + frame['user'].astype(str), day='mo'),
-        users=pd.DataFrame({'user': [f'u{i}' for i in range(4)]}),
-        items=pd.DataFrame({'item': range(num_items)}),
-        schema=FeatureSchema(*[[Categorical(name)] for name in ('user', 'item', 'day')]),
-    )
-
-
-def draw(
-    dataset: InteractionDataset, seed: int = 0, **arguments: object
-) -> list[list[int]]:
-    generator = torch.Generator(dataset.item.device).manual_seed(seed)
-    negatives = UniformNegativeSampler(**arguments).sample(
-        BipartiteGraph.from_dataset(dataset), dataset.user, dataset.item, generator
-    )
-    assert negatives.dtype == torch.long
-    assert negatives.device == dataset.item.device
-    return negatives.tolist()
-
-
-@given(PAIRS, st.integers(1, 4), st.integers(0, 99))
-def test_never_the_positive(pairs: list, num_negatives: int, seed: int):
-    negatives = draw(log(pairs, 5), seed, num_negatives=num_negatives)
-    for (_, item), drawn in zip(pairs, negatives, strict=True):
-        assert len(drawn) == num_negatives
-        assert set(drawn) <= set(range(5)) - {item}
-
-
-@given(PAIRS, st.integers(1, 4), st.integers(0, 99))
-def test_never_a_seen_item(pairs: list, num_negatives: int, seed: int):
-    # A sixth item that nobody has, so that every user has one left.
-    dataset = log(pairs, 6)
-    negatives = draw(dataset, seed, num_negatives=num_negatives, exclude='seen')
-    for (user, _), drawn in zip(pairs, negatives, strict=True):
-        assert len(drawn) == num_negatives
-        assert set(drawn) <= set(range(6)) - {i for u, i in pairs if u == user}
-
-
-def test_only_one_item_is_left(device: torch.device):
-    dataset = log([(0, 0), (0, 1), (0, 3), (1, 2), (1, 1), (1, 0)], 4).to(device)
-    negatives = draw(dataset, num_negatives=3, exclude='seen')
-    assert negatives == [[2] * 3] * 3 + [[3] * 3] * 3
-
-
-@pytest.mark.parametrize('exclude', ['positive', 'seen'])
-@pytest.mark.parametrize('catalogue', [None, [0, 1, 3, 4, 8, 9]])
-def test_uniform(exclude: str, catalogue: list[int] | None, device: torch.device):
-    dataset = log([(0, 3), (0, 1), (1, 7)], 10).to(device)
-    if catalogue is not None:
-        dataset.catalogue = torch.tensor(catalogue, device=device)
-    had = [1, 3] if exclude == 'seen' else [3]
-    allowed = [item for item in catalogue or range(10) if item not in had]
-    first, *_ = draw(dataset, num_negatives=4000, exclude=exclude)
-    check_law(first, {item: 1 / len(allowed) for item in allowed})
-    # Of independent draws, neighbours agree as often as chance has it.
-    agree = sum(a == b for a, b in pairwise(first)) / 3999
-    assert agree == pytest.approx(1 / len(allowed), abs=0.03)
-
-
-@given(
-    PAIRS,
-    st.sets(st.integers(0, 6), min_size=2),
-    st.sampled_from(['positive', 'seen']),
-    st.integers(0, 99),
-)
-def test_only_from_the_catalogue(pairs: list, catalogue: set, exclude: str, seed: int):
-    """Positives and what users have may be in it or not; two more items are nobody's."""
-    dataset = log(pairs, 7)
-    dataset.catalogue = torch.tensor(sorted(catalogue | {5, 6}))
-    negatives = draw(dataset, seed, num_negatives=9, exclude=exclude)
-    for (user, item), drawn in zip(pairs, negatives, strict=True):
-        had = {i for u, i in pairs if u == user} if exclude == 'seen' else {item}
-        assert set(drawn) <= (catalogue | {5, 6}) - had
-
-
-@pytest.mark.parametrize(
-    ('exclude', 'positive', 'allowed'),
-    [
-        ('positive', 4, [1, 3, 5, 7]),
-        ('positive', 1, [3, 4, 5, 7]),
-        ('positive', 7, [1, 3, 4, 5]),
-        ('positive', 0, [1, 3, 4, 5, 7]),  # Not in the catalogue: all are others.
-        ('positive', 6, [1, 3, 4, 5, 7]),
-        ('positive', 8, [1, 3, 4, 5, 7]),
-        ('seen', 4, [1, 5, 7]),
-        ('seen', 0, [1, 4, 5, 7]),
-    ],
-)
-def test_each_of_the_catalogue_once(
-    exclude: str, positive: int, allowed: list, monkeypatch, device: torch.device
-):
-    """Every number that can be drawn is an item of its own."""
-    dataset = log([(0, positive), (0, 3), (1, 5)], 9).to(device)
-    if exclude == 'positive':
-        dataset = dataset[[0, 2]]
-    dataset.catalogue = torch.tensor([1, 3, 4, 5, 7], device=device)
-
-    def draw_all(size: torch.Tensor, generator: object) -> torch.Tensor:
-        assert set(size[0].tolist()) == {len(allowed)}
-        return torch.arange(size.size(1), device=size.device).expand_as(size) % size
-
-    monkeypatch.setattr(negative_sampling, '_draw', draw_all)
-    first, *_ = draw(dataset, num_negatives=len(allowed), exclude=exclude)
-    assert sorted(first) == allowed
-
-
-@pytest.mark.parametrize('exclude', ['positive', 'seen'])
-def test_catalogue_of_all_items_is_none(exclude: str):
-    dataset = log([(0, 0), (1, 1), (2, 2)] * 5, 9)
-    expected = draw(dataset, num_negatives=4, exclude=exclude)
-    dataset.catalogue = torch.arange(9)
-    assert draw(dataset, num_negatives=4, exclude=exclude) == expected
-
-
-def test_draws_of_recorded_runs():
-    """Without a catalogue, a number is drawn and the positive skipped."""
-    dataset = log([(0, 0), (1, 4), (2, 8)], 9)
-    generator = torch.Generator().manual_seed(3)
-    share = torch.rand((3, 5), generator=generator, dtype=torch.double)
-    others = [[i for i in range(9) if i != item] for item in (0, 4, 8)]
-    expected = [
-        [others[row][int(8 * number)] for number in numbers]
-        for row, numbers in enumerate(share.tolist())
-    ]
-    assert draw(dataset, 3, num_negatives=5) == expected
-
-
-def test_user_with_every_item():
-    dataset = log([(0, 0), (1, 0), (1, 1), (1, 2)], 3)
-    with pytest.raises(ValueError, match=r"User 'u1' has all 3 items.*exclude='seen'"):
-        draw(dataset, exclude='seen')
-    # Nobody is asked for who has too few.
-    graph, user = BipartiteGraph.from_dataset(dataset), torch.tensor([0, 0])
-    negatives = UniformNegativeSampler(9, exclude='seen').sample(graph, user, user)
-    assert set(negatives.flatten().tolist()) == {1, 2}
-    assert set(draw(dataset, num_negatives=50)[1]) == {1, 2}
-
-
-@pytest.mark.parametrize('exclude', ['positive', 'seen'])
-def test_catalogue_of_one_item(exclude: str):
-    dataset = log([(0, 0)], 3)
-    dataset.catalogue = torch.tensor([1])
-    for one in (log([(0, 0)], 1), dataset):
-        with pytest.raises(ValueError, match='at least two items'):
-            draw(one, exclude=exclude)
-
-
-def test_user_with_the_whole_catalogue():
-    dataset = log([(0, 0), (1, 0), (1, 2)], 4)
-    dataset.catalogue = torch.tensor([0, 2])
-    with pytest.raises(ValueError, match=r"User 'u1' has all 2 items.*exclude='seen'"):
-        draw(dataset, exclude='seen')
-
-
-def test_bad_arguments():
-    with pytest.raises(ValueError, match=r'at least 1 \(got 0\)'):
-        UniformNegativeSampler(0)
-    with pytest.raises(ValueError, match=r"'positive' or 'seen'.*'all'"):
-        UniformNegativeSampler(exclude='all')
-
-
-# By popularity.
-
-
-def build(has, popularity, device='cpu', **arguments):
+def build(has, popularity=(1,) * NUM_ITEMS, device='cpu', **arguments):
     """Returns the graph of users that have some items each."""
     pairs = [(user, item) for user, items in enumerate(has) for item in items]
-    user, item = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).to(device).unbind(1)
-    return BipartiteGraph(
-        user,
-        item,
-        len(has),
-        len(popularity),
-        popularity=torch.tensor(popularity, device=device),
-        **arguments,
-    )
+    user, item = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
+    size = len(has), len(popularity)
+    arguments['popularity'] = torch.tensor(popularity)
+    return BipartiteGraph(user, item, *size, **arguments).to(device)
 
 
 def sample(sampler, graph, positives, seed=0):
@@ -228,44 +52,93 @@ def check_law(drawn, law):
         assert chisquare(observed, expected).pvalue > 1e-3
 
 
-POPULARITY = [5, 1, 0, 3, 8, 0, 2]
+# Uniformly.
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 6), min_size=1), min_size=1, max_size=4),
+    st.none() | st.sets(st.integers(0, 6)),
+    st.sampled_from(['positive', 'seen']),
+    st.integers(1, 5),
+    st.integers(0, 99),
+)
+def test_never_what_is_excluded(has, catalogue, exclude, number, seed):
+    """Positives and what users have may exist or not; two more items are nobody's."""
+    limits, exists = {}, set(range(NUM_ITEMS))
+    if catalogue is not None:
+        exists = catalogue | {7, 8}
+        limits['catalogue'] = torch.tensor(sorted(exists))
+    graph = build(has, **limits)
+    positives = [(user, item) for user, items in enumerate(has) for item in items]
+    sampler = UniformNegativeSampler(number, exclude)
+    for (user, item), row in zip(
+        positives, sample(sampler, graph, positives, seed), strict=True
+    ):
+        assert set(row) <= exists - (has[user] if exclude == 'seen' else {item})
+    every = build(has, catalogue=torch.arange(NUM_ITEMS))  # As if there were none.
+    expected = sample(sampler, build(has), positives, seed)
+    assert sample(sampler, every, positives, seed) == expected
 
 
 @pytest.mark.parametrize(
-    ('user', 'law'),
+    ('exclude', 'positive', 'allowed'),
     [
-        (0, {1: 1 / 6, 3: 3 / 6, 6: 2 / 6}),
-        (1, {item: p / 19 for item, p in enumerate(POPULARITY) if p > 0}),
-        (2, {2: 1 / 2, 5: 1 / 2}),  # What is left has no popularity.
-        (3, {0: 1.0}),
+        ('positive', 4, [1, 3, 5, 7]),
+        ('positive', 1, [3, 4, 5, 7]),
+        ('positive', 7, [1, 3, 4, 5]),
+        ('positive', 0, [1, 3, 4, 5, 7]),  # Not in the catalogue: all are others.
+        ('positive', 6, [1, 3, 4, 5, 7]),
+        ('positive', 8, [1, 3, 4, 5, 7]),
+        ('seen', 4, [1, 5, 7]),
+        ('seen', 0, [1, 4, 5, 7]),
     ],
 )
-def test_in_proportion_to_popularity(user, law, device):
+def test_law_of_a_catalogue(exclude, positive, allowed, device):
+    exists = torch.tensor([1, 3, 4, 5, 7])
+    graph = build([[positive, 3], [5]], device=device, catalogue=exists)
+    sampler = UniformNegativeSampler(2000, exclude)
+    row, *_ = sample(sampler, graph, [(0, positive), (1, 5)])
+    check_law(row, {item: 1 / len(allowed) for item in allowed})
+    # Of independent draws, neighbours agree as often as chance has it.
+    agree = sum(a == b for a, b in pairwise(row)) / 1999
+    assert agree == pytest.approx(1 / len(allowed), abs=0.04)
+
+
+def test_draws_of_recorded_runs():
+    """Without a catalogue, a number is drawn and the positive skipped."""
+    generator = torch.Generator().manual_seed(3)
+    share = torch.rand((3, 5), generator=generator, dtype=torch.double)
+    others = [[i for i in range(9) if i != item] for item in (0, 4, 8)]
+    expected = [
+        tuple(others[row][int(8 * number)] for number in numbers)
+        for row, numbers in enumerate(share.tolist())
+    ]
+    graph, positives = build([[0], [4], [8]]), [(0, 0), (1, 4), (2, 8)]
+    assert sample(UniformNegativeSampler(5), graph, positives, 3) == expected
+
+
+# By popularity.
+
+
+def test_in_proportion_to_popularity(device):
+    popularity = [5, 1, 0, 3, 8, 0, 2]
     has = [[0, 4], [], [0, 1, 3, 4, 6], [1, 2, 3, 4, 5, 6]]
-    graph = build(has, POPULARITY, device)
+    laws = [
+        {1: 1 / 6, 3: 3 / 6, 6: 2 / 6},
+        {item: p / 19 for item, p in enumerate(popularity) if p > 0},
+        {2: 1 / 2, 5: 1 / 2},  # What is left has no popularity.
+        {0: 1.0},
+    ]
+    graph = build(has, popularity, device)
     # The item of the positive has no say, be it the user's or not.
-    rows = sample(PopularityNegativeSampler(3), graph, [(user, 4)] * 3000)
-    for column in zip(*rows, strict=True):
-        check_law(column, law)
-    # The negatives of a row are drawn independently.
-    pairs = {(a, b): law[a] * law[b] for a in law for b in law}
-    check_law([row[:2] for row in rows], pairs)
-
-
-def test_no_item_has_popularity():
-    graph = build([[0], []], [0] * 5)
-    rows = sample(PopularityNegativeSampler(1), graph, [(0, 0), (1, 3)] * 2000)
-    check_law(rows[::2], {(item,): 1 / 4 for item in range(1, 5)})
-    check_law(rows[1::2], {(item,): 1 / 5 for item in range(5)})
-
-
-def test_popularity_needs_an_item():
-    graph = build([[0, 1], [2, 0, 1]], [1, 1, 0], user_ids=['ann', 'bob'])
-    with pytest.raises(
-        ValueError, match="User 'bob' has all 3 items: no negative is left"
-    ):
-        sample(PopularityNegativeSampler(1), graph, [(0, 0), (1, 0)])
-    assert sample(PopularityNegativeSampler(1), graph, [(0, 0)]) == [(2,)]
+    positives = [(user, 4) for user in range(4)]
+    rows = sample(PopularityNegativeSampler(3), graph, positives * 3000)
+    for user, law in enumerate(laws):
+        for column in zip(*rows[user::4], strict=True):
+            check_law(column, law)
+        # The negatives of a row are drawn independently.
+        pairs = {(a, b): law[a] * law[b] for a in law for b in law}
+        check_law([row[:2] for row in rows[user::4]], pairs)
 
 
 # With a margin, against rows that are drawn one by one.
@@ -307,27 +180,6 @@ MARGIN_POPULARITY = [0, 1, 1, 3, 4, 6, 9, 9, 11, 15, 16]
 LIKES = [[4], [6, 7, 3], [9, 8, 2], [0, 1, 2, 5], [0, 1, 2, 3, 4, 5, 8]]
 
 
-@pytest.mark.parametrize('lower', ['half', 'margin'])
-@pytest.mark.parametrize(
-    ('user', 'item', 'above', 'below'),
-    # With a margin of 3; `below` for both choices of `lower`.
-    [
-        (0, 4, {6, 7, 8, 9, 10}, ({0, 1, 2}, {0})),  # 4: above 7; below 2 or 1.
-        (1, 6, {9, 10}, ({0, 1, 2, 4}, {0, 1, 2, 4})),  # 9: above 12; below 4.5 or 6.
-        (2, 9, set(), ({0, 1, 3, 4, 5}, {0, 1, 3, 4, 5, 6, 7})),  # 15: below 7.5 or 12.
-        (1, 5, {8, 9, 10}, ({0, 1, 2}, {0, 1, 2})),  # 6: above 9, not 9; below 3.
-        (3, 5, {8, 9, 10}, (set(), set())),  # The same but for what the user has.
-        (0, 1, {5, 6, 7, 8, 9, 10}, ({0}, set())),  # 1: above 4; below 0.5 or -2.
-    ],
-)
-def test_pools_by_hand(user, item, above, below, lower, device):
-    """With a pool of one, two pools that exist are both drawn from."""
-    graph = build(LIKES, MARGIN_POPULARITY, device)
-    sampler = PopularityMarginSampler(1, margin=3, min_pool=1, lower=lower)
-    drawn = {i for (i,) in sample(sampler, graph, [(user, item)] * 400)}
-    assert drawn == above | below[lower == 'margin']
-
-
 @pytest.mark.parametrize(
     ('margin', 'min_pool', 'lower'),
     [(3, 2, 'half'), (2.5, 3, 'half'), (2.5, 2, 'margin'), (3, 3, 'margin')],
@@ -342,14 +194,6 @@ def test_law_with_a_margin(margin, min_pool, lower, device):
         check_law(rows[place :: len(positives)], law)
     # That was one pool for some of the positives and two for others.
     assert len({len(pools(graph, *positive, sampler)) for positive in positives}) == 2
-
-
-def test_law_of_longer_rows():
-    graph = build([[4]], [0, 0, 1, 1, 6, 15, 15, 16])
-    sampler = PopularityMarginSampler(3, margin=5, min_pool=3)
-    law = law_of_rows(graph, 0, 4, sampler)
-    assert len(law) == 7 * 6 * 5
-    check_law(sample(sampler, graph, [(0, 4)] * 10_000), law)
 
 
 @pytest.mark.parametrize(
@@ -403,35 +247,12 @@ def test_popularity_of_the_catalogue():
     check_law(rows, law)
 
 
-@pytest.mark.parametrize('popularity', [0, 7])
+@pytest.mark.parametrize('popularity', [[7] * 6, [0] * 6, [1, 2, 3, 4, 5, 6]])
 @pytest.mark.parametrize('lower', ['half', 'margin'])
-def test_all_items_are_as_popular(popularity, lower):
-    graph = build([[0, 2]], [popularity] * 6)
-    rows = sample(PopularityMarginSampler(2, 0, 2, lower), graph, [(0, 0)] * 3000)
-    left = [1, 3, 4, 5]
-    check_law(rows, {(a, b): 1 / 12 for a in left for b in left if a != b})
-
-
-def test_exactly_enough_items():
-    graph = build([[0, 2, 4]], [1, 2, 3, 4, 5, 6])
-    rows = sample(PopularityMarginSampler(3, min_pool=3), graph, [(0, 0)] * 900)
-    check_law(
-        rows, {(a, b, 9 - a - b): 1 / 6 for a in (1, 3, 5) for b in {1, 3, 5} - {a}}
-    )
-
-
-@pytest.mark.parametrize(
-    ('number', 'message'),
-    [
-        (2, "User 'bob' has all but 1 of the 3 items: too few .* for 2 different"),
-        (3, "User 'bob' has all but 1 of the 3 items: too few .* for 3 different"),
-    ],
-)
-def test_too_few_items(number, message):
-    graph = build([[0], [2, 1]], [1, 1, 1], user_ids=['ann', 'bob'])
-    with pytest.raises(ValueError, match=message):
-        sample(PopularityMarginSampler(number, min_pool=3), graph, [(0, 0), (1, 2)])
-    assert sample(PopularityMarginSampler(1), graph, [(1, 2)]) == [(0,)]
+def test_exactly_enough_items(popularity, lower):
+    sampler = PopularityMarginSampler(3, min_pool=3, lower=lower)
+    rows = sample(sampler, build([[0, 2, 4]], popularity), [(0, 0)] * 900)
+    check_law(rows, {row: 1 / 6 for row in permutations([1, 3, 5])})
 
 
 # By part: the normal or the intervened edges.
@@ -510,18 +331,52 @@ def test_curriculum_shrinks_the_margin():
     assert PART.at(0.5) == replace(PART, margin=1.5)
 
 
+SEEN = UniformNegativeSampler(2, exclude='seen')
+MARGIN = PopularityMarginSampler(2, min_pool=3)
+
+
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('sampler', 'message'),
     [
-        ({'num_negatives': 0}, r'at least 1 \(got 0\)'),
-        ({'margin': -0.5}, r'`margin` must not be negative \(got -0\.5\)'),
-        ({'min_pool': 3}, 'A pool of 3 items does not hold 4 negatives'),
-        ({'lower': 'third'}, "'half' or 'margin'.*'third'"),
-        ({'exclude': 'positive'}, "'seen' or 'part'.*'positive'"),
+        (SEEN, "'bob' has all 3 items: no negative is left with exclude='seen'"),
+        (PopularityNegativeSampler(2), "'bob' has all 3 items: no negative is left$"),
+        (MARGIN, "'bob' has all 3 items: too few are left for 2 different negatives"),
+        (replace(MARGIN, num_negatives=3), "'eve' has all but 2 of the 3 items: .* 3 "),
     ],
 )
-def test_bad_margin_arguments(arguments, message):
+@pytest.mark.parametrize('catalogue', [None, torch.tensor([0, 2, 4])])
+def test_too_few_items(sampler, message, catalogue):
+    """Nobody is asked for who has too few, unless there is a positive of theirs."""
+    has = [[0], [0, 1, 2]] if catalogue is None else [[0, 1], [0, 3, 2, 4]]
+    arguments = {'user_ids': ['eve', 'bob'], 'catalogue': catalogue}
+    graph = build(has, [1] * (3 if catalogue is None else 5), **arguments)
+    positives = [(0, 0), (1, 2)] if 'bob' in message else [(0, 0)]
     with pytest.raises(ValueError, match=message):
-        PopularityMarginSampler(**arguments)
-    with pytest.raises(ValueError, match=r'at least 1 \(got -1\)'):
-        PopularityNegativeSampler(-1)
+        sample(sampler, graph, positives)
+    rows = sample(replace(sampler, num_negatives=1), graph, [(0, 0)] * 60)
+    assert {item for (item,) in rows} == ({1, 2} if catalogue is None else {2, 4})
+
+
+@pytest.mark.parametrize('exclude', ['positive', 'seen'])
+def test_catalogue_of_one_item(exclude):
+    for graph in (build([[0]], [1]), build([[0]], catalogue=torch.tensor([1]))):
+        with pytest.raises(ValueError, match='at least two items'):
+            sample(UniformNegativeSampler(1, exclude), graph, [(0, 0)])
+
+
+@pytest.mark.parametrize(
+    ('cls', 'arguments', 'message'),
+    [
+        (UniformNegativeSampler, {'num_negatives': 0}, r'at least 1 \(got 0\)'),
+        (UniformNegativeSampler, {'exclude': 'all'}, "'positive' or 'seen'.*'all'"),
+        (PopularityNegativeSampler, {'num_negatives': -1}, r'at least 1 \(got -1\)'),
+        (PopularityMarginSampler, {'num_negatives': 0}, r'at least 1 \(got 0\)'),
+        (PopularityMarginSampler, {'margin': -0.5}, r'not be negative \(got -0\.5\)'),
+        (PopularityMarginSampler, {'min_pool': 3}, 'pool of 3 items does not hold 4 neg'),
+        (PopularityMarginSampler, {'lower': 'third'}, "'half' or 'margin'.*'third'"),
+        (PopularityMarginSampler, {'exclude': 'all'}, "'seen' or 'part'.*'all'"),
+    ],
+)
+def test_bad_arguments(cls, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        cls(**arguments)

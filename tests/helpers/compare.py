@@ -3,6 +3,9 @@
 import torch
 from torch_geometric.data import Batch, Data
 
+from iedr_geo.data import InteractionDataset
+from iedr_geo.data.schema import SIDES
+
 
 def assert_same_data(one: Data, two: Data) -> None:
     """Checks type and all attributes, and how a batch comes apart again."""
@@ -22,3 +25,21 @@ def assert_same_data(one: Data, two: Data) -> None:
         for i, (a, b) in enumerate(zip(*parts, strict=True)):
             assert_same_data(a, b)
             assert_same_data(one.get_example(i), b)
+
+
+def in_words(dataset: InteractionDataset) -> list[tuple]:
+    """Returns all that each row says, whatever its numbers are: the ids of user and item,
+    the names of the nodes of each side, the values of the item's, label and time.
+    """
+    names = dataset.schema.names()
+    return [
+        (
+            dataset.user_ids[data.user_id.item()],
+            dataset.item_ids[data.item_id.item()],
+            *(tuple(names[x] for x in data[f'x_{side}'].tolist()) for side in SIDES),
+            tuple(data.value_item.tolist()) if 'value_item' in data else (),
+            None if dataset.y is None else dataset.y[row].item(),
+            None if dataset.time is None else dataset.time[row].item(),
+        )
+        for row, data in enumerate(dataset)
+    ]

@@ -1,57 +1,20 @@
-import pandas as pd
+from dataclasses import replace
+
 import pytest
 import torch
+from shop import SALES, make_shop
 
-from iedr_geo.data import (
-    BipartiteGraph,
-    Categorical,
-    FeatureSchema,
-    InteractionDataset,
-    MultiCategorical,
-    Numerical,
-)
+from iedr_geo.data import BipartiteGraph, InteractionDataset
 
-USERS, ITEMS = [0, 3, 1, 0, 2, 3, 3, 0, 1], [5, 5, 0, 2, 1, 3, 5, 5, 4]
+ROWS = 12  # Of five customers, of whom one has bought nothing and none everything.
 
 
 @pytest.fixture(scope='session')
 def dataset() -> InteractionDataset:
-    """Nine rows with ragged graphs; the context of a row is its number."""
-    return InteractionDataset.from_pandas(
-        pd.DataFrame(
-            {
-                'user': USERS,
-                'item': ITEMS,
-                'row': range(9),
-                'with': [
-                    ['k', 'l'],
-                    [],
-                    ['k'],
-                    [],
-                    ['l'],
-                    ['k', 'l', 'm'],
-                    [],
-                    [],
-                    ['m'],
-                ],
-                'label': [1, 0, 0, 1, 1, 0, 1, 1, 0],
-            }
-        ),
-        users=pd.DataFrame({'user': range(5)}),
-        items=pd.DataFrame(
-            {
-                'item': range(7),
-                'tags': ['x|y', 'x', '', 'x|y|z', 'z', 'y|z', 'y'],
-                'price': [0.5, 1.5, None, -2.0, 0.0, 0.5, 1.0],
-            }
-        ),
-        schema=FeatureSchema(
-            user=[Categorical('user')],
-            item=[Categorical('item'), MultiCategorical('tags', '|'), Numerical('price')],
-            context=[Categorical('row'), MultiCategorical('with')],
-        ),
-        label='label',
-    )
+    """The first rows of the shop; the context of a row is its number."""
+    sales = SALES[:ROWS]
+    sales = sales.assign(day=sales.index, liked=sales.index % 3 > 0)
+    return make_shop(sales, label='liked')
 
 
 @pytest.fixture
@@ -62,11 +25,8 @@ def positives(dataset: InteractionDataset) -> InteractionDataset:
     return positives
 
 
-@pytest.fixture(scope='session')
-def graph() -> BipartiteGraph:
-    """Eleven edges, five of them intervened; a user has none."""
-    has = [[0, 3, 8], [1], [], [2, 4, 8, 9], [0, 5, 9]]
-    pairs = [(user, item) for user, items in enumerate(has) for item in items]
-    user, item = torch.tensor(pairs).t()
-    marks = torch.tensor([0, 1, 0, 0, 1, 1, 0, 1, 0, 0, 1], dtype=torch.bool)
-    return BipartiteGraph(user, item, len(has), 11, intervened=marks)
+@pytest.fixture
+def graph(positives: InteractionDataset) -> BipartiteGraph:
+    """Their eleven edges, of which some are intervened."""
+    graph = BipartiteGraph.from_dataset(positives)
+    return replace(graph, intervened=torch.arange(graph.num_edges) % 3 == 1)

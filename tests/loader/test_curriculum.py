@@ -12,8 +12,8 @@ from iedr_geo.loader import Curriculum
     ],
 )
 def test_powers(curriculum: Curriculum, past: list[int]):
-    places = [(0, 0), (0, 2), (1, 0), (7, 2)]
-    factors = [curriculum.at(epoch, step, 3) for epoch, step in places]
+    moments = [(0, 0), (0, 2), (1, 0), (7, 2)]
+    factors = [curriculum.at(epoch, step, 3) for epoch, step in moments]
     assert factors == pytest.approx([curriculum.decay**n for n in past])
 
 

@@ -11,7 +11,6 @@ import torch
 from batches import read, read_flat, rows_of
 
 from iedr_geo.data import (
-    BipartiteGraph,
     Categorical,
     FeatureSchema,
     InteractionDataset,
@@ -37,13 +36,7 @@ def test_labels_are_kept_when_shuffled(dataset: InteractionDataset):
 class NextItems(UniformNegativeSampler):
     """Takes the items after the positive, to tell every draw from the others."""
 
-    def sample(
-        self,
-        graph: BipartiteGraph,
-        query: torch.Tensor,
-        item: torch.Tensor,
-        generator: torch.Generator | None = None,
-    ) -> torch.Tensor:
+    def sample(self, graph, query, item, generator=None):
         step = torch.arange(1, self.num_negatives + 1)
         return (item.unsqueeze(1) + step) % graph.num_items
 
@@ -55,7 +48,7 @@ def test_every_draw_is_used(positives: InteractionDataset, shuffle: bool, group:
         positives, 5, NextItems(4), shuffle=shuffle, group_negatives=group
     )
     expected = [
-        (user, (item + step) % 7, context, float(step == 0))
+        (user, (item + step) % positives.num_items, context, float(step == 0))
         for user, item, context, _ in table(positives)
         for step in range(5)
     ]
@@ -64,17 +57,14 @@ def test_every_draw_is_used(positives: InteractionDataset, shuffle: bool, group:
     assert (rows == expected) != shuffle
 
 
-@pytest.mark.parametrize(('batch_size', 'groups'), [(3, 1), (4, 1), (7, 2), (100, 9)])
+@pytest.mark.parametrize(('batch_size', 'groups'), [(3, 1), (4, 1), (15, 5), (100, 12)])
 def test_groups(positives: InteractionDataset, batch_size: int, groups: int):
+    negatives = UniformNegativeSampler(2)
     loader = InteractionLoader(
-        positives,
-        batch_size,
-        UniformNegativeSampler(2),
-        group_negatives=True,
-        shuffle=True,
+        positives, batch_size, negatives, group_negatives=True, shuffle=True
     )
     batches = read(loader)
-    full, last = divmod(9, groups)
+    full, last = divmod(12, groups)
     assert [len(b) for b in batches] == [groups * 3] * full + [last * 3] * (last > 0)
     for batch in batches:
         # Each context, hence each positive, is there with all of its rows.
@@ -105,75 +95,49 @@ def test_workers(positives: InteractionDataset):
         (False, {'curriculum': Curriculum(0.9, 'step')}, "at once.*every='epoch'"),
     ],
 )
-def test_bad_arguments(
-    dataset: InteractionDataset,
-    positives: InteractionDataset,
-    labels: bool,
-    arguments: dict,
-    message: str,
-):
+def test_bad_arguments(dataset, positives, labels: bool, arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
         InteractionLoader(dataset if labels else positives, **arguments)
+    transformed = copy.copy(dataset)
+    transformed.transform = lambda data: data
+    with pytest.raises(ValueError, match='transform, which is for single samples'):
+        InteractionLoader(transformed)
+    with pytest.raises(ValueError, match='on the CPU only'):
+        InteractionLoader(positives.to('meta'), num_workers=1)
 
 
-def tensors_of(value: object, seen: dict[int, object]) -> Iterator[torch.Tensor]:
+def tensors_of(value: object, met: dict[int, object]) -> Iterator[torch.Tensor]:
     """Yields the tensors that an object holds, however deep."""
-    if id(value) in seen:
+    if id(value) in met:
         return
-    seen[id(value)] = value
+    met[id(value)] = value
     if isinstance(value, torch.Tensor):
         yield value
         return
-    if isinstance(value, dict):
-        parts = value.values()
-    elif isinstance(value, list | tuple):
-        parts = value
-    else:
-        parts = getattr(value, '__dict__', {}).values()
+    parts = value if isinstance(value, list | tuple) else vars(value).values()
     for part in parts:
-        yield from tensors_of(part, seen)
+        if isinstance(part, dict):
+            part = tuple(part.values())
+        if isinstance(part, list | tuple) or hasattr(part, '__dict__'):
+            yield from tensors_of(part, met)
 
 
-def megabytes(dataset: InteractionDataset, split: tuple) -> float:
-    loader = InteractionLoader(
-        split[0], 1024, UniformNegativeSampler(2, resample=True), shuffle=True
-    )
+def test_memory_of_a_log():
+    """Ids are stored, graphs are not: 96,203 rows with two context columns."""
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame(rng.integers(0, 130, (96_203, 2)), columns=['day', 'gift'])
+    log['user'] = rng.integers(0, 957, len(log))
+    log['item'] = rng.integers(0, 4_082, len(log))
+    kinds = [[Categorical('user')], [Categorical('item')]]
+    schema = FeatureSchema(*kinds, [Categorical('day'), Categorical('gift')])
+    dataset = InteractionDataset.from_pandas(log, None, None, schema)
+    split = leave_last_out(dataset, min_records=6)
+    sampler = UniformNegativeSampler(2, resample=True)
+    loader = InteractionLoader(split.train, 1024, sampler, shuffle=True)
     next(iter(loader))  # The negatives are drawn.
     tensors = tensors_of([dataset, split, loader], {})
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in tensors}
     held = sum(storage.nbytes() for storage in storages.values())
     rows = 3 * 8 * (len(dataset) + sum(len(part) for part in split[:3]))
-    assert held > rows + 2 * 8 * len(split[0])
-    return held / 2**20
-
-
-def test_memory_of_a_log():
-    """Ids are stored, graphs are not: 96,203 rows with eight context columns."""
-    rng = np.random.default_rng(0)
-    contexts = rng.integers(0, 40, (18_603, 8)).astype(str)
-    log = pd.DataFrame(
-        contexts[rng.integers(0, len(contexts), 96_203)],
-        columns=[f'context{i}' for i in range(8)],
-    )
-    log['user'] = rng.integers(0, 957, len(log))
-    log['item'] = rng.integers(0, 4_082, len(log))
-    items = pd.DataFrame({'item': range(4_082)})
-    items = items.assign(**{f'field{i}': items['item'] % (i + 20) for i in range(5)})
-    dataset = InteractionDataset.from_pandas(
-        log,
-        users=None,
-        items=items,
-        schema=FeatureSchema(
-            user=[Categorical('user')],
-            item=[Categorical(name) for name in items],
-            context=[Categorical(f'context{i}') for i in range(8)],
-        ),
-    )
-    assert megabytes(dataset, leave_last_out(dataset, min_records=6)) < 20
-
-
-def test_transforms_are_for_single_samples(dataset):
-    transformed = copy.copy(dataset)
-    transformed.transform = lambda data: data
-    with pytest.raises(ValueError, match='transform, which is for single samples'):
-        InteractionLoader(transformed)
+    # Else the loop has not found all of them.
+    assert rows + 2 * 8 * len(split.train) < held < 20 * 2**20
