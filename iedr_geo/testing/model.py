@@ -14,17 +14,16 @@ from iedr_geo.loader import EdgeBatch, InteractionBatch, UserBatch, UserLoader
 from iedr_geo.nn.contract import stands_for
 from iedr_geo.scoring import CatalogueScorer, Queries, device_of, scorer
 from iedr_geo.testing.properties import (
+    check_alike,
     check_gradients,
     check_modes,
     check_output,
     check_same,
     checked_copy,
-    gradients,
     trained_parameters,
 )
 
 NUM_ROWS, NUM_NEGATIVES = 12, 2
-TOLERANCE = 1e-4  # Of what is computed in single precision.
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -153,13 +152,13 @@ def _check_logits(logits: Logits, name: str, device: torch.device) -> None:
     together = logits(rows)
     check_output(together, (NUM_ROWS,), f'The {name}')
     failure = f'In evaluation, the {name} of a second call differ'
-    check_same(logits(rows), together, failure, TOLERANCE)
+    check_same(logits(rows), together, failure)
     order = torch.randperm(NUM_ROWS, device=device)
     failure = f'The {name} depend on the order of the rows'
-    check_same(logits(order), together[order], failure, TOLERANCE)
+    check_same(logits(order), together[order], failure)
     alone = torch.cat([logits(row) for row in rows.split(1)])
     failure = f'The {name} of rows in a batch differ from those alone'
-    check_same(alone, together, failure, TOLERANCE)
+    check_same(alone, together, failure)
 
 
 def _check_encode(model: Any, batch: InteractionBatch) -> None:
@@ -167,11 +166,11 @@ def _check_encode(model: Any, batch: InteractionBatch) -> None:
         return
     encoded, logits = model.encode(batch), model(batch)
     failure = 'The logits of `encode` are not those of a call'
-    check_same(encoded.logits, logits, failure, TOLERANCE)
+    check_same(encoded.logits, logits, failure)
     if getattr(encoded, 'parts', None):
         total = torch.stack(list(encoded.parts.values())).sum(dim=0)
         failure = 'The parts of `encode` do not add up to the logits'
-        check_same(total, logits, failure, TOLERANCE)
+        check_same(total, logits, failure)
 
 
 def _check_score_items(model: Any, batch: InteractionBatch) -> None:
@@ -181,12 +180,8 @@ def _check_score_items(model: Any, batch: InteractionBatch) -> None:
     items = torch.randperm(batch.item.num_graphs, device=batch.item_graph.device)
     actual = model.score_items(batch, items, encoded)
     expected = model(batch.cross(items)).view(NUM_ROWS, -1)
-    failure = '`score_items` gives other logits than `model(batch.cross(items))`'
-    check_same(actual, expected, failure, TOLERANCE)
-    tensors = list(trained_parameters(model).values())
-    pairs = zip(gradients(actual, tensors), gradients(expected, tensors), strict=True)
-    for grad, wanted in pairs:
-        check_same(grad, wanted, 'Gradients through `score_items` differ', 10 * TOLERANCE)
+    names = 'Logits of `score_items` and `model(batch.cross(items))`'
+    check_alike(actual, expected, [*trained_parameters(model).values()], names)
 
 
 def _check_broadcasting(score: Any, user: Tensor, items: Tensor) -> None:
@@ -195,7 +190,7 @@ def _check_broadcasting(score: Any, user: Tensor, items: Tensor) -> None:
         one, two = torch.broadcast_tensors(user, item)
         pairs = score(one.flatten(), two.flatten()).view_as(one)
         failure = f'Scores of users (U, 1) and items {shape} are not those of the pairs'
-        check_same(score(user, item), pairs, failure, TOLERANCE)
+        check_same(score(user, item), pairs, failure)
 
 
 def _terms(model: Any, batch: Any, encoded: Any) -> dict[str, Tensor]:
@@ -256,7 +251,7 @@ def _check_scorer(
         answers['sums of the parts'] = torch.stack(list(parts)).sum(dim=0)
     for name, scores in answers.items():
         failure = f'The {name} by {type(made).__name__} are not those of the model'
-        check_same(scores.squeeze(1).to(logits.dtype), logits, failure, TOLERANCE)
+        check_same(scores.squeeze(1), logits.to(scores.dtype), failure)
 
 
 def _check_state(
@@ -269,4 +264,4 @@ def _check_state(
     call(fresh)
     fresh.load_state_dict(model.state_dict())
     failure = 'With the state of the model, a copy differs'
-    check_same(call(fresh), call(model), failure, TOLERANCE)
+    check_same(call(fresh), call(model), failure)
