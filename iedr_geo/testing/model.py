@@ -12,7 +12,7 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.loader import EdgeBatch, InteractionBatch, UserBatch, UserLoader
 from iedr_geo.nn.contract import stands_for
-from iedr_geo.scoring import CatalogueScorer, Queries, device_of, scorer
+from iedr_geo.scoring import Queries, device_of, scorer
 from iedr_geo.testing.properties import (
     check_alike,
     check_gradients,
@@ -77,12 +77,8 @@ def check_interaction_model(
         _check_score_items(model, batch)
         encode = getattr(model, 'encode', lambda _: None)
         _check_terms(model, lambda: (model(batch), batch, encode(batch)))
-        _check_scorer(
-            _made(model, dataset),
-            Queries(batch.user_id, batch.context_id),
-            batch.item_id,
-            model(batch),
-        )
+        queries = Queries(batch.user_id, batch.context_id)
+        _check_scorer(model, dataset, queries, batch.item_id, model(batch))
         _check_state(model, fresh, lambda one: one(batch))
 
 
@@ -131,7 +127,7 @@ def check_bipartite_model(
         _check_logits(lambda rows: score(user[rows], item[rows]), 'scores', device)
         _check_broadcasting(score, user, items)
         _check_terms(model, lambda: (score(user, item), batch, None))
-        _check_scorer(_made(model, graph), Queries(user), item, score(user, item))
+        _check_scorer(model, graph, Queries(user), item, score(user, item))
         _check_state(model, fresh, lambda one: one.score(user, item))
 
 
@@ -149,16 +145,15 @@ def _draw_rows(dataset: InteractionDataset) -> InteractionBatch:
 
 def _check_logits(logits: Logits, name: str, device: torch.device) -> None:
     rows = torch.arange(NUM_ROWS, device=device)
+    order = torch.randperm(NUM_ROWS, device=device)
     together = logits(rows)
     check_output(together, (NUM_ROWS,), f'The {name}')
     failure = f'In evaluation, the {name} of a second call differ'
     check_same(logits(rows), together, failure)
-    order = torch.randperm(NUM_ROWS, device=device)
     failure = f'The {name} depend on the order of the rows'
     check_same(logits(order), together[order], failure)
     alone = torch.cat([logits(row) for row in rows.split(1)])
-    failure = f'The {name} of rows in a batch differ from those alone'
-    check_same(alone, together, failure)
+    check_same(alone, together, f'The {name} of rows in a batch differ from those alone')
 
 
 def _check_encode(model: Any, batch: InteractionBatch) -> None:
@@ -231,16 +226,13 @@ def _check_terms(model: Any, call: Callable[[], tuple[Tensor, Any, Any]]) -> Non
     check_modes(model, call)
 
 
-def _made(model: Any, data: Any) -> CatalogueScorer:
+def _check_scorer(
+    model: Any, data: Any, queries: Queries, item: Tensor, logits: Tensor
+) -> None:
     try:
-        return scorer(model, data)
+        made = scorer(model, data)
     except ValueError as error:
         raise AssertionError(str(error)) from error
-
-
-def _check_scorer(
-    made: CatalogueScorer, queries: Queries, item: Tensor, logits: Tensor
-) -> None:
     pairs = item.unsqueeze(1)
     answers = {
         'scores of pairs': made.scores(queries, pairs),

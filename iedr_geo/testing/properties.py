@@ -85,7 +85,13 @@ def check_evaluation(
     module.float()
     single = call(torch.float)
     module.double()
-    check_precision(single, double, name.capitalize())
+    for out, dtype in ((single, torch.float), (double, torch.double)):
+        if out.dtype != dtype:
+            raise AssertionError(
+                f'{name.capitalize()} of inputs in {dtype} are in {out.dtype}'
+            )
+    failure = f'{name.capitalize()} in single precision differ'
+    check_same(single.double(), double, failure, tol=1e-3)
 
 
 def check_training(
@@ -113,14 +119,6 @@ def check_output(out: object, shape: tuple[int, ...], name: str) -> None:
         raise AssertionError(f'{name} must be a tensor of shape {shape} (got {got})')
     if not out.isfinite().all():
         raise AssertionError(f'{name} must be finite (got {out})')
-
-
-def check_precision(single: Tensor, double: Tensor, name: str) -> None:
-    """Checks that a result is of the precision of the inputs, and the same but for it."""
-    for out, dtype in ((single, torch.float), (double, torch.double)):
-        if out.dtype != dtype:
-            raise AssertionError(f'{name} of inputs in {dtype} are in {out.dtype}')
-    check_same(single.double(), double, f'{name} in single precision differ', tol=1e-3)
 
 
 def check_gradients(

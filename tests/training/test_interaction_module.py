@@ -22,11 +22,9 @@ from training_runs import (
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.data.randomness import derive_seed
-from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionLoader
 from iedr_geo.nn import IEDR, IEDR_VARIANTS
-from iedr_geo.training import InteractionModule
 
 EPOCHS = 2
 
@@ -163,15 +161,7 @@ FULL = [
 ]
 
 
-@pytest.mark.parametrize(
-    'variant',
-    [
-        'noDis',
-        'noCL',
-        'released',
-        *(pytest.param(v, marks=pytest.mark.full) for v in FULL),
-    ],
-)
+@pytest.mark.parametrize('variant', ['noDis', 'noCL', 'released', *FULL])
 def test_variants_run(tmp_path, variant):
     module = rows_module(model=IEDR_VARIANTS[variant])
     [epoch] = run(module, tmp_path, max_epochs=1).history
@@ -222,22 +212,3 @@ def test_cuda(tmp_path, workers):
     tolerance = 1e-3 if workers else 0.15
     for name in ('loss', 'prediction'):
         assert two.history[0][name] == pytest.approx(one.history[0][name], rel=tolerance)
-
-
-@pytest.mark.full
-def test_learns(tmp_path):
-    """More than popularity, on data where there is more to learn."""
-    dataset = PlantedFactors(num_users=30, num_items=15, num_interactions=1500)
-    train, valid, test, _ = dataset.split()
-    lists, held_out = (dataset.candidates(part, 10) for part in ('valid', 'test'))
-    torch.manual_seed(0)
-    model = IEDR(dataset.schema.num_embeddings, 16, 32, num_negatives=4)
-    arguments = {'batch_size': 128, 'learning_rate': 0.01}
-    module = InteractionModule(model, train, valid, lists, **arguments)
-    result = run(module, tmp_path, max_epochs=5)
-
-    def popularity(batch):
-        return torch.bincount(train.item, minlength=train.num_items)[batch.item_id]
-
-    learned = evaluate_candidates(result.model, test, held_out).metrics['auc']
-    assert learned > evaluate_candidates(popularity, test, held_out).metrics['auc'] + 0.05
