@@ -180,8 +180,6 @@ class TrainingModule(LightningModule, ABC):
         self.history: list[dict[str, float]] = []
         self.clip_val: float | None = None
         self.trainer_arguments: dict[str, Any] = {}
-        self._scorer: Any = None
-        self._ranked: list[Any] = []
         self._begin()
         # Two optimizers are stepped by hand; one is Lightning's to clip and accumulate.
         self.automatic_optimization = not self._estimator()
@@ -413,36 +411,33 @@ class TrainingModule(LightningModule, ABC):
     def val_dataloader(self) -> Any:
         """Returns the lists that this process ranks."""
         if self.rankings is None:
-            return []
+            return []  # Lightning calls none of the rest.
         return _Untouched(self.rankings.chunks(self.global_rank, self.trainer.world_size))
 
     def on_validation_start(self) -> None:
         """Makes the scorer of the model as it is now."""
         self._validation_started = time.perf_counter()
-        self._ranked = []
-        if self.valid is None:
-            return
+        self._ranked: list[Any] = []
         with evaluating(self.model):  # What data keep for later serves training, too.
-            self.valid = self.valid.to(self.device)
-            self._scorer = scorer(self.model, self.valid)
+            self.valid = cast(Any, self.valid).to(self.device)
+            self._scorer: Any = scorer(self.model, self.valid)
 
     def validation_step(self, lists: Tensor, batch_idx: int) -> None:
         """Ranks some lists."""
-        if self.rankings is not None and len(lists):
+        if len(lists):
             with evaluating(self.model):
-                self._ranked.append(self.rankings.rank(self._scorer, lists))
+                rankings = cast(Rankings, self.rankings)
+                self._ranked.append(rankings.rank(self._scorer, lists))
 
     def on_validation_epoch_end(self) -> None:
         """Logs what all processes have ranked."""
-        if self.rankings is None:
-            return
         ranked, self._ranked, self._scorer = self._ranked, [], None  # Frees memory.
         if self.trainer.world_size > 1:
             shares: list[Any] = [None] * self.trainer.world_size
             own = apply_to_collection(ranked, Tensor, Tensor.cpu)
             dist.all_gather_object(shares, own)
             ranked = [part for share in shares for part in share]
-        self._metrics = self.rankings.evaluation(ranked).metrics
+        self._metrics = cast(Rankings, self.rankings).evaluation(ranked).metrics
         for name, value in self._metrics.items():
             self.log(name, value, prog_bar=name == self.monitor)
 

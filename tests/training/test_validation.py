@@ -205,6 +205,9 @@ def test_without_validation(tmp_path, kind, recwarn):
     assert len(result.history) == epochs == result.best_epoch + 1
     assert module.monitors == [] and 'recall@5' not in result.history[0]
     assert_same(with_valid.model.state_dict(), result.model.state_dict())
+    module = make_module(kind, valid=())
+    Trainer(max_epochs=1, **QUIET).fit(module)
+    assert module.history[0]['loss'] == with_valid.history[0]['loss']
 
 
 def test_mixed_precision(tmp_path, monkeypatch):
