@@ -133,14 +133,14 @@ def _check_layers(generator: torch.nn.Module, rows: _Rows) -> None:
     layers = getattr(generator, 'intrinsic_layers', None)
     if layers is None or layers() is None:
         return
-    fused, plain = (
+    ways = [
         ContextInvariantContrastiveLoss(num_negatives=3, fused=fused)
         for fused in (True, False)
-    )
-    draws = plain.draw(rows.context)
-    losses = (loss(generator, *rows, draws=draws) for loss in (fused, plain))
+    ]
+    draws = ways[0].draw(rows.context)
+    fused, plain = (loss(generator, *rows, draws=draws) for loss in ways)
     names = 'The contrastive losses with and without `intrinsic_layers`'
-    check_alike(*losses, _tensors(generator, rows), names)
+    check_alike(fused, plain, _tensors(generator, rows), names)
 
 
 def _check_folded(generator: Any, rows: _Rows, out_channels: int) -> None:
