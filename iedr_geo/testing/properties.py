@@ -58,8 +58,8 @@ def check_alike(
     Args:
         actual: The result of the one.
         expected: The result of the other.
-        tensors: What the gradients are of.
-        names: What both are called in the message.
+        tensors: The tensors that the gradients are of.
+        names: The names of both in the message.
     """
     check_same(actual, expected, f'{names} differ')
     for grad, wanted in zip(
@@ -77,7 +77,7 @@ def check_evaluation(
     Args:
         module: The module, in double precision and in evaluation.
         call: Returns its result, given inputs of a type.
-        name: What the result is called in the message.
+        name: The name of the result in the message.
     """
     double = call(torch.double)
     failure = f'In evaluation, the {name} of a second call differ'
@@ -104,7 +104,7 @@ def check_training(
     Args:
         module: The module, whose parameters are lost.
         call: Returns its result.
-        inputs: What it was given, by name.
+        inputs: The tensors it was given, by name.
     """
     module.train()
     check_gradients(call(), inputs, trained_parameters(module))
@@ -127,8 +127,8 @@ def check_gradients(
     """Checks that a gradient reaches inputs and parameters, and what it is.
 
     Args:
-        out: What a module returned.
-        inputs: What it was given, by name.
+        out: The result of a module.
+        inputs: The tensors it was given, by name.
         parameters: Its parameters, by name.
     """
     named = parameters.items()

@@ -45,10 +45,10 @@ class BipartiteModule(TrainingModule):
         train: The training edges.
         valid: The validation edges (default: none; then the last epoch's model is the
             result).
-        objective: What the prediction is trained by (default: :class:`BPRObjective`),
+        objective: The objective of the prediction (default: :class:`BPRObjective`),
             unless the model has :obj:`losses`.
-        negatives: How to draw negatives (default: 4 with a popularity margin, none where
-            the objective goes over the batch).
+        negatives: The sampler of negatives (default: 4 with a popularity margin, none
+            where the objective goes over the batch).
         metrics: The metrics of the validation edges.
         **kwargs: Further arguments of :class:`TrainingModule` (default:
             :obj:`learning_rate=0.01`, :obj:`schedule=PlateauRate()`,

@@ -33,7 +33,7 @@ NUMERICAL = (  # Arguments of the trainer that a run's numbers depend on.
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training run leaves behind.
+    """The result of a training run.
 
     Args:
         model: The model of the best epoch, in evaluation mode.
@@ -113,7 +113,7 @@ def fit(
     was killed resumes at its last complete epoch, and equals one that was not.
 
     Args:
-        module: What to train, and on what.
+        module: The model and its data.
         folder: Where checkpoints and logs (:obj:`metrics.csv`) go. Processes on several
             machines must share it.
         max_epochs: The largest number of epochs.

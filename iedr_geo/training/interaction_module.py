@@ -51,10 +51,10 @@ class InteractionModule(TrainingModule):
             of epochs).
         lists: The candidate lists that are ranked after each epoch (default: the whole
             catalogue is, for the users and contexts of :obj:`valid`).
-        objective: What the prediction is trained by (default: :class:`BCEObjective`),
+        objective: The objective of the prediction (default: :class:`BCEObjective`),
             unless the model has :obj:`losses`.
-        negatives: How to draw negatives (default: 2 for each row, fixed for the run; none
-            where rows have labels or the objective goes over the batch).
+        negatives: The sampler of negatives (default: 2 for each row, fixed for the run;
+            none where rows have labels or the objective goes over the batch).
         group_negatives: If :obj:`True`, a positive and its negatives come in the same
             batch, which is faster. Objectives over a positive's own negatives have it so.
         metrics: The metrics of the validation lists, besides the AUC.

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 
 class RateSchedule(Protocol):
-    """What decides on the learning rate of an epoch, by the history of the run alone."""
+    """The learning rate of each epoch, decided by the history of the run alone."""
 
     def rate(self, base: float, values: Sequence[float | None]) -> float:
         """Returns the rate of the next epoch.

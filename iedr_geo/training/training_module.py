@@ -81,12 +81,14 @@ class TrainingModule(LightningModule, ABC):
             is the best.
         objective: The objective of the prediction (default: the module's own), unless
             the model has :obj:`losses`.
-        negatives: How to draw negatives.
+        negatives: The sampler of negatives, if any.
         batch_size: The number of rows, edges or users of a batch; of rows, negatives
             included.
         learning_rate: The learning rate of Adam.
-        schedule: How it changes, *e.g.*, :class:`CosineRate` (default: it does not).
-        curriculum: What negative samplers and losses follow, *e.g.*, those of DICE.
+        schedule: The schedule of the learning rate, *e.g.*, :class:`CosineRate`
+            (default: it stays).
+        curriculum: The curriculum that negative samplers and losses follow, *e.g.*, those
+            of DICE.
         weight_decay: The weight decay of Adam.
         betas: Its coefficients.
         amsgrad: If :obj:`True`, it is the AMSGrad variant.
@@ -302,8 +304,8 @@ class TrainingModule(LightningModule, ABC):
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch and sets its learning rate."""
         cast(Any, self.trainer.train_dataloader).set_epoch(self.current_epoch)
-        place = (self.current_epoch, MODEL, self.global_rank)
-        torch.manual_seed(derive_seed(self.seed, *place))
+        stream = (self.current_epoch, MODEL, self.global_rank)
+        torch.manual_seed(derive_seed(self.seed, *stream))
         self._begin()
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
