@@ -14,6 +14,7 @@ import pytest
 import torch
 from pandas.testing import assert_frame_equal
 from torch import Tensor
+from training_runs import CLICKS, SPLIT, run
 
 from iedr_geo.analysis import disentanglement_report
 from iedr_geo.data import (
@@ -22,7 +23,6 @@ from iedr_geo.data import (
     InteractionDataset,
     UniformNegativeSampler,
 )
-from iedr_geo.datasets import PlantedClicks, PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates, evaluate_catalogue
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.metrics import NDCG, HitRatio
@@ -45,7 +45,7 @@ from iedr_geo.nn import (
 from iedr_geo.nn.models.rebuild import MODELS
 from iedr_geo.recommend import ContextIgnoredWarning, Recommender
 from iedr_geo.scoring import GraphScorer, InteractionScorer, Queries
-from iedr_geo.training import BipartiteModule, InteractionModule, fit
+from iedr_geo.training import BipartiteModule, InteractionModule
 
 METRICS = (NDCG(3), HitRatio(3))
 
@@ -88,8 +88,7 @@ class Distance(torch.nn.Module):
         return bias.squeeze(-1) - (self.user(user) - place).square().sum(-1)
 
 
-Data = InteractionDataset | BipartiteGraph
-Make = Callable[[Any], torch.nn.Module]
+Case = tuple[Callable[[Any], torch.nn.Module], Objective | None]
 
 
 def attention(data: InteractionDataset) -> Attention:
@@ -104,8 +103,7 @@ def lightgcn(graph: BipartiteGraph) -> LightGCN:
     return LightGCN(graph.num_users, graph.num_items, *graph.adjacency(), channels=6)
 
 
-Cases = dict[str, tuple[Make, Objective | None]]
-ON_DATASETS: Cases = {
+ON_DATASETS: dict[str, Case] = {
     'IEDR': (lambda data: IEDR(data.schema.num_embeddings, 8, 16), None),
     'Popularity': (Popularity.fit, None),
     'ContextPopularity': (ContextPopularity.fit, None),
@@ -115,7 +113,7 @@ for objective in (BCEObjective, SoftmaxObjective, BPRObjective):
     for over in ('negatives', 'batch'):
         name = f'Attention {objective.__name__} {over}'
         ON_DATASETS[name] = attention, objective(over=over)
-ON_GRAPHS: Cases = {
+ON_GRAPHS: dict[str, Case] = {
     'MF': (mf, None),
     'LightGCN': (lightgcn, SoftmaxObjective(over='batch')),
     'DICE': (lambda graph: DICE(lightgcn(graph), graph.popularity), None),
@@ -129,14 +127,6 @@ ON_GRAPHS: Cases = {
 }
 
 
-@pytest.fixture(scope='module')
-def parts() -> dict[str, Any]:
-    """Training, validation and test parts of rows, and of edges."""
-    rows = PlantedFactors(num_users=24, num_items=16, num_interactions=300).split()
-    edges = PlantedClicks(num_users=30, num_items=24, num_clicks=300).split()
-    return {'dataset': rows[:3], 'graph': edges[:3]}
-
-
 def trained(
     model: torch.nn.Module, parts: Any, folder: Path, objective: Objective | None
 ) -> torch.nn.Module:
@@ -145,9 +135,8 @@ def trained(
     if not list(model.parameters()):
         return model
     before = copy.deepcopy(model.state_dict())
-    module = (
-        InteractionModule if isinstance(train, InteractionDataset) else BipartiteModule
-    )(
+    on_dataset = isinstance(train, InteractionDataset)
+    module = (InteractionModule if on_dataset else BipartiteModule)(
         model,
         train,
         valid,
@@ -158,34 +147,28 @@ def trained(
         metrics=METRICS,
         monitor='ndcg@3',
     )
-    result = fit(module, folder, max_epochs=2, progress=False, accelerator='cpu')
+    result = run(module, folder, max_epochs=2)
     assert len(result.history) == 2 and not result.model.training
     assert all(np.isfinite([e['loss'], e['ndcg@3']]).all() for e in result.history)
-    changed = [not torch.equal(before[k], v) for k, v in model.state_dict().items()]
-    assert any(changed)
+    assert any(not torch.equal(before[k], v) for k, v in model.state_dict().items())
     return result.model
 
 
-def hits(recommender: Recommender, per_list: pd.DataFrame, test: Data) -> list[float]:
+def hits(recommender: Recommender, per_list: pd.DataFrame, test: Any) -> list[float]:
     """Whether a target of each list is among the first three that are recommended."""
-    if isinstance(test, InteractionDataset):
+    keys = [name for name in ('user', 'context') if name in per_list]
+    log = pd.DataFrame({name: getattr(test, name).numpy() for name in (*keys, 'item')})
+    log['user'] = log['user'].map(lambda user: str(test.user_ids[user]))
+    log['item'] = log['item'].map(lambda item: str(test.item_ids[item]))
+    targets = {key: set(group['item']) for key, group in log.groupby(keys)}
+    rows = per_list[['user']].astype(str)
+    if 'context' in keys:
         contexts = test.context_frame.iloc[per_list['context'].to_numpy()]
-        rows = contexts.assign(user=per_list['user'].to_numpy()).reset_index(drop=True)
-        frame = {'user': test.user, 'context': test.context, 'item': test.item}
-    else:
-        rows = pd.DataFrame({'user': per_list['user'].to_numpy()})
-        frame = {'user': test.user, 'item': test.item}
-    keys = [name for name in ('user', 'context') if name in frame]
-    log = pd.DataFrame(frame)
-    log['user'] = [str(test.user_ids[user]) for user in log['user']]
-    log['item'] = [str(test.item_ids[item]) for item in log['item']]
-    targets = log.groupby(keys)['item'].agg(set).to_dict()
+        rows = contexts.assign(user=rows['user'].to_numpy()).reset_index(drop=True)
     many = recommender.recommend_many(rows, k=3)
     found = []
-    for row, key in enumerate(
-        per_list[keys].astype({'user': str}).itertuples(index=False)
-    ):
-        wanted = targets.get(tuple(key) if len(keys) > 1 else key[0], set())
+    for row, key in enumerate(per_list[keys].astype({'user': str}).to_numpy()):
+        wanted = targets.get(tuple(key), set())
         top = set(many.loc[many['row'] == row, recommender.item_name])
         found.append(float(bool(top & wanted)) if wanted else np.nan)
     return found
@@ -193,12 +176,11 @@ def hits(recommender: Recommender, per_list: pd.DataFrame, test: Data) -> list[f
 
 @pytest.mark.parametrize('case', [*ON_DATASETS, *ON_GRAPHS])
 @pytest.mark.filterwarnings('ignore::iedr_geo.recommend.ContextIgnoredWarning')
-def test_one_way(parts, case, tmp_path):
+def test_one_way(case, tmp_path):
     on_dataset = case in ON_DATASETS
     make, objective = (ON_DATASETS | ON_GRAPHS)[case]
-    three = parts['dataset' if on_dataset else 'graph']
-    train, valid, test = three
-    model = trained(make(train), three, tmp_path / 'run', objective)
+    train, valid, test = parts = (SPLIT if on_dataset else CLICKS)[:3]
+    model = trained(make(train), parts, tmp_path / 'run', objective)
     counted = not list(model.parameters())
 
     # Evaluate: by rankings, which are those of what is recommended.
@@ -264,10 +246,8 @@ def test_one_way(parts, case, tmp_path):
     assert again.metrics == pytest.approx(evaluation.metrics)
 
     # Report.
-    if on_dataset:
-        report = disentanglement_report(loaded.model, test, num_samples=40)
-    else:
-        report = disentanglement_report(loaded.model, train, test, num_samples=40)
+    data = [test] if on_dataset else [train, test]
+    report = disentanglement_report(loaded.model, *data, num_samples=40)
     assert len(report.table) and np.isfinite(report.table['value']).any() and str(report)
     has_factors = bool(recommender.scorer.factors)
     assert has_factors == isinstance(model, (IEDR, DICE))
@@ -275,8 +255,5 @@ def test_one_way(parts, case, tmp_path):
 
 
 def test_every_model_of_the_library_goes_it():
-    assert {name.split()[0] for name in ON_DATASETS | ON_GRAPHS} == {
-        *MODELS,
-        'Attention',
-        'Distance',
-    }
+    names = {name.split()[0] for name in ON_DATASETS | ON_GRAPHS}
+    assert names == {*MODELS, 'Attention', 'Distance'}

@@ -239,9 +239,10 @@ def train(tables: dict, folder: Path, **kwargs: Any) -> Recommender:
         batch_size=8,
         learning_rate=0.05,
         metrics=METRICS,
+        monitor='ndcg@2',
     )
     before = model.embedding.weight.clone()
-    arguments = {'monitor': 'ndcg@2', 'max_epochs': 2, 'progress': False}
+    arguments = {'max_epochs': 2, 'progress': False}
     result = fit(module, folder, accelerator='cpu', **arguments)
     assert not torch.equal(before, result.model.embedding.weight)
     return Recommender(result.model, dataset)

@@ -10,10 +10,10 @@ from torch import Tensor
 from iedr_geo.data import FeatureGraphs
 from iedr_geo.scoring import device_of
 from iedr_geo.testing.properties import (
+    check_evaluation,
     check_gradients,
     check_modes,
     check_output,
-    check_precision,
     check_reset,
     check_same,
     checked_copy,
@@ -65,8 +65,11 @@ def check_encoder(
     with checked_copy(encoder, seed) as encoder:
         graphs = _draw_graphs(in_channels, device_of(encoder))
         _check_shape(encoder, graphs, out_channels)
-        _check_determinism(encoder, graphs)
-        _check_precision(encoder, graphs)
+        check_evaluation(
+            encoder,
+            lambda dtype: graphs._replace(table=graphs.table.to(dtype)).encode(encoder),
+            'readouts',
+        )
         _check_node_order(encoder, graphs)
         _check_duplicates(encoder, graphs)
         _check_single_graphs(encoder, graphs)
@@ -118,18 +121,6 @@ def _draw_graphs(in_channels: int, device: torch.device) -> _Graphs:
 def _check_shape(encoder: torch.nn.Module, graphs: _Graphs, out_channels: int) -> None:
     shape = (len(SIZES), out_channels)
     check_output(graphs.encode(encoder), shape, 'What the encoder returns')
-
-
-def _check_determinism(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    once, again = graphs.encode(encoder), graphs.encode(encoder)
-    check_same(again, once, 'In evaluation, the readouts of a second call differ')
-
-
-def _check_precision(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    double = graphs.encode(encoder)
-    single = graphs._replace(table=graphs.table.float()).encode(encoder.float())
-    encoder.double()
-    check_precision(single, double, 'Readouts')
 
 
 def _check_node_order(encoder: torch.nn.Module, graphs: _Graphs) -> None:

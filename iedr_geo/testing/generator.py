@@ -11,14 +11,12 @@ from iedr_geo.nn import ContextInvariantContrastiveLoss, Factors
 from iedr_geo.nn.contract import stands_for
 from iedr_geo.scoring import device_of
 from iedr_geo.testing.properties import (
-    check_gradients,
-    check_modes,
+    check_alike,
+    check_evaluation,
     check_output,
-    check_precision,
-    check_reset,
     check_same,
+    check_training,
     checked_copy,
-    gradients,
     trained_parameters,
 )
 
@@ -62,20 +60,23 @@ def check_generator(
     Raises:
         AssertionError: If a property does not hold. The message says which.
     """
-    out_channels = in_channels if out_channels is None else out_channels
     with checked_copy(generator, seed) as generator:
-        rows = _draw_rows(in_channels, device_of(generator))
-        _check_shape(generator, rows, out_channels)
-        _check_determinism(generator, rows)
-        _check_precision(generator, rows)
+        sides = torch.randn(2, NUM_ROWS, in_channels, dtype=torch.double)
+        sides = sides.to(device_of(generator))
+        rows = _Rows(*(side.requires_grad_() for side in sides.unbind()))
+
+        def call(dtype: torch.dtype = torch.double) -> Tensor:
+            return _both(generator(*(side.to(dtype) for side in rows)))
+
+        _check_shape(generator, rows, out_channels or in_channels)
+        check_evaluation(generator, call, 'factors')
         _check_intrinsic(generator, rows)
         _check_single_rows(generator, rows)
         _check_broadcasting(generator, rows)
         _check_layers(generator, rows)
-        _check_folded(generator, rows, out_channels)
-        _check_gradients(generator, rows)
-        check_modes(generator, lambda: generator(*rows))
-        check_reset(generator)
+        _check_folded(generator, rows, out_channels or in_channels)
+        inputs = {'the readouts': rows.entity, 'the contexts': rows.context}
+        check_training(generator, call, inputs)
 
 
 class _Rows(NamedTuple):
@@ -83,13 +84,12 @@ class _Rows(NamedTuple):
     context: Tensor
 
 
-def _draw_rows(in_channels: int, device: torch.device) -> _Rows:
-    tensors = torch.randn(2, NUM_ROWS, in_channels, dtype=torch.double)
-    return _Rows(*(tensor.to(device).requires_grad_() for tensor in tensors))
-
-
 def _both(factors: Factors) -> Tensor:
     return torch.stack([factors.intrinsic, factors.extrinsic])
+
+
+def _tensors(generator: torch.nn.Module, rows: _Rows) -> list[Tensor]:
+    return [*rows, *trained_parameters(generator).values()]
 
 
 def _check_shape(generator: torch.nn.Module, rows: _Rows, out_channels: int) -> None:
@@ -104,39 +104,20 @@ def _check_shape(generator: torch.nn.Module, rows: _Rows, out_channels: int) -> 
         check_output(getattr(factors, name), shape, f'The {name} factors')
 
 
-def _check_determinism(generator: torch.nn.Module, rows: _Rows) -> None:
-    once, again = generator(*rows), generator(*rows)
-    failure = 'In evaluation, the factors of a second call differ'
-    check_same(_both(again), _both(once), failure)
-
-
-def _check_precision(generator: torch.nn.Module, rows: _Rows) -> None:
-    double = _both(generator(*rows))
-    single = _both(generator.float()(*(tensor.float() for tensor in rows)))
-    generator.double()
-    check_precision(single, double, 'Factors')
-
-
-def _check_intrinsic(generator: torch.nn.Module, rows: _Rows) -> None:
-    alone = generator.intrinsic(*rows)  # type: ignore[operator]
-    wanted = generator(*rows).intrinsic
-    check_same(alone, wanted, '`intrinsic` does not return the intrinsic factors')
-    tensors = [*rows, *trained_parameters(generator).values()]
-    pairs = zip(gradients(alone, tensors), gradients(wanted, tensors), strict=True)
-    for grad, wanted_grad in pairs:
-        check_same(grad, wanted_grad, 'Gradients through `intrinsic` differ')
+def _check_intrinsic(generator: Any, rows: _Rows) -> None:
+    alone, wanted = generator.intrinsic(*rows), generator(*rows).intrinsic
+    tensors = _tensors(generator, rows)
+    check_alike(alone, wanted, tensors, 'What `intrinsic` returns and the factors')
 
 
 def _check_single_rows(generator: torch.nn.Module, rows: _Rows) -> None:
-    alone = [
-        _both(generator(rows.entity[i : i + 1], rows.context[i : i + 1]))
-        for i in range(NUM_ROWS)
-    ]
+    pairs = zip(*(side.split(1) for side in rows), strict=True)
+    alone = torch.cat([_both(generator(*pair)) for pair in pairs], dim=1)
     failure = 'Factors of rows in a batch differ from those alone'
-    check_same(_both(generator(*rows)), torch.cat(alone, dim=1), failure)
+    check_same(_both(generator(*rows)), alone, failure)
 
 
-def _check_broadcasting(generator: torch.nn.Module, rows: _Rows) -> None:
+def _check_broadcasting(generator: Any, rows: _Rows) -> None:
     # As in the contrastive loss: several users or items in the context of each row.
     entity = torch.stack([rows.entity, rows.entity.flip(0)], dim=1)
     context = rows.context.unsqueeze(1)
@@ -144,7 +125,7 @@ def _check_broadcasting(generator: torch.nn.Module, rows: _Rows) -> None:
     wanted = Factors(*(factor.reshape(NUM_ROWS, 2, -1) for factor in table))
     failure = f'Readouts ({NUM_ROWS}, 2, F) and contexts ({NUM_ROWS}, 1, F) do not fit'
     check_same(_both(generator(entity, context)), _both(wanted), failure)
-    alone = generator.intrinsic(entity, context)  # type: ignore[operator]
+    alone = generator.intrinsic(entity, context)
     check_same(alone, wanted.intrinsic, f'{failure} in `intrinsic`')
 
 
@@ -152,19 +133,14 @@ def _check_layers(generator: torch.nn.Module, rows: _Rows) -> None:
     layers = getattr(generator, 'intrinsic_layers', None)
     if layers is None or layers() is None:
         return
-    tensors = [*rows, *trained_parameters(generator).values()]
-    draws, results = None, []
-    for fused in (True, False):
-        loss = ContextInvariantContrastiveLoss(num_negatives=3, fused=fused)
-        draws = draws or loss.draw(rows.context)
-        out = loss(generator, *rows, draws=draws)
-        results.append([out, *gradients(out, tensors)])
-    for actual, wanted in zip(*results, strict=True):
-        check_same(
-            actual,
-            wanted,
-            'With `intrinsic_layers`, the contrastive loss or a gradient differs',
-        )
+    ways = [
+        ContextInvariantContrastiveLoss(num_negatives=3, fused=fused)
+        for fused in (True, False)
+    ]
+    draws = ways[0].draw(rows.context)
+    fused, plain = (loss(generator, *rows, draws=draws) for loss in ways)
+    names = 'The contrastive losses with and without `intrinsic_layers`'
+    check_alike(fused, plain, _tensors(generator, rows), names)
 
 
 def _check_folded(generator: Any, rows: _Rows, out_channels: int) -> None:
@@ -181,16 +157,5 @@ def _check_folded(generator: Any, rows: _Rows, out_channels: int) -> None:
     factors = generator(rows.entity, rows.context.unsqueeze(1))
     both = factors.intrinsic + factors.extrinsic
     expected = torch.einsum('cf,cif->ci', vector, both)
-    tensors = [vector, *rows, *trained_parameters(generator).values()]
-    results = ([out, *gradients(out, tensors)] for out in (scores, expected))
-    for actual, wanted in zip(*results, strict=True):
-        failure = 'With `hidden` and `fold`, products with both factors or a gradient'
-        check_same(actual, wanted, f'{failure} differ')
-
-
-def _check_gradients(generator: torch.nn.Module, rows: _Rows) -> None:
-    generator.train()
-    inputs = {'the readouts': rows.entity, 'the contexts': rows.context}
-    out = _both(generator(*rows))
-    check_gradients(out, inputs, trained_parameters(generator))
-    generator.eval()
+    names = 'Products with both factors, with and without `hidden` and `fold`,'
+    check_alike(scores, expected, [vector, *_tensors(generator, rows)], names)

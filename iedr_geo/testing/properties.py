@@ -21,7 +21,7 @@ def checked_copy(
     Args:
         module: The module.
         seed: The seed.
-        double: Whether the copy is in float64.
+        double: If :obj:`True`, the copy is in float64.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -34,8 +34,12 @@ def trained_parameters(module: torch.nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def check_same(actual: Tensor, expected: Tensor, failure: str, tol: float = 1e-7) -> None:
+def check_same(
+    actual: Tensor, expected: Tensor, failure: str, tol: float | None = None
+) -> None:
     """Raises an error that says what failed, and by how much values differ."""
+    if tol is None:
+        tol = 1e-7 if expected.dtype == torch.double else 1e-4
     torch.testing.assert_close(
         actual,
         expected,
@@ -44,6 +48,68 @@ def check_same(actual: Tensor, expected: Tensor, failure: str, tol: float = 1e-7
         equal_nan=True,
         msg=lambda message: f'{failure}: {message}',
     )
+
+
+def check_alike(
+    actual: Tensor, expected: Tensor, tensors: Sequence[Tensor], names: str
+) -> None:
+    """Checks that two ways to a result give the same values and the same gradients.
+
+    Args:
+        actual: The result of the one.
+        expected: The result of the other.
+        tensors: The tensors that the gradients are of.
+        names: The names of both in the message.
+    """
+    check_same(actual, expected, f'{names} differ')
+    for grad, wanted in zip(
+        gradients(actual, tensors), gradients(expected, tensors), strict=True
+    ):
+        tol = None if wanted.dtype == torch.double else 1e-3
+        check_same(grad, wanted, f'{names} differ in a gradient', tol)
+
+
+def check_evaluation(
+    module: torch.nn.Module, call: Callable[[torch.dtype], Tensor], name: str
+) -> None:
+    """Checks that a second call gives the same, and one in single precision nearly so.
+
+    Args:
+        module: The module, in double precision and in evaluation.
+        call: Returns its result, given inputs of a type.
+        name: The name of the result in the message.
+    """
+    double = call(torch.double)
+    failure = f'In evaluation, the {name} of a second call differ'
+    check_same(call(torch.double), double, failure)
+    module.float()
+    single = call(torch.float)
+    module.double()
+    for out, dtype in ((single, torch.float), (double, torch.double)):
+        if out.dtype != dtype:
+            raise AssertionError(
+                f'{name.capitalize()} of inputs in {dtype} are in {out.dtype}'
+            )
+    failure = f'{name.capitalize()} in single precision differ'
+    check_same(single.double(), double, failure, tol=1e-3)
+
+
+def check_training(
+    module: torch.nn.Module,
+    call: Callable[[], Tensor],
+    inputs: Mapping[str, Tensor],
+) -> None:
+    """Checks gradients, modes, and that parameters can be reset.
+
+    Args:
+        module: The module, whose parameters are lost.
+        call: Returns its result.
+        inputs: The tensors it was given, by name.
+    """
+    module.train()
+    check_gradients(call(), inputs, trained_parameters(module))
+    check_modes(module, call)
+    check_reset(module)
 
 
 def check_output(out: object, shape: tuple[int, ...], name: str) -> None:
@@ -55,22 +121,14 @@ def check_output(out: object, shape: tuple[int, ...], name: str) -> None:
         raise AssertionError(f'{name} must be finite (got {out})')
 
 
-def check_precision(single: Tensor, double: Tensor, name: str) -> None:
-    """Checks that a result is of the precision of the inputs, and the same but for it."""
-    for out, dtype in ((single, torch.float), (double, torch.double)):
-        if out.dtype != dtype:
-            raise AssertionError(f'{name} of inputs in {dtype} are in {out.dtype}')
-    check_same(single.double(), double, f'{name} in single precision differ', tol=1e-3)
-
-
 def check_gradients(
     out: Tensor, inputs: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
 ) -> None:
     """Checks that a gradient reaches inputs and parameters, and what it is.
 
     Args:
-        out: What a module returned.
-        inputs: What it was given, by name.
+        out: The result of a module.
+        inputs: The tensors it was given, by name.
         parameters: Its parameters, by name.
     """
     named = parameters.items()

@@ -92,7 +92,7 @@ def toy_batch(num_negatives: int = 2, seed: int = 0) -> InteractionBatch:
     """Returns all rows of :func:`toy_dataset` in one batch, with negatives.
 
     Args:
-        num_negatives: How many to draw for each row.
+        num_negatives: The number of negatives of each row.
         seed: The seed of the draw.
     """
     dataset = toy_dataset()

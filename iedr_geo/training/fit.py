@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 
-from iedr_geo.training.training_module import TrainingModule
+from iedr_geo.training.training_module import FORMAT, TrainingModule
 
 LAST, BEST = 'last.ckpt', 'best.ckpt'
 NUMERICAL = (  # Arguments of the trainer that a run's numbers depend on.
@@ -33,7 +33,7 @@ NUMERICAL = (  # Arguments of the trainer that a run's numbers depend on.
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training run leaves behind.
+    """The result of a training run.
 
     Args:
         model: The model of the best epoch, in evaluation mode.
@@ -58,11 +58,8 @@ class _RunFolder(Checkpoint):
     folder that has moved, and train a run that had stopped for another epoch.
     """
 
-    def __init__(
-        self, folder: Path, module: TrainingModule, monitor: str | None, patience: int
-    ) -> None:
-        self.folder, self.module = folder, module
-        self.monitor, self.patience = monitor, patience
+    def __init__(self, folder: Path, module: TrainingModule, patience: int) -> None:
+        self.folder, self.module, self.patience = folder, module, patience
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         history = self.module.history
@@ -75,7 +72,7 @@ class _RunFolder(Checkpoint):
             for callback in trainer.early_stopping_callbacks
             if isinstance(callback, EarlyStopping)
         )
-        if self.module.best_epoch(self.monitor) < len(history) - 1:
+        if self.module.best_epoch < len(history) - 1:
             _check_checkpoint(self.folder / BEST, self.module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,15 +84,14 @@ class _RunFolder(Checkpoint):
 
     def _update(self, trainer: Trainer) -> None:
         history = self.module.history
-        since = self.module.epochs_without_gain(self.monitor)
         if trainer.is_global_zero:
-            if self.module.best_epoch(self.monitor) == len(history) - 1:
+            if self.module.best_epoch == len(history) - 1:
                 partial = self.folder / f'{BEST}.partial'
                 shutil.copyfile(self.folder / LAST, partial)
                 os.replace(partial, self.folder / BEST)
             pd.DataFrame(history).to_csv(self.folder / 'metrics.csv', index=False)
         # The last digits can differ between processes: the first one decides for all.
-        since = int(trainer.strategy.broadcast(since))
+        since = int(trainer.strategy.broadcast(self.module.epochs_without_gain))
         trainer.should_stop |= since >= self.patience
 
 
@@ -105,7 +101,6 @@ def fit(
     *,
     max_epochs: int = 200,
     patience: int = 10,
-    monitor: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -118,16 +113,14 @@ def fit(
     was killed resumes at its last complete epoch, and equals one that was not.
 
     Args:
-        module: What to train, and on what.
+        module: The model and its data.
         folder: Where checkpoints and logs (:obj:`metrics.csv`) go. Processes on several
             machines must share it.
         max_epochs: The largest number of epochs.
         patience: The number of epochs without improvement after which to stop.
-        monitor: The validation metric that decides (default: the module's own). Without
-            validation data, the last epoch is the best.
-        resume: Whether to go on from :obj:`folder/last.ckpt` if there is one.
-        overwrite: Whether a run that is in the folder may be lost.
-        progress: Whether to show a progress bar.
+        resume: If :obj:`True`, the run in the folder goes on, if there is one.
+        overwrite: If :obj:`True`, a run in the folder may be lost.
+        progress: If :obj:`True`, a progress bar is shown.
         **kwargs: Further arguments of :class:`lightning.pytorch.Trainer`, *e.g.*,
             :obj:`accelerator`, :obj:`devices`, :obj:`precision`, :obj:`callbacks`,
             :obj:`gradient_clip_val` or :obj:`logger`, a :class:`TensorBoardLogger` for
@@ -138,15 +131,11 @@ def fit(
     Raises:
         FileExistsError: If the folder holds a run, which is neither to be resumed nor to
             be overwritten.
-        ValueError: If there is no such metric, if the checkpoint to resume from is
-            damaged or of a run with other settings (names the file and the settings), or
-            if gradients of a model with an estimator are to be accumulated.
+        ValueError: If the checkpoint to resume from is damaged, of another version of
+            this library or of a run with other settings (names the file and the
+            settings), or if gradients of a model with an estimator are to be accumulated.
         OSError: If the folder cannot be written to.
     """
-    monitor = monitor or module.monitor
-    if monitor is not None and monitor not in module.monitors:
-        names = ', '.join(module.monitors) or 'no metrics: there are no validation data'
-        raise ValueError(f"`monitor` is '{monitor}', which is none of {names}")
     folder = Path(folder)
     trial = bool(kwargs.get('fast_dev_run'))
     if not trial:
@@ -156,10 +145,17 @@ def fit(
         raise FileExistsError(
             f'{folder} holds a run: pass resume=True to go on with it, or overwrite=True'
         )
-    module.trainer_arguments = {
-        name: kwargs[name] for name in NUMERICAL if kwargs.get(name) is not None
-    }
     ckpt_path = last if resume and last.exists() and not trial else None
+    given = {name: kwargs[name] for name in NUMERICAL if kwargs.get(name) is not None}
+    module.trainer_arguments = given
+    if not module.automatic_optimization:
+        if given.get('accumulate_grad_batches', 1) != 1:
+            raise ValueError(
+                f'{type(module.model).__name__} has an estimator, which takes a step '
+                f'each batch: instead of `accumulate_grad_batches`, raise the batch size'
+            )
+        # Lightning does not clip for a module that steps by hand.
+        module.clip_val = kwargs.pop('gradient_clip_val', None)
     if ckpt_path is not None:
         _check_checkpoint(ckpt_path, module)
     module.history = []
@@ -176,8 +172,7 @@ def fit(
     callbacks = kwargs.pop('callbacks', None) or []
     callbacks = [callbacks] if isinstance(callbacks, Callback) else [*callbacks]
     if not trial:  # The last one, so that a checkpoint holds what the others have seen.
-        callbacks.append(_RunFolder(folder, module, monitor, patience))
-    module.clipping = _clipping(module, kwargs)
+        callbacks.append(_RunFolder(folder, module, patience))
     defaults = {'logger': False, 'enable_model_summary': False, 'num_sanity_val_steps': 0}
     trainer = Trainer(
         default_root_dir=folder,
@@ -195,37 +190,15 @@ def fit(
     device = trainer.strategy.root_device
     module.to(device)  # Lightning leaves it on the CPU.
     if not trial:
-        state = torch.load(folder / BEST, map_location='cpu', weights_only=True)
-        prefix = 'model.'
-        weights = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in state['state_dict'].items()
-            if name.startswith(prefix)
-        }
-        module.model.load_state_dict(weights)
+        best = torch.load(folder / BEST, map_location='cpu', weights_only=True)
+        module.load_state_dict(best['state_dict'])
     return TrainingResult(
         model=module.model.eval(),
         history=module.history,
-        best_epoch=module.best_epoch(monitor),
+        best_epoch=module.best_epoch,
         seconds_per_epoch=statistics.median(e['seconds'] for e in module.history),
         device=device,
     )
-
-
-def _clipping(module: TrainingModule, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Takes over what Lightning does not do for a module that steps by hand."""
-    if module.automatic_optimization:
-        return {}
-    if kwargs.get('accumulate_grad_batches', 1) != 1:
-        raise ValueError(
-            f'{type(module.model).__name__} has an estimator, which takes a step each '
-            f'batch: instead of `accumulate_grad_batches`, raise the batch size'
-        )
-    value = kwargs.pop('gradient_clip_val', None)
-    algorithm = kwargs.pop('gradient_clip_algorithm', None)
-    if value is None:
-        return {}
-    return {'gradient_clip_val': value, 'gradient_clip_algorithm': algorithm or 'norm'}
 
 
 def _check_writable(folder: Path) -> None:
@@ -238,17 +211,20 @@ def _check_writable(folder: Path) -> None:
 
 
 def _check_checkpoint(path: Path, module: TrainingModule) -> None:
+    anew = 'pass overwrite=True to train anew, or another folder'
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-        settings = dict(checkpoint['settings'])
+        checkpoint = dict(torch.load(path, map_location='cpu', weights_only=True))
     except Exception as error:
+        raise ValueError(f'{path} is damaged: {anew} ({error})') from error
+    if checkpoint.get('format') != FORMAT:
         raise ValueError(
-            f'{path} is damaged or no checkpoint of a run: {error}'
-        ) from error
+            f'{path} is no checkpoint of a run, or one of another version of this '
+            f'library: {anew}'
+        )
     different = [
-        f'{name}: {settings.get(name)!r} there, {value!r} here'
+        f'{name}: {checkpoint["settings"].get(name)!r} there, {value!r} here'
         for name, value in module.settings.items()
-        if settings.get(name) != value
+        if checkpoint['settings'].get(name) != value
     ]
     if different:
         raise ValueError(

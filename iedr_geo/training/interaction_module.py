@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,23 +21,21 @@ from iedr_geo.evaluation import (
     CatalogueRankings,
     Rankings,
 )
-from iedr_geo.loader import Curriculum, InteractionBatch, InteractionLoader
+from iedr_geo.loader import InteractionBatch, InteractionLoader
 from iedr_geo.metrics import RankingMetric
 from iedr_geo.nn import BCEObjective, Objective, score_items
 from iedr_geo.nn.contract import has_hooks, stands_for
-from iedr_geo.scoring import device_of, evaluating, items_of
-from iedr_geo.training.schedule import RateSchedule
-from iedr_geo.training.training_module import (
-    TrainingModule,
-    check_objective,
-    described,
-)
+from iedr_geo.scoring import device_of, evaluating
+from iedr_geo.training.training_module import Options, TrainingModule
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 COMPARED = 16  # Rows on which what a model is trained by is what it ranks by.
 
 
 class InteractionModule(TrainingModule):
-    r"""Trains any model that maps an :class:`InteractionBatch` to logits.
+    r"""A module that trains any model which maps an :class:`InteractionBatch` to logits.
 
     A model with :obj:`encode` is called once a batch. If it has an :obj:`estimator_loss`,
     as IEDR (Section 5.3.2 and Algorithm 1 of `Su et al.
@@ -53,26 +51,16 @@ class InteractionModule(TrainingModule):
             of epochs).
         lists: The candidate lists that are ranked after each epoch (default: the whole
             catalogue is, for the users and contexts of :obj:`valid`).
-        objective: What the prediction is trained by (default: :class:`BCEObjective`).
-        negatives: How to draw negatives (default: 2 for each row, fixed for the run; none
-            where rows have labels or the objective goes over the batch).
-        batch_size: The number of rows of a batch, negatives included.
-        group_negatives: Whether a positive and its negatives come in the same batch,
-            which is faster. Objectives over a positive's own negatives have it so.
-        learning_rate: The learning rate of Adam.
-        schedule: How it changes, *e.g.*, :class:`CosineRate` (default: it does not).
-        curriculum: What negative samplers follow.
-        weight_decay: The weight decay of Adam.
-        betas: Its coefficients.
-        amsgrad: Whether it is the AMSGrad variant.
-        estimator_steps: The number of estimator steps a batch.
-        estimator_first: Whether they come before the main step, as in Algorithm 1, or
-            after it, as in the authors' scripts (which encode the batch again for it).
+        objective: The objective of the prediction (default: :class:`BCEObjective`),
+            unless the model has :obj:`losses`.
+        negatives: The sampler of negatives (default: 2 for each row, fixed for the run;
+            none where rows have labels or the objective goes over the batch).
+        group_negatives: If :obj:`True`, a positive and its negatives come in the same
+            batch, which is faster. Objectives over a positive's own negatives have it so.
         metrics: The metrics of the validation lists, besides the AUC.
-        monitor: The one that decides.
-        seed: The seed of the run.
-        num_workers: Processes that build batches. With none, batches are built on the
-            training device.
+        num_workers: The number of processes that build batches. With none, batches are
+            built on the training device.
+        **kwargs: Further arguments of :class:`TrainingModule`, with its defaults.
 
     Raises:
         ValueError: If model, objective, negatives and rows do not fit each other.
@@ -83,6 +71,7 @@ class InteractionModule(TrainingModule):
     """
 
     takes = ('rows',)
+    default_objective = BCEObjective
 
     def __init__(
         self,
@@ -93,20 +82,10 @@ class InteractionModule(TrainingModule):
         *,
         objective: Objective | None = None,
         negatives: NegativeSampler | None = None,
-        batch_size: int = 1024,
         group_negatives: bool = False,
-        learning_rate: float = 1e-3,
-        schedule: RateSchedule | None = None,
-        curriculum: Curriculum | None = None,
-        weight_decay: float = 1e-5,
-        betas: tuple[float, float] = (0.9, 0.999),
-        amsgrad: bool = False,
-        estimator_steps: int = 1,
-        estimator_first: bool = True,
         metrics: Sequence[RankingMetric] = DEFAULT_METRICS,
-        monitor: str = 'ndcg@10',
-        seed: int = 0,
         num_workers: int = 0,
+        **kwargs: Unpack[Options],
     ) -> None:
         rankings: Rankings | None = None
         if lists is not None:
@@ -115,61 +94,33 @@ class InteractionModule(TrainingModule):
             rankings = CandidateRankings(valid, lists, metrics)
         elif valid is not None:
             rankings = CatalogueRankings.of_dataset(valid, [train], metrics)
-        super().__init__(
-            model,
-            check_objective(model, objective, BCEObjective()),
-            rankings,
-            valid,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            curriculum=curriculum,
-            weight_decay=weight_decay,
-            betas=betas,
-            amsgrad=amsgrad,
-            estimator_steps=estimator_steps,
-            estimator_first=estimator_first,
-            monitor=monitor,
-            seed=seed,
-        )
+        super().__init__(model, train, valid, rankings, objective, negatives, **kwargs)
         _check_vocabulary(model, train)
         if self.objective is not None:
             _check_encode(model, train)
-        self.over_batch = self.objective is not None and self.objective.over == 'batch'
         grouped = self.objective is not None and self.objective.grouped
         if train.y is not None and (self.over_batch or grouped):
             raise ValueError(
                 f'{objective!r} needs positives alone, but the training rows have '
                 f'labels: keep those with the label 1, or take BCEObjective()'
             )
-        if self.over_batch and negatives is not None:
-            raise ValueError(f'{objective!r} takes no negatives: leave out {negatives!r}')
         if negatives is None and train.y is None and not self.over_batch:
-            negatives = UniformNegativeSampler(2)
+            self.negatives = UniformNegativeSampler(2)
         self.train_rows, self.num_contexts = train, train.num_contexts
-        self.negatives = negatives
-        self.batch_size = batch_size
         self.group_negatives = group_negatives or (grouped and not self.over_batch)
         self.num_workers = num_workers
-        self.log_q: Tensor
-        self.queries: Tensor
         if self.over_batch:  # What was had by whom, in which context, is no negative.
+            self.queries: Tensor
             queries, query = torch.unique(self._query(train).cpu(), return_inverse=True)
             size = len(queries), train.num_items
             self.had = BipartiteGraph(query, train.item.cpu(), *size)
             self.register_buffer('queries', queries, persistent=False)
-        share = torch.bincount(train.item.cpu(), minlength=train.num_items) / len(train)
-        self.register_buffer('log_q', share.log(), persistent=False)
         self._loader()  # Refuses wrong arguments now, not after Lightning's start.
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a run depends on besides its data; a checkpoint fits no other."""
-        return super().settings | {
-            'negatives': described(self.negatives),
-            'batch_size': self.batch_size,
-            'group_negatives': self.group_negatives,
-            'rows': len(self.train_rows),
-        }
+        """The arguments a run depends on besides its data; a checkpoint fits no other."""
+        return super().settings | {'group_negatives': self.group_negatives}
 
     def _loader(self) -> InteractionLoader:
         rows, workers = self.train_rows, self.num_workers
@@ -198,18 +149,13 @@ class InteractionModule(TrainingModule):
     def _prediction(self, batch: InteractionBatch, encoded: Any) -> Tensor:
         objective: Any = self.objective
         if self.over_batch:
-            items = torch.arange(batch.item.num_graphs, device=batch.item_graph.device)
-            logits = score_items(self.model, batch, items, encoded)
-            y = batch.item_graph.unsqueeze(1) == items
+            graphs = torch.arange(batch.item.num_graphs, device=batch.item_graph.device)
+            logits = score_items(self.model, batch, graphs, encoded)
+            self.had = self.had.to(logits.device)
             query = torch.searchsorted(self.queries, self._query(batch))
-            self.had = self.had.to(y.device)
-            left_out = torch.zeros_like(y)
-            left_out[items_of(self.had, query, batch.item.graph_id)] = True
-            left_out &= ~y
-            loss: Tensor = objective(logits, y, left_out, self.log_q[batch.item.graph_id])
-            return loss
-        assert batch.y is not None
-        y = batch.y
+            item, items = batch.item_id, batch.item.graph_id
+            return self._over_batch(logits, item, items, self.had, query)
+        y: Any = batch.y
         # Hooks on parts of the model are called either way.
         hooked = has_hooks(self.model, parts=False)
         if stands_for(self.model, 'encode', 'forward') and not hooked:
@@ -225,7 +171,7 @@ class InteractionModule(TrainingModule):
         if objective.grouped and self.negatives is not None:
             shape = (-1, 1 + self.negatives.num_negatives)
             logits, y = logits.view(shape), y.view(shape)
-        loss = objective(logits, y)
+        loss: Tensor = objective(logits, y)
         return loss
 
 

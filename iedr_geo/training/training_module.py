@@ -1,4 +1,4 @@
-"""What training has in common, whatever the model and the data."""
+"""The training of any model, whatever the data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypedDict, cast
 
 import torch
 import torch.distributed as dist
@@ -15,15 +15,17 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from iedr_geo.data import BipartiteGraph, InteractionDataset
+from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
 from iedr_geo.data.randomness import derive_seed
 from iedr_geo.evaluation import Rankings
 from iedr_geo.loader import Curriculum
 from iedr_geo.nn import Objective
-from iedr_geo.scoring import evaluating, scorer
+from iedr_geo.scoring import evaluating, items_of, scorer
 from iedr_geo.training.schedule import RateSchedule
 
 MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
+FORMAT = 2  # Of what a checkpoint holds besides Lightning's own entries.
+COLUMNS = {'epoch', 'estimator', 'learning_rate', 'seconds', 'training_seconds'}
 
 
 class _Untouched:
@@ -42,6 +44,22 @@ class _Untouched:
         self.batches.set_epoch(epoch)
 
 
+class Options(TypedDict, total=False):
+    """The arguments of :class:`TrainingModule` that both kinds of module pass on."""
+
+    batch_size: int
+    learning_rate: float
+    schedule: RateSchedule | None
+    curriculum: Curriculum | None
+    weight_decay: float
+    betas: tuple[float, float]
+    amsgrad: bool
+    estimator_steps: int
+    estimator_first: bool
+    monitor: str
+    seed: int
+
+
 class TrainingModule(LightningModule, ABC):
     """A Lightning module that trains any model on one kind of data.
 
@@ -56,48 +74,63 @@ class TrainingModule(LightningModule, ABC):
     if it had never stopped.
 
     Args:
-        model: What is trained.
-        objective: What the prediction is trained by, unless the model has
-            :obj:`losses`.
-        rankings: What is ranked after each epoch. Without any, the last epoch is the
-            best.
+        model: The model.
+        train: The training data.
         valid: Where the rankings' users, items and contexts are.
+        rankings: The lists that are ranked after each epoch. Without any, the last epoch
+            is the best.
+        objective: The objective of the prediction (default: the module's own), unless
+            the model has :obj:`losses`.
+        negatives: The sampler of negatives, if any.
+        batch_size: The number of rows, edges or users of a batch; of rows, negatives
+            included.
         learning_rate: The learning rate of Adam.
-        schedule: How it changes, *e.g.*, :class:`CosineRate` (default: it does not).
-        curriculum: What negative samplers and losses follow, *e.g.*, those of DICE.
+        schedule: The schedule of the learning rate, *e.g.*, :class:`CosineRate`
+            (default: it stays).
+        curriculum: The curriculum that negative samplers and losses follow, *e.g.*, those
+            of DICE.
         weight_decay: The weight decay of Adam.
         betas: Its coefficients.
-        amsgrad: Whether it is the AMSGrad variant.
+        amsgrad: If :obj:`True`, it is the AMSGrad variant.
         estimator_steps: The number of steps of a model's estimator a batch.
-        estimator_first: Whether they come before the main step, as in Algorithm 1 of the
-            IEDR paper, or after it, as in its authors' scripts.
+        estimator_first: If :obj:`True`, they come before the main step, as in Algorithm 1
+            of the IEDR paper, else after it, as in its authors' scripts (which encode
+            the batch again for it).
         monitor: The validation metric that decides: the higher, the better.
         seed: The seed of the run.
 
     Raises:
-        ValueError: If the model takes other batches, or has nothing to train.
+        TypeError: If the objective is none.
+        ValueError: If model, objective and negatives do not fit each other, the model
+            has nothing to train, or there is no such metric.
     """
 
     takes: ClassVar[tuple[str, ...]]
     """The kinds of batches that there are, the default of a model first."""
 
+    default_objective: ClassVar[type[Objective]]
+    """The objective of a model without :obj:`losses` to which none is given."""
+
     def __init__(
         self,
         model: torch.nn.Module,
-        objective: Objective | None,
-        rankings: Rankings | None,
+        train: InteractionDataset | BipartiteGraph,
         valid: InteractionDataset | BipartiteGraph | None,
+        rankings: Rankings | None,
+        objective: Objective | None,
+        negatives: NegativeSampler | None,
         *,
-        learning_rate: float,
-        schedule: RateSchedule | None,
-        curriculum: Curriculum | None,
-        weight_decay: float,
-        betas: tuple[float, float],
-        amsgrad: bool,
-        estimator_steps: int,
-        estimator_first: bool,
-        monitor: str,
-        seed: int,
+        batch_size: int = 1024,
+        learning_rate: float = 1e-3,
+        schedule: RateSchedule | None = None,
+        curriculum: Curriculum | None = None,
+        weight_decay: float = 1e-5,
+        betas: tuple[float, float] = (0.9, 0.999),
+        amsgrad: bool = False,
+        estimator_steps: int = 1,
+        estimator_first: bool = True,
+        monitor: str = 'ndcg@10',
+        seed: int = 0,
     ) -> None:
         super().__init__()
         name = type(model).__name__
@@ -120,9 +153,26 @@ class TrainingModule(LightningModule, ABC):
                 f'`estimator_steps` must be at least 1 (got {estimator_steps}); a model '
                 f'whose estimator has no parameters takes none'
             )
+        if not isinstance(objective, Objective | None):
+            raise TypeError(f'`objective` is an Objective (got {objective!r})')
+        if hasattr(model, 'losses') and objective is not None:
+            raise ValueError(
+                f'{name} has `losses` of its own, which are its objective: leave out '
+                f'{objective!r}'
+            )
+        if not hasattr(model, 'losses') and objective is None:
+            objective = self.default_objective()
+        self.over_batch = objective is not None and objective.over == 'batch'
+        if self.over_batch and negatives is not None:
+            raise ValueError(f'{objective!r} takes no negatives: leave out {negatives!r}')
+        if rankings is not None and monitor not in rankings.names:
+            names = ', '.join(rankings.names)
+            raise ValueError(f"`monitor` is '{monitor}', which is none of {names}")
         self.model = model
-        self.objective = objective
-        self.rankings, self.valid = rankings, valid
+        self.valid, self.rankings = valid, rankings
+        self.train_size = len(train.item)
+        self.objective, self.negatives = objective, negatives
+        self.batch_size = batch_size
         self.learning_rate, self.schedule = learning_rate, schedule
         self.curriculum = curriculum
         self.weight_decay, self.betas, self.amsgrad = weight_decay, betas, amsgrad
@@ -130,17 +180,20 @@ class TrainingModule(LightningModule, ABC):
         self.monitor = None if rankings is None else monitor
         self.seed = seed
         self.history: list[dict[str, float]] = []
-        self.clipping: dict[str, Any] = {}
+        self.clip_val: float | None = None
         self.trainer_arguments: dict[str, Any] = {}
-        self._scorer: Any = None
-        self._ranked: list[Any] = []
         self._begin()
         # Two optimizers are stepped by hand; one is Lightning's to clip and accumulate.
         self.automatic_optimization = not self._estimator()
+        if self.over_batch:
+            share = torch.bincount(train.item.cpu(), minlength=train.num_items)
+            log_q = (share / self.train_size).log()
+            self.log_q: Tensor
+            self.register_buffer('log_q', log_q, persistent=False)
 
     def _begin(self) -> None:
         """Begins the counts of an epoch."""
-        self._rate = self._rates()[-1]
+        self._rate = self._next_rate()
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._metrics: dict[str, float] = {}
@@ -160,56 +213,46 @@ class TrainingModule(LightningModule, ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a run depends on besides its data; a checkpoint fits no other."""
+        """The arguments a run depends on besides its data; a checkpoint fits no other."""
+        names = ('train_size', 'objective', 'negatives', *Options.__annotations__)
         return {
             'model': type(self.model).__name__,
             'arguments': described(getattr(self.model, 'config', None)),
-            'objective': None if self.objective is None else repr(self.objective),
-            'learning_rate': self.learning_rate,
-            'schedule': described(self.schedule),
-            'curriculum': described(self.curriculum),
-            'weight_decay': self.weight_decay,
-            'betas': list(self.betas),
-            'amsgrad': self.amsgrad,
-            'estimator_steps': self.estimator_steps,
-            'estimator_first': self.estimator_first,
-            'monitor': self.monitor,
+            **{name: described(getattr(self, name)) for name in names},
             'metrics': self.monitors,
-            'seed': self.seed,
             'trainer': described(self.trainer_arguments),
         }
 
-    def _values(self, monitor: str | None) -> list[float | None]:
-        """Returns a metric of each epoch, where it was measured."""
-        return [epoch.get(monitor or '') for epoch in self.history]
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the best value of the metric that decides, the earliest if
+        several; the last one where it was never measured.
+        """
+        values = dict(enumerate(self._values()))
+        measured = {epoch: v for epoch, v in values.items() if v is not None}
+        return max(measured, key=measured.__getitem__, default=len(values) - 1)
 
-    def best_epoch(self, monitor: str | None) -> int:
-        """Returns the epoch with the best value of a metric, the earliest if several."""
-        values = self._values(monitor)
-        known = [epoch for epoch, value in enumerate(values) if value is not None]
-        if not known:
-            return len(self.history) - 1
-        return max(known, key=lambda epoch: cast(float, values[epoch]))
-
-    def epochs_without_gain(self, monitor: str | None) -> int:
-        """Returns for how many epochs now nothing that was measured has improved."""
-        best = self.best_epoch(monitor)
-        rates = self._rates()
+    @property
+    def epochs_without_gain(self) -> int:
+        """The number of epochs since the best one that count for stopping."""
         return sum(
-            value is not None and (self.schedule is None or self.schedule.is_final(rate))
-            for value, rate in list(zip(self._values(monitor), rates, strict=False))[
-                best + 1 :
-            ]
+            self.monitor in epoch
+            and (self.schedule is None or self.schedule.is_final(epoch['learning_rate']))
+            for epoch in self.history[self.best_epoch + 1 :]
         )
 
-    def _rates(self) -> list[float]:
-        """Returns the learning rate of each epoch so far, and of the next."""
+    def _values(self) -> list[float | None]:
+        """Returns the metric that decides of each epoch, where it was measured."""
+        return [epoch.get(self.monitor or '') for epoch in self.history]
+
+    def _next_rate(self) -> float:
         if self.schedule is None:
-            return [self.learning_rate] * (len(self.history) + 1)
-        return self.schedule.rates(self.learning_rate, self._values(self.monitor))
+            return self.learning_rate
+        return self.schedule.rate(self.learning_rate, self._values())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the history and the settings."""
+        """Adds the history, the settings and which form they have."""
+        checkpoint['format'] = FORMAT
         checkpoint['history'] = self.history
         checkpoint['settings'] = self.settings
 
@@ -225,7 +268,7 @@ class TrainingModule(LightningModule, ABC):
         own = {id(parameter) for parameter in estimator}
         main = [p for p in self.parameters() if id(p) not in own]
         # Lightning does not clip for a fused optimizer where precision is mixed.
-        clips = self.clipping or self.trainer.gradient_clip_val
+        clips = self.clip_val or self.trainer.gradient_clip_val
         return [
             Adam(
                 group,
@@ -261,16 +304,41 @@ class TrainingModule(LightningModule, ABC):
     def on_train_epoch_start(self) -> None:
         """Seeds the epoch and sets its learning rate."""
         cast(Any, self.trainer.train_dataloader).set_epoch(self.current_epoch)
-        place = (self.current_epoch, MODEL, self.global_rank)
-        torch.manual_seed(derive_seed(self.seed, *place))
+        stream = (self.current_epoch, MODEL, self.global_rank)
+        torch.manual_seed(derive_seed(self.seed, *stream))
         self._begin()
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group['lr'] = self._rate
 
+    def _over_batch(
+        self,
+        logits: Tensor,
+        item: Tensor,
+        items: Tensor,
+        had: BipartiteGraph,
+        who: Tensor,
+    ) -> Tensor:
+        """Returns the objective of each row with all items of a batch.
+
+        Args:
+            logits: The logits of rows and items.
+            item: The item of each row.
+            items: The items of the batch.
+            had: Who had which items, in training. They are no negatives of theirs.
+            who: The node of each row in that graph.
+        """
+        y = item.unsqueeze(1) == items
+        left_out = torch.zeros_like(y)
+        left_out[items_of(had, who, items)] = True
+        objective: Any = self.objective
+        loss: Tensor = objective(logits, y, left_out & ~y, self.log_q[items])
+        return loss
+
     def _losses(self, batch: Any, encoded: Any) -> dict[str, Tensor]:
         """Returns the loss of a batch, and the terms that it is made of."""
         model: Any = self.model
+        taken = COLUMNS.union(self.monitors)
         if self.objective is None:
             terms = model.losses(batch)._asdict()
             own = {'loss': terms.pop('total')}
@@ -281,7 +349,12 @@ class TrainingModule(LightningModule, ABC):
                 terms = model.extra_losses(batch, encoded)
             loss = sum(terms.values(), start=prediction)
             own = {'loss': loss, 'prediction': prediction}
-        return own | terms | own  # Whatever a model calls its terms.
+        if clash := terms.keys() & taken.union(own):
+            raise ValueError(
+                f'{type(model).__name__} has terms of the loss that are called like '
+                f'columns of the history: rename {", ".join(sorted(clash))}'
+            )
+        return own | terms
 
     def _estimate(self, optimizer: Any, encoded: Any) -> Tensor:
         encoded = apply_to_collection(encoded, Tensor, Tensor.detach)
@@ -306,8 +379,7 @@ class TrainingModule(LightningModule, ABC):
         losses = self._losses(batch, encoded)
         main.zero_grad()
         self.manual_backward(losses['loss'])
-        if self.clipping:
-            self.clip_gradients(main, **self.clipping)
+        self.clip_gradients(main, self.clip_val)
         main.step()
         if not self.estimator_first:
             terms['estimator'] = self._estimate(estimator, encoded)
@@ -341,36 +413,33 @@ class TrainingModule(LightningModule, ABC):
     def val_dataloader(self) -> Any:
         """Returns the lists that this process ranks."""
         if self.rankings is None:
-            return []
+            return []  # Lightning calls none of the rest.
         return _Untouched(self.rankings.chunks(self.global_rank, self.trainer.world_size))
 
     def on_validation_start(self) -> None:
         """Makes the scorer of the model as it is now."""
         self._validation_started = time.perf_counter()
-        self._ranked = []
-        if self.valid is None:
-            return
+        self._ranked: list[Any] = []
         with evaluating(self.model):  # What data keep for later serves training, too.
-            self.valid = self.valid.to(self.device)
-            self._scorer = scorer(self.model, self.valid)
+            self.valid = cast(Any, self.valid).to(self.device)
+            self._scorer: Any = scorer(self.model, self.valid)
 
     def validation_step(self, lists: Tensor, batch_idx: int) -> None:
         """Ranks some lists."""
-        if self.rankings is not None and len(lists):
+        if len(lists):
             with evaluating(self.model):
-                self._ranked.append(self.rankings.rank(self._scorer, lists))
+                rankings = cast(Rankings, self.rankings)
+                self._ranked.append(rankings.rank(self._scorer, lists))
 
     def on_validation_epoch_end(self) -> None:
         """Logs what all processes have ranked."""
-        if self.rankings is None:
-            return
         ranked, self._ranked, self._scorer = self._ranked, [], None  # Frees memory.
         if self.trainer.world_size > 1:
             shares: list[Any] = [None] * self.trainer.world_size
             own = apply_to_collection(ranked, Tensor, Tensor.cpu)
             dist.all_gather_object(shares, own)
             ranked = [part for share in shares for part in share]
-        self._metrics = self.rankings.evaluation(ranked).metrics
+        self._metrics = cast(Rankings, self.rankings).evaluation(ranked).metrics
         for name, value in self._metrics.items():
             self.log(name, value, prog_bar=name == self.monitor)
 
@@ -394,24 +463,3 @@ def _arguments(value: Any) -> Any:
         if isinstance(entry, plain) and not name.startswith('_')
     }
     return {'class': type(value).__name__, **kept}
-
-
-def check_objective(
-    model: torch.nn.Module, objective: Objective | None, default: Objective
-) -> Objective | None:
-    """Returns the objective of a model: nothing if it has losses of its own.
-
-    Raises:
-        TypeError: If the objective is none.
-        ValueError: If one is given all the same.
-    """
-    if not isinstance(objective, Objective | None):
-        raise TypeError(f'`objective` is an Objective (got {objective!r})')
-    if not hasattr(model, 'losses'):
-        return default if objective is None else objective
-    if objective is not None:
-        raise ValueError(
-            f'{type(model).__name__} has `losses` of its own, which are its objective: '
-            f'leave out {objective!r}'
-        )
-    return None

@@ -9,15 +9,10 @@ from iedr_geo.nn import IEDR, BCEObjective
 from iedr_geo.testing import toy_batch, toy_dataset, toy_tables
 
 
-def test_kinds_of_columns():
-    schema = toy_tables().schema
+def test_what_real_tables_have_as_well():
+    interactions, users, items, schema = toy_tables()
     kinds = {column.kind for side in SIDES for column in schema.columns(side)}
     assert kinds == {'categorical', 'multi_categorical', 'numerical', 'bucketized'}
-    assert schema.vocabulary is None
-
-
-def test_what_real_tables_have_as_well():
-    interactions, users, items, _ = toy_tables()
     assert users[['age', 'town']].isna().any().all()
     assert items['price'].isna().any() and (items['tags'] == '').any()
     assert not items['article'].is_monotonic_increasing
@@ -26,25 +21,15 @@ def test_what_real_tables_have_as_well():
     assert pairs.duplicated().any()
     bought = pairs.groupby('customer')['article'].nunique()
     assert bought.max() == len(items) and len(bought) == len(users) - 1
-
-
-def test_no_mean_has_to_be_rounded():
+    # Tables are their reader's own.
+    del users['town']
+    schema.item.clear()
     dataset = toy_dataset()
-    for side in SIDES:
-        assert set(getattr(dataset, f'{side}s').ptr.diff().tolist()) <= {2, 4}
-
-
-def test_tables_are_their_readers_own():
-    first = toy_tables()
-    del first.users['town']
-    first.schema.item.clear()
-    toy_dataset()  # Its tables and schema are others again.
+    assert schema.vocabulary is None
     assert 'town' in toy_tables().users and len(toy_tables().schema.item) == 2
-
-
-def test_dataset_takes_arguments():
-    assert toy_dataset().exclude_seen
-    assert not toy_dataset(exclude_seen=False).exclude_seen
+    assert dataset.exclude_seen and not toy_dataset(exclude_seen=False).exclude_seen
+    for side in SIDES:  # No mean has to be rounded.
+        assert set(getattr(dataset, f'{side}s').ptr.diff().tolist()) <= {2, 4}
 
 
 def test_batch():

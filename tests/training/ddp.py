@@ -10,23 +10,16 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer
+from training_runs import CLICKS, METRICS, SIZE, load, rows_module, run
 
-from iedr_geo.data import CandidateLists
-from iedr_geo.datasets import PlantedClicks, PlantedFactors
-from iedr_geo.metrics import Recall
-from iedr_geo.nn import IEDR, MF, SoftmaxObjective
-from iedr_geo.training import BipartiteModule, InteractionModule, fit
+from iedr_geo.nn import MF, SoftmaxObjective
+from iedr_geo.training import BipartiteModule, InteractionModule
 
 torch.set_num_threads(1)
 warnings.filterwarnings('error', '.*sync_dist.*')
 logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
 folder = Path(sys.argv[1])
-
-dataset = PlantedFactors(num_users=20, num_items=12, num_interactions=200)
-train, valid, _, _ = dataset.split()
-lists = CandidateLists.sample(valid, num_negatives=8)
 rows = []
-quietly = {'progress': False, 'accelerator': 'cpu', 'devices': 2}
 
 
 class Reader(InteractionModule):
@@ -38,16 +31,11 @@ class Reader(InteractionModule):
 
 
 for epochs in (1, 2):  # The second epoch is that of a resumed run.
-    torch.manual_seed(0)
-    model = IEDR(dataset.schema.num_embeddings, 8, 16, num_negatives=4)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    arguments = {'batch_size': 32, 'learning_rate': 0.01, 'seed': 3}
-    module = Reader(model, train, valid, lists, **arguments)
-    result = fit(module, folder / 'run', max_epochs=epochs, resume=True, **quietly)
+    module = rows_module(Reader, batch_size=32)
+    before = {name: tensor.clone() for name, tensor in module.model.state_dict().items()}
+    result = run(module, folder / 'run', max_epochs=epochs, resume=True, devices=2)
 
-torch.manual_seed(0)
-model = IEDR(dataset.schema.num_embeddings, 8, 16, num_negatives=4)
-plain = InteractionModule(model, train, valid, lists, **arguments)
+plain = rows_module(batch_size=32)
 Trainer(
     max_epochs=1,
     strategy='ddp_find_unused_parameters_true',
@@ -61,27 +49,21 @@ if plain.global_rank == 0:  # Whose history the resumed run has read.
     for name in ('loss', 'ndcg@10', 'auc'):
         assert plain.history[0][name] == result.history[0][name]
 
-last = torch.load(folder / 'run' / 'last.ckpt', weights_only=True)
-assert last['epoch'] == 1
-
-clicks = PlantedClicks(num_users=60, num_items=50, num_clicks=900).split()
 torch.manual_seed(0)
-objective = SoftmaxObjective('batch')
-arguments = {'metrics': [Recall(5)], 'monitor': 'recall@5', 'batch_size': 64}
-size = clicks.train.num_users, clicks.train.num_items
-module = BipartiteModule(
-    MF(*size, 8), clicks.train, clicks.valid, objective=objective, **arguments
+arguments = {'objective': SoftmaxObjective('batch'), 'metrics': METRICS}
+of_clicks = BipartiteModule(
+    MF(*SIZE, 8), CLICKS.train, CLICKS.valid, monitor='recall@5', **arguments
 )
-of_clicks = fit(module, folder / 'clicks', max_epochs=2, **quietly)
+clicks = run(of_clicks, folder / 'clicks', max_epochs=2, devices=2)
 
 names = ('epoch', 'ndcg@10', 'auc', 'estimator')
 saved = {
     'before': before,
     'best': result.model.state_dict(),
-    'last': last['state_dict'],
+    'last': load(folder / 'run')['state_dict'],
     'rows': torch.cat(rows),
     'metrics': [{name: epoch[name] for name in names} for epoch in result.history],
-    'clicks': of_clicks.model.state_dict(),
-    'recall': of_clicks.history[of_clicks.best_epoch]['recall@5'],
+    'clicks': clicks.model.state_dict(),
+    'recall': clicks.history[clicks.best_epoch]['recall@5'],
 }
 torch.save(saved, folder / f'rank{module.global_rank}.pt')

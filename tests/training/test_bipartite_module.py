@@ -1,20 +1,20 @@
-"""Schedule, curriculum and history of models of clicks."""
+"""Schedules, curriculum and history of models of clicks."""
 
 import json
 import math
 
-import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from training_runs import CLICKS, METRICS, clicks_module, rows_module, run, script
 
-from iedr_geo.data import BipartiteGraph, PopularityMarginSampler
+from iedr_geo.data import PopularityMarginSampler
 from iedr_geo.datasets import PlantedClicks
 from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.loader import Curriculum, EdgeLoader
-from iedr_geo.metrics import Recall
 from iedr_geo.nn import DICE, MF
-from iedr_geo.training import BipartiteModule, PlateauRate
+from iedr_geo.training import BipartiteModule, CosineRate, PlateauRate
 
 
 def reference_rates(values, rate, patience, lowest):
@@ -38,11 +38,10 @@ def reference_rates(values, rate, patience, lowest):
         ([0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4], 9),
         # A gain at the lowest rate begins the count anew.
         ([0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.6, 0.5, 0.5, 0.5], 11),
-        ([0.1, 0.2, 0.3, 0.4, 0.5], 5),
     ],
 )
-def test_plateau_schedule(make_clicks, run, tmp_path, script, values, epochs):
-    module = make_clicks(schedule=PlateauRate(patience=2))
+def test_plateau_schedule(tmp_path, values, epochs):
+    module = clicks_module(schedule=PlateauRate(patience=2))
     script(module, *values)
     result = run(module, tmp_path, patience=2, max_epochs=len(values))
     rates = reference_rates(values, 0.01, 2, 1e-4)
@@ -52,34 +51,42 @@ def test_plateau_schedule(make_clicks, run, tmp_path, script, values, epochs):
     assert result.best_epoch == values.index(max(values[:epochs]))
 
 
-def test_history(make_clicks, run, tmp_path, clicks):
-    result = run(make_clicks(), tmp_path, max_epochs=2)
-    terms = {'click', 'interest', 'conformity', 'discrepancy', 'loss'}
-    times = {'seconds', 'training_seconds'}
-    names = {'epoch', *terms, 'recall@5', 'recall@20', 'learning_rate', *times}
-    assert all(set(epoch) == names for epoch in result.history)
-    metrics = [Recall(5), Recall(20)]
-    again = evaluate_catalogue(
-        result.model, clicks.valid, clicks.train, metrics=metrics
-    ).metrics
-    best = result.history[result.best_epoch]
-    assert again == {name: best[name] for name in again}
-    assert list(pd.read_csv(tmp_path / 'metrics.csv')['epoch']) == [0, 1]
-    json.dumps(make_clicks().settings)
+def test_learning_rate_falls_along_half_a_cosine(tmp_path):
+    module = rows_module(learning_rate=0.01, schedule=CosineRate(4), valid=())
+    rates = []
+
+    def before_step(optimizer, args, kwargs):
+        rates.append((module.current_epoch, optimizer.param_groups[0]['lr']))
+
+    hook = register_optimizer_step_pre_hook(before_step)
+    try:
+        result = run(module, tmp_path, max_epochs=6)
+    finally:
+        hook.remove()
+    expected = [0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.01 * (2 - 2**0.5) / 4, 0, 0]
+    found = [epoch['learning_rate'] for epoch in result.history]
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert len(rates) > 2 * 6  # Both optimizers, in every epoch.
+    assert all(rate == found[epoch] for epoch, rate in rates)
+    module = clicks_module(schedule=CosineRate(1))
+    script(module, 0.3, 0.2, 0.1)  # Every epoch counts for stopping.
+    assert len(run(module, tmp_path / 'clicks', patience=1).history) == 2
+    with pytest.raises(ValueError, match=r'`epochs`.*0'):
+        CosineRate(0)
 
 
 @pytest.mark.parametrize('every', ['epoch', 'step'])
-def test_batches_are_the_loader_s(make_clicks, run, tmp_path, clicks, every):
+def test_batches_are_the_loader_s(tmp_path, every):
     """Edges, negatives and curriculum: nothing but seed and epoch decides on them."""
     curriculum = Curriculum(0.9, every)
-    module = make_clicks(curriculum=curriculum)
+    module = clicks_module('dice', curriculum=curriculum)
     batches = []
     losses = module.model.losses
     module.model.losses = lambda batch: batches.append(batch) or losses(batch)
-    run(module, tmp_path, max_epochs=2)
+    result = run(module, tmp_path, max_epochs=2)
     sampler = PopularityMarginSampler(2, margin=5, min_pool=4)
     arguments = {'shuffle': True, 'curriculum': curriculum, 'seed': 3}
-    loader = EdgeLoader(clicks.train, 64, sampler, **arguments)
+    loader = EdgeLoader(CLICKS.train, 64, sampler, **arguments)
     expected = []
     for epoch in range(2):
         loader.set_epoch(epoch)
@@ -90,23 +97,18 @@ def test_batches_are_the_loader_s(make_clicks, run, tmp_path, clicks, every):
         assert one.curriculum == two.curriculum
     assert batches[0].curriculum == 1 > batches[-1].curriculum
 
-
-def test_bad_arguments(clicks, run):
-    train = clicks.train
-    model = MF(train.num_users, train.num_items, channels=4)
-    empty = train.subgraph(torch.zeros(train.num_edges, dtype=torch.bool))
-    with pytest.raises(ValueError, match=r'validation part is empty.*valid=None'):
-        BipartiteModule(model, train, empty)
-    with pytest.raises(ValueError, match='training part is empty'):
-        BipartiteModule(model, empty)
-    with pytest.raises(ValueError, match=r'training part has 60 .*the model 3 and 4'):
-        BipartiteModule(MF(3, 4), train)
-    small = BipartiteGraph(torch.tensor([0]), torch.tensor([0]), 1, 3)
-    with pytest.raises(ValueError, match=r"recall@50', which is none of recall@3$"):
-        run(BipartiteModule(MF(1, 3), small, small, metrics=[Recall(3)]), 'nowhere')
+    terms = {'click', 'interest', 'conformity', 'discrepancy', 'loss'}
+    times = {'seconds', 'training_seconds'}
+    names = {'epoch', *terms, 'recall@5', 'recall@20', 'learning_rate', *times}
+    assert all(set(epoch) == names for epoch in result.history)
+    again = evaluate_catalogue(result.model, CLICKS.valid, CLICKS.train, METRICS).metrics
+    best = result.history[result.best_epoch]
+    assert again == {name: best[name] for name in again}
+    json.dumps(module.settings)
 
 
-def test_recovers_the_planted_causes(run, tmp_path):
+@pytest.mark.full
+def test_recovers_the_planted_causes(tmp_path):
     """What DICE calls interest follows true interest rather than conformity, and the
     other way round."""
     clicks = PlantedClicks(num_users=300, num_items=200, num_clicks=12_000)

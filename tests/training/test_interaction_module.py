@@ -8,30 +8,38 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pairs import distinct_rows_and_counts
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from training_runs import (
+    LISTS,
+    PLANTED,
+    SPLIT,
+    assert_same_result,
+    load,
+    make_module,
+    rows_module,
+    run,
+    without_times,
+)
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.data.randomness import derive_seed
-from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionLoader
 from iedr_geo.nn import IEDR, IEDR_VARIANTS
-from iedr_geo.training import CosineRate, InteractionModule
 
 EPOCHS = 2
 
 
-def reference(schema, split, lists, *, order, steps=1, **loader_arguments):
+def reference(first, steps, **loader_arguments):
     """Algorithm 1: estimator, then main step on the same encoding; or the reverse."""
     torch.manual_seed(0)
-    model = IEDR(schema.num_embeddings, 8, 16, num_negatives=4).double()
+    model = IEDR(PLANTED.schema.num_embeddings, 8, 16, num_negatives=4).double()
     estimators = model.disentangling
     is_estimator = {id(parameter) for parameter in estimators.parameters()}
     rest = [p for p in model.parameters() if id(p) not in is_estimator]
     adam = {'lr': 0.01, 'weight_decay': 1e-5}
     main = torch.optim.Adam(rest, **adam)
     estimator = torch.optim.Adam(estimators.parameters(), **adam)
-    loader = InteractionLoader(split.train, 64, shuffle=True, seed=3, **loader_arguments)
+    loader = InteractionLoader(SPLIT.train, 64, shuffle=True, seed=3, **loader_arguments)
     history = []
     for epoch in range(EPOCHS):
         loader.set_epoch(epoch)
@@ -55,7 +63,7 @@ def reference(schema, split, lists, *, order, steps=1, **loader_arguments):
                     estimator.step()
                 sums['estimator'] += loss.item()
 
-            if order == 'estimator first':
+            if first:
                 estimator_step()
             prediction = F.binary_cross_entropy_with_logits(
                 encoded.logits, batch.y.double()
@@ -78,38 +86,50 @@ def reference(schema, split, lists, *, order, steps=1, **loader_arguments):
             main.zero_grad()
             loss.backward()
             main.step()
-            if order == 'main first':
+            if not first:
                 estimator_step()
             sums['loss'] += loss.item()
             sums['prediction'] += prediction.item()
             sums['contrastive'] += contrastive.item()
             sums['disentangling'] += disentangling.item()
         losses = {name: total / len(batches) for name, total in sums.items()}
-        valid = evaluate_candidates(model, split.valid, lists).metrics
+        valid = evaluate_candidates(model, SPLIT.valid, LISTS).metrics
         history.append({'epoch': epoch, 'learning_rate': 0.01, **losses, **valid})
     return model, history
 
 
-@pytest.mark.parametrize('order', ['estimator first', 'main first'])
-@pytest.mark.parametrize(('steps', 'grouped'), [(1, False), (3, True)])
-def test_equals_a_plain_loop(
-    planted, split, lists, make_module, run, without_times, tmp_path, order, steps,
-    grouped,
-):  # fmt: skip
+@pytest.mark.parametrize(
+    ('first', 'steps', 'grouped'),
+    [
+        (True, 1, False),
+        (False, 3, True),
+        pytest.param(False, 1, False, marks=pytest.mark.full),
+        pytest.param(True, 3, True, marks=pytest.mark.full),
+    ],
+)
+def test_equals_a_plain_loop(tmp_path, monkeypatch, first, steps, grouped):
+    """And each batch is encoded once."""
     arguments = {
         'negatives': UniformNegativeSampler(3, resample=grouped),
         'group_negatives': grouped,
     }
-    module = make_module(
-        estimator_first=order == 'estimator first', estimator_steps=steps, **arguments
-    )
+    module = rows_module(estimator_first=first, estimator_steps=steps, **arguments)
     module.model.double()  # Else the last digits depend on how products are summed.
     before = [parameter.clone() for parameter in module.model.parameters()]
-    result = run(module, tmp_path, max_epochs=EPOCHS)
-    model, history = reference(
-        planted.schema, split, lists, order=order, steps=steps, **arguments
-    )
-    last = torch.load(tmp_path / 'last.ckpt', weights_only=True)['state_dict']
+    encode, batches = IEDR.encode, []
+
+    def counting(self, batch):
+        if torch.is_grad_enabled():  # Not the evaluation.
+            batches.append(batch)
+        return encode(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IEDR, 'encode', counting)
+        result = run(module, tmp_path, max_epochs=EPOCHS)
+    assert len({id(batch) for batch in batches}) == len(batches)
+    assert len(batches) == EPOCHS * len(module.train_dataloader())
+    model, history = reference(first, steps, **arguments)
+    last = load(tmp_path)['state_dict']
     for (name, expected), old in zip(model.named_parameters(), before, strict=True):
         torch.testing.assert_close(
             last[f'model.{name}'], expected, rtol=1e-10, atol=1e-10
@@ -119,27 +139,12 @@ def test_equals_a_plain_loop(
         assert epoch == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-def test_encodes_each_batch_once(make_module, run, tmp_path, monkeypatch):
-    module = make_module(estimator_steps=5)
-    encode, batches = IEDR.encode, []
-
-    def counting(self, batch):
-        if torch.is_grad_enabled():  # Not the evaluation.
-            batches.append(batch)
-        return encode(self, batch)
-
-    monkeypatch.setattr(IEDR, 'encode', counting)
-    run(module, tmp_path, max_epochs=2)
-    assert len(batches) == 2 * len(module.train_dataloader())
-    assert len({id(batch) for batch in batches}) == len(batches)
-
-
-def test_labels_in_place_of_negatives(split, make_module, run, tmp_path):
+def test_labels_in_place_of_negatives(tmp_path):
     """Two negatives for each row by default; none where the rows have labels."""
-    assert make_module().negatives == UniformNegativeSampler(2)
-    labelled = split.train[:]
+    assert rows_module().negatives == UniformNegativeSampler(2)
+    labelled = SPLIT.train[:]
     labelled.y = (labelled.item % 2).float()
-    module = make_module(
+    module = rows_module(
         train=labelled, batch_size=len(labelled), model=IEDR_VARIANTS['noCIED']
     )
     assert module.negatives is None
@@ -150,13 +155,16 @@ def test_labels_in_place_of_negatives(split, make_module, run, tmp_path):
     assert result.history[0]['loss'] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    'variant', ['noDis', 'noCL', 'noCIED', 'vCLUB', 'NegGen2', 'IEDR_sp', 'released']
-)
-def test_variants_run(make_module, run, tmp_path, variant):
-    module = make_module(model=IEDR_VARIANTS[variant])
-    result = run(module, tmp_path, max_epochs=1)
-    [epoch] = result.history
+FULL = [
+    pytest.param(variant, marks=pytest.mark.full)
+    for variant in ('noCIED', 'vCLUB', 'NegGen2', 'IEDR_sp')
+]
+
+
+@pytest.mark.parametrize('variant', ['noDis', 'noCL', 'released', *FULL])
+def test_variants_run(tmp_path, variant):
+    module = rows_module(model=IEDR_VARIANTS[variant])
+    [epoch] = run(module, tmp_path, max_epochs=1).history
     assert all(torch.isfinite(torch.tensor(value)) for value in epoch.values())
     estimates = variant not in ('noDis', 'noCIED')
     assert module.automatic_optimization == (not estimates)
@@ -167,51 +175,33 @@ def test_variants_run(make_module, run, tmp_path, variant):
     assert epoch['loss'] == pytest.approx(expected, rel=1e-5)
 
 
-def test_same_seed_same_run(make_module, run, tmp_path, without_times, assert_same_state):
+@pytest.mark.parametrize('kind', ['rows', 'dice-lightgcn'])
+def test_same_seed_same_run(tmp_path, kind):
     results = []
     for i, seed in enumerate((3, 3, 4)):
         torch.manual_seed(1000 + i)  # What went before does not matter ...
-        module = make_module(seed=seed)
+        module = make_module(kind, seed=seed)
         torch.rand(i)  # ... nor what is drawn in between.
         results.append(run(module, tmp_path / str(i), max_epochs=1))
     one, two, other = results
-    assert_same_state(one.model.state_dict(), two.model.state_dict())
-    assert without_times(one.history) == without_times(two.history)
+    assert_same_result(one, two)
     assert without_times(one.history) != without_times(other.history)
-    weights = (result.model.embedding.weight for result in (one, other))
+    weights = (next(result.model.parameters()) for result in (one, other))
     assert not torch.equal(*weights)
-
-
-def test_mixed_precision(make_module, run, tmp_path, monkeypatch):
-    """Steps run in bfloat16, weights and evaluation stay in single precision."""
-    encode, dtypes = IEDR.encode, {True: set(), False: set()}
-
-    def reading(self, batch):
-        encoded = encode(self, batch)
-        dtypes[torch.is_grad_enabled()].add(encoded.factors.user.intrinsic.dtype)
-        return encoded
-
-    monkeypatch.setattr(IEDR, 'encode', reading)
-    half = run(make_module(), tmp_path / '16', max_epochs=2, precision='bf16-mixed')
-    assert dtypes == {True: {torch.bfloat16}, False: {torch.float32}}
-    assert {p.dtype for p in half.model.parameters()} == {torch.float32}
-    full = run(make_module(), tmp_path / '32', max_epochs=2)
-    for one, two in zip(half.history, full.history, strict=True):
-        assert one['loss'] == pytest.approx(two['loss'], rel=0.02)
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 @pytest.mark.parametrize('workers', [0, 1])
-def test_cuda(make_module, run, tmp_path, workers):
+def test_cuda(tmp_path, workers):
     """A worker builds the batches on the CPU, so both train on the same ones; without,
     they are drawn on the device: another run of the same kind.
     """
     model = IEDR_VARIANTS['noCIED'] if workers else {}
     one, two = (
         run(
-            make_module(num_workers=workers, model=model),
+            rows_module(num_workers=workers, model=model),
             tmp_path / device,
             max_epochs=1,
             accelerator=device,
@@ -222,42 +212,3 @@ def test_cuda(make_module, run, tmp_path, workers):
     tolerance = 1e-3 if workers else 0.15
     for name in ('loss', 'prediction'):
         assert two.history[0][name] == pytest.approx(one.history[0][name], rel=tolerance)
-
-
-def test_learns(run, tmp_path):
-    """More than popularity, on data where there is more to learn."""
-    dataset = PlantedFactors(num_users=30, num_items=15, num_interactions=1500)
-    train, valid, test, _ = dataset.split()
-    lists, held_out = (dataset.candidates(part, 10) for part in ('valid', 'test'))
-    torch.manual_seed(0)
-    model = IEDR(dataset.schema.num_embeddings, 16, 32, num_negatives=4)
-    arguments = {'batch_size': 128, 'learning_rate': 0.01}
-    module = InteractionModule(model, train, valid, lists, **arguments)
-    result = run(module, tmp_path, max_epochs=5)
-
-    def popularity(batch):
-        return torch.bincount(train.item, minlength=train.num_items)[batch.item_id]
-
-    learned = evaluate_candidates(result.model, test, held_out).metrics['auc']
-    assert learned > evaluate_candidates(popularity, test, held_out).metrics['auc'] + 0.05
-
-
-def test_learning_rate_falls_along_half_a_cosine(make_module, run, tmp_path):
-    module = make_module(learning_rate=0.01, schedule=CosineRate(4))
-    rates = []
-
-    def before_step(optimizer, args, kwargs):
-        rates.append((module.current_epoch, optimizer.param_groups[0]['lr']))
-
-    hook = register_optimizer_step_pre_hook(before_step)
-    try:
-        result = run(module, tmp_path, max_epochs=6)
-    finally:
-        hook.remove()
-    expected = [0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.01 * (2 - 2**0.5) / 4, 0, 0]
-    found = [epoch['learning_rate'] for epoch in result.history]
-    assert found == pytest.approx(expected, abs=1e-12)
-    assert len(rates) > 2 * 6  # Both optimizers, in every epoch.
-    assert all(rate == found[epoch] for epoch, rate in rates)
-    with pytest.raises(ValueError, match=r'`epochs`.*0'):
-        CosineRate(0)

@@ -11,8 +11,9 @@ import torch
 from objectives import OBJECTIVES, had_as_well, plain_loss
 from torch import Tensor
 from torch.optim import Adam
+from training_runs import CLICKS, SIZE, SPLIT, load, run
 
-from iedr_geo.data import UniformNegativeSampler
+from iedr_geo.data import BipartiteGraph, UniformNegativeSampler
 from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.loader import EdgeLoader, InteractionBatch, InteractionLoader, UserLoader
 from iedr_geo.metrics import Recall
@@ -29,6 +30,8 @@ from iedr_geo.nn import (
 )
 from iedr_geo.nn.generator import Factors
 from iedr_geo.training import BipartiteModule, InteractionModule
+
+ADAM = {'learning_rate': 1e-3, 'betas': (0.9, 0.999), 'weight_decay': 1e-5}
 
 
 class Ids(torch.nn.Module):
@@ -83,9 +86,16 @@ def plain_lightgcn(graph):
     return LightGCN(graph.num_users, graph.num_items, *graph.adjacency(), 4)
 
 
-def pairs_of(rows: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row with each candidate, one after the other."""
-    return rows.repeat_interleave(len(candidates)), candidates.repeat(len(rows))
+def all_pairs(model, user, context, candidates: Tensor) -> Tensor:
+    """The logits of each row with each candidate, one after the other."""
+    row = torch.arange(len(user)).repeat_interleave(len(candidates))
+    item = candidates.repeat(len(user))
+    if hasattr(model, 'score'):
+        logits = model.score(user[row], item)
+    else:
+        ids = user[row], item, context[row]
+        logits = model(InteractionBatch.from_ids(SPLIT.train, *ids))
+    return logits.view(len(user), -1)
 
 
 def assert_same_weights(model, expected, tol=1e-9):
@@ -97,93 +107,84 @@ def assert_same_weights(model, expected, tol=1e-9):
         )
 
 
-@pytest.mark.parametrize('objective', OBJECTIVES, ids=repr)
-@pytest.mark.parametrize('make', [Ids, Features, plain_iedr])
-def test_rows(split, run, tmp_path, make, objective):
-    train = split.train
+MODELS = [Features, Ids, plain_iedr, Scores, plain_lightgcn]
+CORNERS = [Features, Scores], [OBJECTIVES[0], OBJECTIVES[-1]]
+CASES = [
+    pytest.param(
+        make,
+        objective,
+        marks=[] if make in CORNERS[0] or objective in CORNERS[1] else pytest.mark.full,
+    )
+    for make in MODELS
+    for objective in OBJECTIVES
+]
+
+
+@pytest.mark.parametrize(('make', 'objective'), CASES)
+def test_equals_a_plain_loop(tmp_path, make, objective):
+    rows = make in MODELS[:3]
+    train = SPLIT.train if rows else CLICKS.train
     model = make(train).double()
     expected = copy.deepcopy(model)
-    arguments = {'batch_size': 48, 'weight_decay': 1e-5, 'seed': 3, 'monitor': 'recall@5'}
-    module = InteractionModule(model, train, objective=objective, **arguments)
-    result = run(module, tmp_path, max_epochs=1)
-
     over_batch = objective.over == 'batch'
     grouped = not over_batch and not isinstance(objective, BCEObjective)
     negatives = None if over_batch else UniformNegativeSampler(2)
-    loader = InteractionLoader(
-        train, 48, negatives, group_negatives=grouped, shuffle=True, seed=3
-    )
+    arguments = {'shuffle': True, 'seed': 3}
+    if rows:
+        module = InteractionModule(
+            model, train, objective=objective, batch_size=48, seed=3, monitor='recall@5'
+        )
+        loader = InteractionLoader(
+            train, 48, negatives, group_negatives=grouped, **arguments
+        )
+    else:
+        module = BipartiteModule(
+            model, train, objective=objective, negatives=negatives, batch_size=48,
+            amsgrad=False, seed=3, **ADAM,
+        )  # fmt: skip
+        loader = EdgeLoader(train, 48, negatives, **arguments)
+    result = run(module, tmp_path, max_epochs=1)
+
     adam, losses = Adam(expected.parameters(), lr=1e-3, weight_decay=1e-5), []
-    share = torch.bincount(train.item) / len(train)
-    queries = zip(train.user.tolist(), train.context.tolist(), strict=True)
-    log = set(zip(queries, train.item.tolist(), strict=True))
+    share = torch.bincount(train.item, minlength=train.num_items) / len(train.item)
+    contexts = train.context if rows else torch.zeros_like(train.user)
+    log = zip(train.user.tolist(), contexts.tolist(), train.item.tolist(), strict=True)
+    log = {((user, context), item) for user, context, item in log}
     for batch in loader:
         if over_batch:
-            item, context = batch.item_id, batch.context_id
+            item = batch.item_id if rows else batch.item
+            user = batch.user_id if rows else batch.user
+            context = batch.context_id if rows else torch.zeros_like(user)
             candidates = item.unique()
-            row, each = pairs_of(torch.arange(len(batch)), candidates)
-            users, contexts = batch.user_id[row], context[row]
-            pairs = InteractionBatch.from_ids(train, users, each, contexts)
-            logits = expected(pairs).view(len(batch), -1)
-            queries = list(zip(batch.user_id.tolist(), context.tolist(), strict=True))
+            logits = all_pairs(expected, user, context, candidates)
+            queries = list(zip(user.tolist(), context.tolist(), strict=True))
             left_out = had_as_well(log, queries, item.tolist(), candidates.tolist())
             y = item.unsqueeze(1) == candidates
             loss = plain_loss(objective, logits, y, left_out, share[candidates].log())
-        else:
+        elif rows:
             columns = 3 if grouped else 1
             logits, y = (x.view(-1, columns) for x in (expected(batch), batch.y))
             loss = plain_loss(objective, logits, y)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        losses.append(loss.item())
-    assert_same_weights(result.model, expected)
-    mean = sum(losses) / len(losses)
-    assert result.history[0]['loss'] == pytest.approx(mean, rel=1e-9)
-    assert result.history[0]['prediction'] == result.history[0]['loss']
-
-
-@pytest.mark.parametrize('objective', OBJECTIVES, ids=repr)
-@pytest.mark.parametrize('make', [Scores, plain_lightgcn])
-def test_edges(clicks, run, tmp_path, make, objective):
-    train = clicks.train
-    model = make(train).double()
-    expected = copy.deepcopy(model)
-    over_batch = objective.over == 'batch'
-    negatives = None if over_batch else UniformNegativeSampler(2, resample=True)
-    module = BipartiteModule(
-        model, train, objective=objective, negatives=negatives, batch_size=200, seed=3,
-        learning_rate=1e-3, weight_decay=0.0, betas=(0.9, 0.999), amsgrad=False,
-    )  # fmt: skip
-    result = run(module, tmp_path, max_epochs=1)
-
-    adam = Adam(expected.parameters(), lr=1e-3)
-    share = torch.bincount(train.item, minlength=train.num_items) / train.num_edges
-    log = set(zip(train.user.tolist(), train.item.tolist(), strict=True))
-    for batch in EdgeLoader(train, 200, negatives, shuffle=True, seed=3):
-        if over_batch:
-            candidates = batch.item.unique()
-            user, item = pairs_of(batch.user, candidates)
-            logits = expected.score(user, item).view(len(batch.user), -1)
-            y = batch.item.unsqueeze(1) == candidates
-            numbers = (batch.user, batch.item, candidates)
-            left_out = had_as_well(log, *(number.tolist() for number in numbers))
-            loss = plain_loss(objective, logits, y, left_out, share[candidates].log())
         else:
             columns = [batch.item, *batch.negative.t()]
             logits = torch.stack([expected.score(batch.user, c) for c in columns], dim=1)
             y = torch.tensor([[True, False, False]]).expand(len(logits), -1)
             loss = plain_loss(objective, logits, y)
-        if hasattr(expected, 'extra_losses'):
+        prediction = loss
+        if make is plain_lightgcn:
             loss = loss + sum(expected.extra_losses(batch).values())
         adam.zero_grad()
         loss.backward()
         adam.step()
+        losses.append([loss.item(), prediction.item()])
     assert_same_weights(result.model, expected)
+    means = torch.tensor(losses, dtype=torch.double).mean(dim=0).tolist()
+    found = [result.history[0][name] for name in ('loss', 'prediction')]
+    assert found == pytest.approx(means, rel=1e-9)
 
 
 class Losses(NamedTuple):
-    loss: Tensor  # A name that a term may have.
+    scaled: Tensor
     total: Tensor
 
 
@@ -212,8 +213,8 @@ class AutoEncoder(torch.nn.Module):
         return self.logits(graph.num_users, graph.user, graph.item)[user, item]
 
 
-def test_users(clicks, run, tmp_path):
-    train, valid = clicks.train, clicks.valid
+def test_users(tmp_path):
+    train, valid = CLICKS.train, CLICKS.valid
     model = AutoEncoder(train).double()
     expected = copy.deepcopy(model)
     metrics = [Recall(20)]
@@ -235,7 +236,7 @@ def test_users(clicks, run, tmp_path):
             adam.zero_grad()
             expected.losses(batch).total.backward()
             adam.step()
-    last = torch.load(tmp_path / 'last.ckpt', weights_only=True)['state_dict']
+    last = load(tmp_path)['state_dict']
     model.load_state_dict({n.removeprefix('model.'): last[n] for n in last})
     assert_same_weights(model, expected)
 
@@ -265,17 +266,20 @@ class OnlyForward(torch.nn.Module):
         return self.model(batch)
 
 
-@pytest.mark.parametrize('objective', [BCEObjective(), SoftmaxObjective('batch')])
 @pytest.mark.parametrize(
-    'change', [Twice, Halved, 'hook', 'pre-hook', 'part', 'instance']
+    ('change', 'objective'),
+    [
+        *[(it, BCEObjective()) for it in (Twice, 'hook', 'pre-hook', 'part', 'instance')],
+        *[(it, SoftmaxObjective('batch')) for it in (Halved, 'pre-hook', 'instance')],
+    ],
 )
-def test_is_trained_by_its_forward(split, run, tmp_path, change, objective):
+def test_is_trained_by_its_forward(tmp_path, change, objective):
     """What a subclass or a hook makes of IEDR's logits is what is trained."""
 
     def make(change):
         torch.manual_seed(0)
         cls = change if isinstance(change, type) else IEDR
-        size = split.train.schema.num_embeddings
+        size = SPLIT.train.schema.num_embeddings
         model = cls(size, 4, 8, contrastive_weight=0.0, disentangling_weight=0.0)
         if change == 'hook':
             model.register_forward_hook(lambda *call: 3 * call[2])
@@ -292,7 +296,7 @@ def test_is_trained_by_its_forward(split, run, tmp_path, change, objective):
     models = make(change), OnlyForward(make(change)), make(None)
     found, expected, plain = (
         run(
-            InteractionModule(model, split.train, **arguments),
+            InteractionModule(model, SPLIT.train, **arguments),
             tmp_path / str(i),
             max_epochs=1,
         )
@@ -304,11 +308,13 @@ def test_is_trained_by_its_forward(split, run, tmp_path, change, objective):
 
 
 class Named(Ids):
-    """Calls its terms by names of the module's; its objective has a weight of its own."""
+    """Calls a term by a name of its own; its objective has a weight of its own."""
+
+    term = 'five'
 
     def extra_losses(self, batch, encoded):
         assert encoded is None
-        return {'prediction': self.item.weight.sum() * 0 + 5.0, 'loss': 1.0}
+        return {self.term: self.item.weight.sum() * 0 + 5.0, 'one': torch.ones(())}
 
 
 class Tempered(BCEObjective):
@@ -320,117 +326,27 @@ class Tempered(BCEObjective):
         return super().forward(logits * self.temperature, y, left_out, log_q)
 
 
-def test_terms_and_weights_of_one_s_own(split, run, tmp_path):
-    objective = Tempered()
-    module = InteractionModule(Named(split.train), split.train, objective=objective)
+def test_terms_and_weights_of_one_s_own(tmp_path, monkeypatch):
+    module = rows_of(Named, objective=Tempered())
     [epoch] = run(module, tmp_path, max_epochs=1).history
     assert epoch['loss'] == pytest.approx(epoch['prediction'] + 6)
-    assert float(objective.temperature.detach()) != 1
+    assert (epoch['five'], epoch['one']) == (5, 1)
+    assert float(module.objective.temperature.detach()) != 1
+    for name in ('prediction', 'loss', 'epoch', 'seconds', 'ndcg@10'):
+        monkeypatch.setattr(Named, 'term', name)
+        module = rows_of(Named, valid=SPLIT.valid)
+        with pytest.raises(
+            ValueError, match=f'Named has terms .* history: rename {name}'
+        ):
+            run(module, tmp_path / name, max_epochs=1)
 
 
-def labelled(train):
-    rows = train[:]
-    rows.y = torch.ones(len(rows))
-    return rows
+def rows_of(model, train=SPLIT.train, **kwargs):
+    return InteractionModule(model(SPLIT.train), train, **kwargs)
 
 
-def rows_module(train, model=Ids, **kwargs):
-    return InteractionModule(model(train), train, **kwargs)
-
-
-def edges_module(train, model=Scores, **kwargs):
-    return BipartiteModule(model(train), train, **kwargs)
-
-
-NEGATIVES = UniformNegativeSampler(2)
-
-
-class OwnLosses(Scores):
-    def losses(self, batch):
-        raise NotImplementedError
-
-
-class NoLosses(Scores):
-    batches = 'users'
-
-
-@pytest.mark.parametrize(
-    ('make', 'message'),
-    [
-        (
-            lambda rows, _: rows_module(labelled(rows), objective=SoftmaxObjective()),
-            r'SoftmaxObjective\(.*needs positives alone.* rows have labels',
-        ),
-        (
-            lambda rows, _: rows_module(labelled(rows), objective=BCEObjective('batch')),
-            r"BCEObjective\(over='batch'\) needs positives alone",
-        ),
-        (
-            lambda rows, _: rows_module(labelled(rows), negatives=NEGATIVES),
-            'labels of its own: negatives would contradict them',
-        ),
-        (
-            lambda rows, _: rows_module(
-                rows, objective=BPRObjective('batch'), negatives=NEGATIVES
-            ),
-            r"BPRObjective\(over='batch'\) takes no negatives: leave out Uniform",
-        ),
-        (
-            lambda _, graph: edges_module(
-                graph, objective=SoftmaxObjective('batch'), negatives=NEGATIVES
-            ),
-            'takes no negatives: leave out Uniform',
-        ),
-        (
-            lambda _, graph: edges_module(graph, OwnLosses, objective=BPRObjective()),
-            'OwnLosses has `losses` of its own, .*leave out BPRObjective',
-        ),
-        (
-            lambda rows, _: rows_module(rows, lambda _: torch.nn.Dropout()),
-            'Dropout has no parameters to train',
-        ),
-        (
-            lambda rows, _: rows_module(rows, Popularity.fit),
-            'Popularity has no parameters to train',
-        ),
-        (
-            lambda _, graph: edges_module(graph, NoLosses),
-            'NoLosses takes users and needs `losses`',
-        ),
-        (
-            lambda _, graph: edges_module(graph, AutoEncoder, negatives=NEGATIVES),
-            'A model of users takes no negatives: leave out Uniform',
-        ),
-        (
-            lambda rows, graph: InteractionModule(AutoEncoder(graph), rows),
-            'AutoEncoder takes batches of users, InteractionModule has batches of rows',
-        ),
-        (
-            lambda rows, graph: BipartiteModule(Ids(rows), graph),
-            r'BipartiteModule needs a model with `score\(user, item\)`.*Ids',
-        ),
-        (
-            lambda rows, _: rows_module(rows, batch_size=2, objective=BPRObjective()),
-            '`batch_size` must be at least 3, a positive and its negatives',
-        ),
-        (
-            lambda rows, _: rows_module(rows, estimator_steps=0),
-            '`estimator_steps` must be at least 1',
-        ),
-        (
-            lambda rows, _: InteractionModule(IEDR(5, 4, 8), rows),
-            r'schema of the training rows has \d+ embeddings, the model 5',
-        ),
-    ],
-)
-def test_what_does_not_fit(split, clicks, make, message):
-    with pytest.raises(ValueError, match=message):
-        make(split.train, clicks.train)
-
-
-def test_an_objective_is_an_objective(split):
-    with pytest.raises(TypeError, match=r'is an Objective \(got BCEWithLogits'):
-        rows_module(split.train, objective=torch.nn.BCEWithLogitsLoss())
+def edges_of(model, train=CLICKS.train, **kwargs):
+    return BipartiteModule(model(CLICKS.train), train, **kwargs)
 
 
 class OnePass(NamedTuple):
@@ -457,12 +373,12 @@ class Estimated(Features):
         return self.estimator(encoded.logits.unsqueeze(1)).square().mean()
 
 
-def test_the_estimator_sees_detached_values(split, run, tmp_path):
+def test_the_estimator_sees_detached_values(tmp_path):
     """What its loss is changes its own parameters alone."""
     results = []
     for scale in (1.0, 100.0):
         torch.manual_seed(0)
-        module = rows_module(split.train, Estimated)
+        module = rows_of(Estimated)
         torch.nn.init.constant_(module.model.estimator.weight, scale)
         trained = run(module, tmp_path / str(scale), max_epochs=1).model
         results.append({n: p for n, p in trained.named_parameters() if 'estim' not in n})
@@ -486,25 +402,13 @@ class HalfAnEstimator(Features):
         raise NotImplementedError
 
 
-@pytest.mark.parametrize(
-    ('model', 'message'),
-    [
-        (HalfAnEstimator, 'needs both `estimator_loss` and `estimator_parameters`'),
-        (TwoAnswers, 'logits` of TwoAnswers, by which it is trained, are not what'),
-        (NoLogits, r'`encode\(batch\)` of NoLogits must return something with `logits`'),
-    ],
-)
-def test_what_is_trained_is_what_ranks(split, model, message):
-    with pytest.raises(ValueError, match=message):
-        rows_module(split.train, model)
+class OwnLosses(Scores):
+    def losses(self, batch):
+        raise NotImplementedError
 
 
-def test_a_backbone_has_no_losses(clicks):
-    train = clicks.train
-    dice = DICE(MF(train.num_users, train.num_items, 4), train.popularity)
-    for make in (Biased, lambda model: DICE(model, train.popularity)):
-        with pytest.raises(ValueError, match='DICE has losses of its own, which'):
-            make(dice)
+class NoLosses(Scores):
+    batches = 'users'
 
 
 class Column(Features):
@@ -512,8 +416,78 @@ class Column(Features):
         return super().forward(batch).unsqueeze(1)
 
 
-@pytest.mark.parametrize('objective', [BCEObjective(), BPRObjective()], ids=repr)
-def test_logits_have_the_shape_of_the_rows(split, run, tmp_path, objective):
-    module = rows_module(split.train, Column, objective=objective)
-    with pytest.raises(ValueError, match=r'Column must return a logit for each'):
-        run(module, tmp_path, max_epochs=1)
+def dice(graph):
+    return DICE(MF(*SIZE, 4), graph.popularity)
+
+
+NEGATIVES = UniformNegativeSampler(2)
+SMALL = BipartiteGraph(torch.tensor([0]), torch.tensor([0]), 1, 3)
+EMPTY = CLICKS.train.subgraph(torch.zeros(CLICKS.train.num_edges, dtype=torch.bool))
+LABELLED = SPLIT.train[:]
+LABELLED.y = torch.ones(len(LABELLED))
+
+
+@pytest.mark.parametrize(
+    ('make', 'model', 'arguments', 'message'),
+    [
+        (rows_of, Ids, {'train': LABELLED, 'objective': SoftmaxObjective()},
+         r'SoftmaxObjective\(.*needs positives alone.* rows have labels'),
+        (rows_of, Ids, {'train': LABELLED, 'objective': BCEObjective('batch')},
+         r"BCEObjective\(over='batch'\) needs positives alone"),
+        (rows_of, Ids, {'train': LABELLED, 'negatives': NEGATIVES},
+         'labels of its own: negatives would contradict them'),
+        (rows_of, Ids, {'objective': BPRObjective('batch'), 'negatives': NEGATIVES},
+         r"BPRObjective\(over='batch'\) takes no negatives: leave out Uniform"),
+        (rows_of, Ids, {'batch_size': 2, 'objective': BPRObjective()},
+         '`batch_size` must be at least 3, a positive and its negatives'),
+        (rows_of, Ids, {'estimator_steps': 0}, '`estimator_steps` must be at least 1'),
+        (rows_of, Ids, {'lists': object()}, '`lists` needs `valid`'),
+        (rows_of, Ids, {'valid': SPLIT.valid, 'monitor': 'ndcg@3'},
+         "'ndcg@3', which is none of .*ndcg@10"),
+        (rows_of, lambda _: torch.nn.Dropout(), {}, 'Dropout has no parameters to train'),
+        (rows_of, Popularity.fit, {}, 'Popularity has no parameters to train'),
+        (rows_of, lambda _: AutoEncoder(CLICKS.train), {},
+         'AutoEncoder takes batches of users, InteractionModule has batches of rows'),
+        (rows_of, lambda _: IEDR(5, 4, 8), {},
+         r'schema of the training rows has \d+ embeddings, the model 5'),
+        (rows_of, HalfAnEstimator, {},
+         'needs both `estimator_loss` and `estimator_parameters`'),
+        (rows_of, TwoAnswers, {},
+         'logits` of TwoAnswers, by which it is trained, are not what'),
+        (rows_of, NoLogits, {},
+         r'`encode\(batch\)` of NoLogits must return something with `logits`'),
+        (edges_of, Scores,
+         {'objective': SoftmaxObjective('batch'), 'negatives': NEGATIVES},
+         'takes no negatives: leave out Uniform'),
+        (edges_of, OwnLosses, {'objective': BPRObjective()},
+         'OwnLosses has `losses` of its own, .*leave out BPRObjective'),
+        (edges_of, NoLosses, {}, 'NoLosses takes users and needs `losses`'),
+        (edges_of, AutoEncoder, {'negatives': NEGATIVES},
+         'A model of users takes no negatives: leave out Uniform'),
+        (edges_of, lambda _: Ids(SPLIT.train), {},
+         r'BipartiteModule needs a model with `score\(user, item\)`.*Ids'),
+        (edges_of, Scores, {'train': EMPTY}, 'training part is empty'),
+        (edges_of, Scores, {'valid': EMPTY}, 'validation part is empty.*valid=None'),
+        (edges_of, lambda _: MF(3, 4), {}, 'training part has 60 .*the model 3 and 4'),
+        (edges_of, lambda _: MF(1, 3),
+         {'train': SMALL, 'valid': SMALL, 'metrics': [Recall(3)]},
+         "recall@50', which is none of recall@3$"),
+        (edges_of, lambda graph: Biased(dice(graph)), {}, 'DICE has losses of its own'),
+        (edges_of, lambda graph: DICE(dice(graph), graph.popularity), {},
+         'DICE has losses of its own, which'),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit(make, model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(model, **arguments)
+
+
+def test_what_is_refused_otherwise(tmp_path):
+    with pytest.raises(TypeError, match=r'is an Objective \(got BCEWithLogits'):
+        rows_of(Ids, objective=torch.nn.BCEWithLogitsLoss())
+    for make in (rows_of, edges_of):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rat'"):
+            make(Ids if make is rows_of else Scores, learning_rat=0.1)
+    for objective in (BCEObjective(), BPRObjective()):
+        with pytest.raises(ValueError, match=r'Column must return a logit for each'):
+            run(rows_of(Column, objective=objective), tmp_path, max_epochs=1)

@@ -10,6 +10,20 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 from optuna_integration import PyTorchLightningPruningCallback
+from training_runs import (
+    CLICKS,
+    LISTS,
+    METRICS,
+    SIZE,
+    SPLIT,
+    assert_same,
+    clicks_module,
+    load,
+    make_module,
+    rows_module,
+    run,
+    script,
+)
 
 from iedr_geo.datasets import PlantedClicks
 from iedr_geo.evaluation import (
@@ -17,12 +31,10 @@ from iedr_geo.evaluation import (
     evaluate_candidates,
     evaluate_catalogue,
 )
-from iedr_geo.metrics import Recall
-from iedr_geo.nn import MF
+from iedr_geo.nn import IEDR, MF
 from iedr_geo.scoring import scorer
 from iedr_geo.training import BipartiteModule
 
-METRICS = [Recall(5), Recall(20)]
 QUIET = {
     'accelerator': 'cpu',
     'logger': False,
@@ -40,10 +52,8 @@ class SmallChunks(CatalogueRankings):
 class Reader(Callback):
     """Keeps what a callback sees when a validation ends, and what is true then."""
 
-    def __init__(self, chunks: int, split):
-        self.rankings = SmallChunks.of_graph(split.valid, split.train, METRICS)
-        self.lists = self.rankings.chunks()[:chunks]
-        self.valid = split.valid
+    def __init__(self, rankings: SmallChunks, chunks: int):
+        self.rankings, self.lists = rankings, rankings.chunks()[:chunks]
         self.seen: list[dict] = []
         self.expected: list[dict] = []
 
@@ -51,64 +61,63 @@ class Reader(Callback):
         if trainer.sanity_checking:
             return
         metrics = trainer.callback_metrics
-        names = [metric.name for metric in METRICS]
-        self.seen.append({name: float(metrics[name]) for name in names})
-        made = scorer(module.model, self.valid)
+        self.seen.append({m.name: float(metrics[m.name]) for m in METRICS})
+        made = scorer(module.model, CLICKS.valid)
         ranked = [self.rankings.rank(made, lists) for lists in self.lists]
         self.expected.append(self.rankings.evaluation(ranked).metrics)
 
 
-@pytest.mark.parametrize('plain', [False, True], ids=['fit', 'Trainer'])
 @pytest.mark.parametrize(
-    ('arguments', 'epochs', 'share'),
+    ('plain', 'arguments', 'epochs', 'share'),
     [
-        ({}, [0, 1, 2, 3], 1.0),
-        ({'check_val_every_n_epoch': 2}, [1, 3], 1.0),
-        ({'limit_val_batches': 2}, [0, 1, 2, 3], 2),
-        ({'limit_val_batches': 0.5}, [0, 1, 2, 3], 0.5),
-        ({'limit_val_batches': 0}, [], 0),
-        ({'fast_dev_run': True}, [0], 1),
+        (True, {}, [0, 1, 2, 3], 1.0),
+        (False, {'check_val_every_n_epoch': 2}, [1, 3], 1.0),
+        (False, {'limit_val_batches': 2}, [0, 1, 2, 3], 2),
+        (True, {'limit_val_batches': 0.5}, [0, 1, 2, 3], 0.5),
+        (False, {'limit_val_batches': 0}, [], 0),
+        (False, {'fast_dev_run': True}, [0], 1),
     ],
     ids=str,
 )
-def test_limits(make_clicks, run, tmp_path, clicks, plain, arguments, epochs, share):
-    module = make_clicks('mf')
-    module.rankings = SmallChunks.of_graph(clicks.valid, clicks.train, METRICS)
+def test_limits(tmp_path, plain, arguments, epochs, share):
+    module = clicks_module()
+    module.rankings = SmallChunks.of_graph(CLICKS.valid, CLICKS.train, METRICS)
     total = len(module.rankings.chunks())
     assert total > 4
-    reader = Reader(int(share * total) if isinstance(share, float) else share, clicks)
+    chunks = int(share * total) if isinstance(share, float) else share
+    reader = Reader(module.rankings, chunks)
     number = 1 if 'fast_dev_run' in arguments else 4
     if plain:
         Trainer(max_epochs=4, callbacks=[reader], **QUIET, **arguments).fit(module)
     else:
         result = run(module, tmp_path, max_epochs=4, callbacks=reader, **arguments)
-        measured = [e['recall@20'] for e in result.history if 'recall@20' in e]
-        best = epochs[measured.index(max(measured))] if measured else number - 1
+        measured = {e: result.history[e]['recall@20'] for e in epochs}
+        best = max(measured, key=measured.get, default=number - 1)
         assert result.best_epoch == best
     assert [epoch['epoch'] for epoch in module.history] == list(range(number))
-    own = [{n: e[n] for n in ('recall@5', 'recall@20')} for e in module.history if
-           'recall@20' in e]  # fmt: skip
-    assert [e['epoch'] for e in module.history if 'recall@20' in e] == epochs
+    own = [e for e in module.history if 'recall@20' in e]
+    assert [e['epoch'] for e in own] == epochs
+    own = [{m.name: epoch[m.name] for m in METRICS} for epoch in own]
     assert reader.seen == [pytest.approx(metrics) for metrics in own]
     assert reader.expected == own
     assert len({metrics['recall@20'] for metrics in own}) > 1 or len(own) < 2
 
 
-def test_fast_dev_run_leaves_a_folder_as_it_is(make_clicks, run, tmp_path):
-    run(make_clicks(), tmp_path / 'run', max_epochs=1)
+def test_fast_dev_run_leaves_a_folder_as_it_is(tmp_path):
+    run(clicks_module(), tmp_path / 'run', max_epochs=1)
     before = (tmp_path / 'run' / 'last.ckpt').read_bytes()
-    for resume in (False, True):
-        result = run(make_clicks(), tmp_path / 'run', fast_dev_run=2, resume=resume)
+    for folder, resume in (('run', False), ('run', True), ('new', False)):
+        arguments = {'fast_dev_run': 2, 'resume': resume}
+        result = run(clicks_module(), tmp_path / folder, **arguments)
         assert [epoch['epoch'] for epoch in result.history] == [0]
         assert not result.model.training
-    run(make_clicks(), tmp_path / 'new', fast_dev_run=True)
     assert (tmp_path / 'run' / 'last.ckpt').read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ['run']
 
 
-def test_callbacks_and_loggers_see_each_epoch(make_clicks, run, tmp_path, script):
+def test_callbacks_and_loggers_see_each_epoch(tmp_path):
     """A logger, Lightning's early stopping and optuna's pruning, all at once."""
-    module = make_clicks()
+    module = clicks_module('dice')
     values = [0.1, 0.3, 0.2, 0.25, 0.9]
     script(module, *values)
     study = optuna.create_study(direction='maximize', pruner=optuna.pruners.NopPruner())
@@ -134,26 +143,25 @@ def test_callbacks_and_loggers_see_each_epoch(make_clicks, run, tmp_path, script
     assert reported == pytest.approx(dict(enumerate(values[:4])))
 
 
-def test_optuna_prunes(make_clicks, run, tmp_path, script):
+def test_optuna_prunes(tmp_path):
     def objective(trial):
-        module = make_clicks(learning_rate=trial.suggest_float('rate', 1e-3, 1e-2))
+        module = clicks_module(learning_rate=trial.suggest_float('rate', 1e-3, 1e-2))
         script(module, 0.5, 0.4, 0.1, 0.5)
         callback = PyTorchLightningPruningCallback(trial, 'recall@20')
-        folder = tmp_path / str(trial.number)
-        run(module, folder, max_epochs=4, callbacks=[callback])
+        run(module, tmp_path, max_epochs=4, callbacks=[callback])
 
     study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(lower=0.2))
-    study.optimize(objective, n_trials=2)
-    for trial in study.trials:
-        assert trial.state == optuna.trial.TrialState.PRUNED
-        assert list(trial.intermediate_values) == [0, 1, 2]
+    study.optimize(objective, n_trials=1)
+    [trial] = study.trials
+    assert trial.state == optuna.trial.TrialState.PRUNED
+    assert list(trial.intermediate_values) == [0, 1, 2]
 
 
 class Weighted(MF):
     """Weighs users by what the validation is the first to ask of the graph."""
 
     def __init__(self, graph):
-        super().__init__(graph.num_users, graph.num_items, 4)
+        super().__init__(*SIZE, 4)
         self.graph = graph
 
     def extra_losses(self, batch, encoded=None):
@@ -162,62 +170,67 @@ class Weighted(MF):
 
 
 @pytest.mark.parametrize('kind', ['rows', 'dice-lightgcn', 'weighted'])
-def test_training_goes_on_after_lightning_s_inference_mode(
-    make_module, make_clicks, run, tmp_path, assert_same_state, kind
-):
+def test_training_goes_on_after_lightning_s_inference_mode(tmp_path, kind):
     """What data cache while a trainer validates serves training, too."""
 
     def make():
-        if kind == 'rows':
-            return make_module()
-        if kind == 'dice-lightgcn':
-            return make_clicks(kind)
-        train, valid, _ = PlantedClicks(
-            num_users=60, num_items=50, num_clicks=900
-        ).split()
+        if kind != 'weighted':
+            return make_module(kind)
+        # Graphs of which nobody has asked anything.
+        clicks = PlantedClicks(*SIZE, num_clicks=900).split()
         torch.manual_seed(0)
-        return BipartiteModule(Weighted(train), train, valid)
+        return BipartiteModule(Weighted(clicks.train), clicks.train, clicks.valid)
 
     module = make()
-    Trainer(**QUIET).validate(module, verbose=False)
+    [metrics] = Trainer(**QUIET).validate(module, verbose=False)
+    assert module.history == []
+    if kind == 'dice-lightgcn':
+        expected = evaluate_catalogue(module.model, CLICKS.valid, CLICKS.train, METRICS)
+        assert metrics == pytest.approx(expected.metrics)
     Trainer(max_epochs=2, num_sanity_val_steps=-1, **QUIET).fit(module)
-    again = make()
-    run(again, tmp_path, max_epochs=2)
-    last = torch.load(tmp_path / 'last.ckpt', weights_only=True)
-    assert_same_state(dict(module.state_dict()), dict(last['state_dict']))
+    run(make(), tmp_path, max_epochs=2)
+    assert_same(dict(module.state_dict()), dict(load(tmp_path)['state_dict']))
 
 
-@pytest.mark.parametrize('kind', ['rows', 'clicks'])
-def test_without_validation(make_module, make_clicks, run, tmp_path, kind, recwarn):
+@pytest.mark.parametrize('kind', ['rows', 'dice'])
+def test_without_validation(tmp_path, kind, recwarn):
     """All epochs are run, and the last model is the result: that of the best epoch, if
     there are as many, as validation changes nothing."""
-    make = make_module if kind == 'rows' else make_clicks
-    with_valid = run(make(), tmp_path / 'valid', max_epochs=3)
+    with_valid = run(make_module(kind), tmp_path / 'valid', max_epochs=3)
     epochs = with_valid.best_epoch + 1
     recwarn.clear()
-    module = make(valid=()) if kind == 'rows' else make(valid=None)
+    module = make_module(kind, valid=())
     result = run(module, tmp_path / 'none', max_epochs=epochs, patience=1)
     assert [str(warning.message) for warning in recwarn.list] == []
     assert len(result.history) == epochs == result.best_epoch + 1
     assert module.monitors == [] and 'recall@5' not in result.history[0]
-    for name, tensor in with_valid.model.state_dict().items():
-        assert torch.equal(tensor, result.model.state_dict()[name]), name
-    with pytest.raises(ValueError, match=r"'auc', which is none of no metrics"):
-        run(module, tmp_path / 'none', monitor='auc')
+    assert_same(with_valid.model.state_dict(), result.model.state_dict())
+    module = make_module(kind, valid=())
+    Trainer(max_epochs=1, **QUIET).fit(module)
+    assert module.history[0]['loss'] == with_valid.history[0]['loss']
 
 
-def test_plain_validate(make_clicks, clicks):
-    module = make_clicks()
-    [metrics] = Trainer(**QUIET).validate(module, verbose=False)
-    expected = evaluate_catalogue(
-        module.model, clicks.valid, clicks.train, metrics=METRICS
-    ).metrics
-    assert metrics == pytest.approx(expected)
-    assert module.history == []
+def test_mixed_precision(tmp_path, monkeypatch):
+    """Steps run in bfloat16, weights and evaluation stay in single precision: the metrics
+    are those of the model that comes out.
+    """
+    encode, dtypes = IEDR.encode, {True: set(), False: set()}
 
+    def reading(self, batch):
+        encoded = encode(self, batch)
+        dtypes[torch.is_grad_enabled()].add(encoded.factors.user.intrinsic.dtype)
+        return encoded
 
-def test_validation_is_in_full_precision(make_module, split, lists, run, tmp_path):
-    """Whatever the steps are in, the metrics are those of the model that comes out."""
-    result = run(make_module(), tmp_path, max_epochs=1, precision='bf16-mixed')
-    again = evaluate_candidates(result.model, split.valid, lists).metrics
-    assert {name: result.history[-1][name] for name in again} == again
+    monkeypatch.setattr(IEDR, 'encode', reading)
+    half, full = (
+        run(rows_module(), tmp_path / precision, max_epochs=2, precision=precision)
+        for precision in ('bf16-mixed', '32-true')
+    )
+    assert dtypes == {True: {torch.bfloat16, torch.float32}, False: {torch.float32}}
+    assert {p.dtype for p in half.model.parameters()} == {torch.float32}
+    for one, two in zip(half.history, full.history, strict=True):
+        assert one['loss'] == pytest.approx(two['loss'], rel=0.02)
+        assert one['loss'] != two['loss']
+    again = evaluate_candidates(half.model, SPLIT.valid, LISTS).metrics
+    best = half.history[half.best_epoch]
+    assert {name: best[name] for name in again} == again
