@@ -18,13 +18,13 @@ from iedr_geo.data.columns import (
     Bucketized,
     Categorical,
     Column,
+    DateTime,
     MultiCategorical,
     Numerical,
+    Vector,
 )
-from iedr_geo.data.date_time import DateTime
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.tables import check_columns, distinct_rows
-from iedr_geo.data.vector import Vector
 from iedr_geo.transforms.serialization import transform_from_dict, transform_to_dict
 
 Side = Literal['user', 'item', 'context']

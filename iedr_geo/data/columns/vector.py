@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
 
-from iedr_geo.data.columns import MISSING, RESERVED, Column, Nodes
+from iedr_geo.data.columns.column import MISSING, RESERVED, Column, Nodes
 
 
 @dataclass(frozen=True)

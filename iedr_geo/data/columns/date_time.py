@@ -12,7 +12,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from iedr_geo.data.columns import MISSING, RESERVED, Column, Nodes, to_numbers
+from iedr_geo.data.columns.cells import to_numbers
+from iedr_geo.data.columns.column import MISSING, RESERVED, Column, Nodes
 
 # The values of each part, in order.
 PARTS: dict[str, list[str]] = {

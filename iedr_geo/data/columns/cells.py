@@ -1,0 +1,55 @@
+"""What the cells of a column mean, whatever their types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import infer_dtype, is_list_like
+
+
+def token(value: Any) -> str:
+    """The text under which a value is known, so that 1, 1.0 and '1' agree.
+
+    A column of integers becomes floating point as soon as one value is missing,
+    and text when it goes through a CSV file; neither may change who is who.
+    """
+    if isinstance(value, (float, np.floating)):
+        value = float(value)  # The digits of a narrower type are not in a file.
+        value = int(value) if value.is_integer() else value
+    return str(value)
+
+
+def tokens(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Factorizes a column: a code for each row (-1: missing) and the codes' tokens."""
+    if column.dtype.kind == 'f':  # Arrow tells NaN from what is missing.
+        column = pd.Series(column.to_numpy(float, na_value=np.nan), name=column.name)
+    try:
+        codes, values = pd.factorize(column)
+        if column.dtype == object and infer_dtype(column).startswith('mixed'):
+            # To Python, True equals 1.
+            codes, values = pd.factorize(column.map(token, na_action='ignore'))
+    except (TypeError, NotImplementedError):  # What is not hashable.
+        raise ValueError(
+            f"Column '{column.name}' holds lists where single values belong: use "
+            f'MultiCategorical'
+        ) from None
+    return codes, [token(value) for value in values]
+
+
+def to_numbers(column: pd.Series) -> np.ndarray:
+    """Returns the numbers of a column, NaN where one is missing.
+
+    Raises:
+        TypeError: If a cell is neither a number nor text.
+        ValueError: If a text is no number.
+    """
+    if column.dtype.kind not in 'biuf':
+        column = column.astype(object)  # pandas finds numbers in periods and durations.
+    if infer_dtype(column) == 'mixed' and column.map(is_list_like).any():
+        raise TypeError('lists')  # pandas finds nothing in empty ones.
+    numbers = pd.to_numeric(column)
+    if numbers.dtype.kind == 'c':
+        raise TypeError('complex numbers')
+    return numbers.to_numpy(dtype=float, na_value=np.nan)
