@@ -81,7 +81,7 @@ def test_counts(log: pd.DataFrame, items: pd.DataFrame):
     assert graphs.loc['user', ['edges_min', 'edges_max']].tolist() == [1, 1]
     assert description.title.startswith('200 rows, 12 users, 9 items, 3 distinct')
     assert description.warnings == []
-    for text in ('nothing found', 'tags', 'multi_categorical', 'edges_max'):
+    for text in ('nothing found', 'tags', 'MultiCategorical', 'edges_max'):
         assert text in str(description)
 
 
@@ -178,7 +178,7 @@ def test_every_kind_of_column(log: pd.DataFrame, items: pd.DataFrame):
         context=[DateTime('at', 'weekend'), DateTime('at', 'hour', cyclic=True)],
     )
     table = describe(dataset).fields.set_index('field')
-    assert table.loc['text', ['kind', 'values']].tolist() == ['vector', 4]
+    assert table.loc['text', ['kind', 'values']].tolist() == ['Vector', 4]
     assert table.loc['text', 'missing'] == pytest.approx(1 / 9)
     assert table.loc['at.hour.cyclic', 'nodes_mean'] == 2
     assert describe(dataset).title == describe(dataset[:]).title

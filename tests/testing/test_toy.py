@@ -11,8 +11,8 @@ from iedr_geo.testing import toy_batch, toy_dataset, toy_tables
 
 def test_kinds_of_columns():
     schema = toy_tables().schema
-    kinds = {column.kind for side in SIDES for column in schema.columns(side)}
-    assert kinds == {'categorical', 'multi_categorical', 'numerical', 'bucketized'}
+    kinds = {type(column).__name__ for side in SIDES for column in schema.columns(side)}
+    assert kinds == {'Categorical', 'MultiCategorical', 'Numerical', 'Bucketized'}
     assert schema.vocabulary is None
 
 
