@@ -14,7 +14,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import cumsum
 
-from iedr_geo.data.tables import check_columns, locate, table_ids, table_of_ids
+from iedr_geo.data.tables import check_columns, match_ids
 from iedr_geo.data.unseen import UnseenItems
 
 if TYPE_CHECKING:
@@ -159,17 +159,15 @@ class BipartiteGraph:
                 or if the log names an id that its table lacks.
         """
         check_columns(interactions, [user, item], 'interactions')
-        users = table_of_ids(interactions[user]) if users is None else users
-        items = table_of_ids(interactions[item]) if items is None else items
-        known_users = table_ids(users, user, 'user')
-        known_items = table_ids(items, item, 'item')
+        _, user_ids, user_rows = match_ids(interactions[user], users, 'user')
+        _, item_ids, item_rows = match_ids(interactions[item], items, 'item')
         return cls(
-            locate(interactions[user], known_users, 'user'),
-            locate(interactions[item], known_items, 'item'),
-            len(known_users),
-            len(known_items),
-            user_ids=pd.Index(known_users),
-            item_ids=pd.Index(known_items),
+            user_rows,
+            item_rows,
+            len(user_ids),
+            len(item_ids),
+            user_ids=pd.Index(user_ids),
+            item_ids=pd.Index(item_ids),
         )
 
     @classmethod

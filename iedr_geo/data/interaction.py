@@ -20,14 +20,7 @@ from torch_geometric.data import Data, Dataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.schema import SIDES, FeatureSchema
-from iedr_geo.data.tables import (
-    check_columns,
-    locate,
-    parse_labels,
-    parse_times,
-    table_ids,
-    table_of_ids,
-)
+from iedr_geo.data.tables import check_columns, match_ids, parse_labels, parse_times
 
 
 class InteractionData(Data):
@@ -212,14 +205,8 @@ class InteractionDataset(Dataset):
         check_columns(
             interactions, [user, item, *context_columns, *extra], 'interactions'
         )
-        if users is None:
-            users = table_of_ids(interactions[user])
-        if items is None:
-            items = table_of_ids(interactions[item])
-        known_users = table_ids(users, user, 'user')
-        known_items = table_ids(items, item, 'item')
-        user_rows = locate(interactions[user], known_users, 'user')
-        item_rows = locate(interactions[item], known_items, 'item')
+        users, user_ids, user_rows = match_ids(interactions[user], users, 'user')
+        items, item_ids, item_rows = match_ids(interactions[item], items, 'item')
         y = None if label is None else parse_labels(interactions[label])
         moment = None if time is None else parse_times(interactions[time])
         fitted = copy.copy(schema)
@@ -246,8 +233,8 @@ class InteractionDataset(Dataset):
             item_rows,
             torch.from_numpy(distinct),
             schema=schema,
-            user_ids=list(known_users),
-            item_ids=list(known_items),
+            user_ids=user_ids,
+            item_ids=item_ids,
             context_frame=contexts,
             y=y,
             time=moment,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -29,39 +28,34 @@ class Bucketized(Column):
     name: str
     boundaries: tuple[float, ...] | None = None
     num_buckets: int | None = None
-    kind: ClassVar[str] = 'bucketized'
 
     def __post_init__(self) -> None:
         if (self.boundaries is None) == (self.num_buckets is None):
             raise ValueError(
                 f"Bucketized('{self.name}') needs either `boundaries` or `num_buckets`"
             )
-        if self.num_buckets is not None and (
-            not isinstance(self.num_buckets, int) or self.num_buckets < 2
-        ):
-            raise ValueError(
-                f"Bucketized('{self.name}') needs at least 2 buckets "
-                f'(got {self.num_buckets})'
-            )
-        if self.boundaries is not None:
-            try:
-                boundaries = tuple(map(float, self.boundaries))
-            except (TypeError, ValueError):
+        if self.boundaries is None:
+            if not isinstance(self.num_buckets, int) or self.num_buckets < 2:
                 raise ValueError(
-                    f"The boundaries of '{self.name}' must be numbers "
-                    f'(got {self.boundaries!r})'
-                ) from None
-            object.__setattr__(self, 'boundaries', boundaries)
-            increase = all(a < b for a, b in pairwise((-np.inf, *boundaries, np.inf)))
-            if not (boundaries and increase):
-                raise ValueError(
-                    f"The boundaries of '{self.name}' must be finite and increase "
-                    f'(got {boundaries})'
+                    f"Bucketized('{self.name}') needs at least 2 buckets "
+                    f'(got {self.num_buckets})'
                 )
+            return
+        try:
+            boundaries = tuple(map(float, self.boundaries))
+        except (TypeError, ValueError):  # What is no sequence, or not of numbers.
+            boundaries = ()
+        increase = all(a < b for a, b in pairwise((-np.inf, *boundaries, np.inf)))
+        if not (boundaries and increase):
+            raise ValueError(
+                f"The boundaries of '{self.name}' must be finite numbers that increase "
+                f'(got {self.boundaries!r})'
+            )
+        object.__setattr__(self, 'boundaries', boundaries)
 
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Returns the lower ends of the buckets, as text that reads back exactly."""
-        numbers = finite_numbers(self.name, column)
+        numbers = finite_numbers(column)
         boundaries = self.boundaries
         if self.num_buckets is not None:
             numbers = numbers[~np.isnan(numbers)]
@@ -73,13 +67,12 @@ class Bucketized(Column):
             boundaries = tuple(map(float, cuts[cuts > numbers.min()]))
         return ['-inf', *map(repr, boundaries or ())]
 
-    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+    def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
         """Returns the bucket of each number."""
-        numbers = finite_numbers(self.name, column)
-        lower = np.array([float(text) for text in vocabulary])
+        numbers = finite_numbers(column)
+        lower = np.array([float(text) for text in values])
         bucket = np.searchsorted(lower, numbers, side='right') - 1 + RESERVED
-        code = np.where(np.isnan(numbers), MISSING, bucket)
-        return Nodes(np.arange(len(column)), code, np.ones(len(column)))
+        return Nodes(np.where(np.isnan(numbers), MISSING, bucket))
 
     def labels(self, values: list[str]) -> list[str]:
         """Returns the range of each bucket, *e.g.*, :obj:`'90 to 120'`."""
@@ -88,7 +81,3 @@ class Bucketized(Column):
             return ['any']
         between = [f'{low} to {high}' for low, high in pairwise(ends)]
         return [f'<{ends[0]}', *between, f'>={ends[-1]}']
-
-    def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
-        """Returns the bucket of each number."""
-        return pd.Series(self.encode(column, vocabulary).code, column.index)

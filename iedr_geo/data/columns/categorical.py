@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from iedr_geo.data.columns.cells import tokens
-from iedr_geo.data.columns.column import MISSING, UNKNOWN, Column, Nodes
-
-
-def check_count(name: str, min_count: int) -> None:
-    """Raises an error if rare values cannot be told by a count."""
-    if not isinstance(min_count, int) or min_count < 1:
-        raise ValueError(
-            f"`min_count` of '{name}' must be at least 1 (got {min_count}), and an int"
-        )
-
-
-def frequent(
-    column: pd.Series, weight: np.ndarray | None, rows: np.ndarray, min_count: int
-) -> list[str]:
-    """Returns the sorted values of a column that enough rows have."""
-    codes, values = tokens(column)
-    known = codes >= 0
-    counts = np.ones(len(rows)) if weight is None else weight[rows]
-    total = np.bincount(codes[known], counts[known], minlength=len(values))
-    # Different cells can mean the same: 1 and '1'.
-    sums = pd.Series(total, index=pd.Index(values, dtype=object)).groupby(level=0).sum()
-    return sorted(sums.index[sums >= (min_count if min_count > 1 else 0)])
+from iedr_geo.data.columns.column import MISSING, RESERVED, UNKNOWN, Column, Nodes
 
 
 @dataclass(frozen=True)
@@ -46,22 +24,28 @@ class Categorical(Column):
 
     name: str
     min_count: int = 1
-    kind: ClassVar[str] = 'categorical'
 
     def __post_init__(self) -> None:
-        check_count(self.name, self.min_count)
+        if not isinstance(self.min_count, int) or self.min_count < 1:
+            raise ValueError(
+                f"`min_count` of '{self.name}' must be at least 1 (got "
+                f'{self.min_count}), and an int'
+            )
 
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Returns the sorted distinct values."""
-        return frequent(column, weight, np.arange(len(column)), self.min_count)
-
-    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
-        """Looks each value up; values not in the vocabulary are unknown."""
         codes, values = tokens(column)
-        known = [vocabulary.get(value, UNKNOWN) for value in values]
-        lookup = np.array([*known, MISSING])  # Code -1 reads the last entry.
-        return Nodes(np.arange(len(column)), lookup[codes], np.ones(len(column)))
+        if self.min_count == 1:  # Those of rows that the log does not have as well.
+            return sorted(values)
+        present = codes >= 0
+        counts = np.bincount(
+            codes[present], None if weight is None else weight[present], len(values)
+        )
+        return sorted(np.array(values, dtype=object)[counts >= self.min_count])
 
-    def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
-        """Returns a number for each value."""
-        return pd.Series(tokens(column)[0], column.index)
+    def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
+        """Looks each value up; values that were not fitted are unknown."""
+        codes, texts = tokens(column)
+        known = {value: RESERVED + i for i, value in enumerate(values)}
+        rows = [*(known.get(text, UNKNOWN) for text in texts), MISSING]
+        return Nodes(np.array(rows)[codes])  # Code -1 reads the last entry.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from pandas.api.types import infer_dtype, is_list_like
 
 
 def token(value: Any) -> str:
-    """The text under which a value is known, so that 1, 1.0 and '1' agree.
+    """Returns the text that a value is the same by, so that 1, 1.0 and '1' agree.
 
     A column of integers becomes floating point as soon as one value is missing,
     and text when it goes through a CSV file; neither may change who is who.
@@ -22,7 +23,10 @@ def token(value: Any) -> str:
 
 
 def tokens(column: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Factorizes a column: a code for each row (-1: missing) and the codes' tokens."""
+    """Returns a code for each row (-1: missing), and the token of each code.
+
+    Codes are in the order of their first rows.
+    """
     if column.dtype.kind == 'f':  # Arrow tells NaN from what is missing.
         column = pd.Series(column.to_numpy(float, na_value=np.nan), name=column.name)
     try:
@@ -35,7 +39,8 @@ def tokens(column: pd.Series) -> tuple[np.ndarray, list[str]]:
             f"Column '{column.name}' holds lists where single values belong: use "
             f'MultiCategorical'
         ) from None
-    return codes, [token(value) for value in values]
+    same, texts = pd.factorize(np.array([token(value) for value in values], dtype=object))
+    return np.append(same, -1)[codes], list(texts)
 
 
 def to_numbers(column: pd.Series) -> np.ndarray:
@@ -53,3 +58,18 @@ def to_numbers(column: pd.Series) -> np.ndarray:
     if numbers.dtype.kind == 'c':
         raise TypeError('complex numbers')
     return numbers.to_numpy(dtype=float, na_value=np.nan)
+
+
+def number_rows(columns: Iterable[np.ndarray]) -> np.ndarray:
+    """Returns a number for each row, equal where all columns are.
+
+    Numbers are in the order of their first rows.
+
+    Args:
+        columns: Arrays of shape :math:`(R)`.
+    """
+    key = np.zeros(1, dtype=np.int64)
+    for column in columns:
+        codes, values = pd.factorize(column, use_na_sentinel=False)
+        key = pd.factorize(key * len(values) + codes)[0]
+    return key

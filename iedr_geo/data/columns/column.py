@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from iedr_geo.data.columns.cells import number_rows
 
 UNKNOWN = 0
 MISSING = 1
@@ -15,19 +17,38 @@ RESERVED = 2  # Rows of every field before its values: unknown and missing.
 
 
 class Nodes(NamedTuple):
-    """The nodes of one field.
+    """The nodes of one field, sorted by the row of the table that they are of.
 
     Args:
-        row: The row of the table that each node is of.
-        code: Its row in the field.
-        value: The factor of its embedding.
+        code: The row of each node in the field.
+        value: The factor of its embedding. :obj:`None` if all are one.
+        row: The row of the table that it is of. :obj:`None` if each has one node.
         vector: The vector of each node that has one, in their order.
     """
 
-    row: np.ndarray
     code: np.ndarray
-    value: np.ndarray
+    value: np.ndarray | None = None
+    row: np.ndarray | None = None
     vector: np.ndarray | None = None
+
+    def key(self) -> np.ndarray:
+        """Returns a number for each row of the table, equal where all nodes are."""
+        same = [self.code]
+        if self.value is not None:
+            same.append(self.value.astype(np.float32))
+        if self.vector is not None:
+            texts = np.array([None] * len(self.code), dtype=object)
+            texts[self.code >= RESERVED] = [vector.tobytes() for vector in self.vector]
+            same.append(texts)
+        node = number_rows(same)
+        if self.row is None:
+            return node
+        sizes = np.bincount(self.row)
+        first = sizes.cumsum() - sizes
+        return number_rows(
+            np.where(i < sizes, node[np.minimum(first + i, len(node) - 1)], -1)
+            for i in range(sizes.max())
+        )
 
 
 class Column(ABC):
@@ -35,9 +56,9 @@ class Column(ABC):
 
     name: str
     """The field."""
-    kind: ClassVar[str]
     is_number: ClassVar[bool] = False
-    """Whether rows of the field are scaled by numbers rather than values of their own."""
+    """If :obj:`True`, embeddings of the field are multiplied by numbers, and stand for
+    no values of their own."""
 
     @property
     def column(self) -> str:
@@ -54,17 +75,13 @@ class Column(ABC):
         """
 
     @abstractmethod
-    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+    def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
         """Returns the nodes of a column.
 
         Args:
             column: The column.
-            vocabulary: The row of each value in the field.
+            values: The values of the field, as :meth:`fit` returned them.
         """
-
-    def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
-        """Returns what of each cell makes a difference: equal keys have equal nodes."""
-        return column
 
     def labels(self, values: list[str]) -> list[str]:
         """Returns what people are to read in the place of each value of the field."""

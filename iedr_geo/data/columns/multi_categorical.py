@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
 
-from iedr_geo.data.columns.categorical import Categorical, check_count, frequent
+from iedr_geo.data.columns.categorical import Categorical
 from iedr_geo.data.columns.cells import token
 from iedr_geo.data.columns.column import Column, Nodes
 
@@ -32,58 +32,53 @@ class MultiCategorical(Column):
     name: str
     separator: str | None = None
     min_count: int = 1
-    kind: ClassVar[str] = 'multi_categorical'
 
     def __post_init__(self) -> None:
-        check_count(self.name, self.min_count)
-        if self.separator is not None and not (
-            isinstance(self.separator, str) and self.separator
-        ):
+        _ = self._one  # Checks `min_count`.
+        separator = self.separator
+        if separator is not None and not (isinstance(separator, str) and separator):
             raise ValueError(
-                f"`separator` of '{self.name}' must be text (got {self.separator!r})"
+                f"`separator` of '{self.name}' must be text (got {separator!r})"
             )
 
-    def _split(self, cell: Any) -> Any:
+    @property
+    def _one(self) -> Categorical:
+        return Categorical(self.name, self.min_count)
+
+    def _values(self, cell: Any) -> list[str]:
+        """Returns the distinct values of a cell."""
         if isinstance(cell, Mapping):
             raise ValueError(
                 f"Column '{self.name}' holds mappings where lists belong: {cell!r}"
             )
-        if isinstance(cell, (set, frozenset)):
-            return sorted(cell, key=token)  # Sets of text change order between runs.
-        if self.separator is not None and not is_list_like(cell):
-            return token(cell).split(self.separator)
-        return cell
-
-    def _text(self, value: Any) -> str:
-        if is_list_like(value):
+        if not is_list_like(cell):
+            if self.separator is None:
+                raise ValueError(
+                    f"Column '{self.name}' holds text or single values, not lists: pass "
+                    f'`separator` to MultiCategorical, or use Categorical'
+                )
+            cell = token(cell).split(self.separator)
+        elif isinstance(cell, (set, frozenset)):
+            cell = sorted(cell, key=token)  # Sets of text change order between runs.
+        nested = [value for value in cell if is_list_like(value)]
+        if nested:
             raise ValueError(
-                f"Column '{self.name}' holds lists in lists, among them: {value!r}"
+                f"Column '{self.name}' holds lists in lists, among them: {nested[0]!r}"
             )
-        return token(value).strip()
+        texts = [token(value).strip() for value in cell if not pd.isna(value)]
+        return [text for text in dict.fromkeys(texts) if text]
 
     def _explode(self, column: pd.Series) -> pd.Series:
-        column = column.reset_index(drop=True).astype(object)
-        filled = column.dropna()
-        if self.separator is None and not filled.map(is_list_like).all():
-            raise ValueError(
-                f"Column '{self.name}' holds text or single values, not lists: pass "
-                f'`separator` to MultiCategorical, or use Categorical'
-            )
-        values = column.map(self._split, na_action='ignore').explode()
-        text = values.map(self._text, na_action='ignore')
-        values = text.mask(text == '')
-        # A row keeps its missing marker only if nothing else is left in it.
-        some = values.notna().groupby(level=0).transform('any')
-        values = values[values.notna() | ~some]
-        return values[~(values.reset_index().duplicated().to_numpy())]
+        """Returns a row for each value, or for that there is none."""
+        cells = column.reset_index(drop=True).astype(object)
+        return cells.map(self._values, na_action='ignore').explode()
 
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Returns the sorted distinct values over all rows."""
-        values = self._explode(column)
-        return frequent(values, weight, values.index.to_numpy(), self.min_count)
+        cells = self._explode(column)
+        return self._one.fit(cells, None if weight is None else weight[cells.index])
 
-    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+    def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
         """Looks each value of each row up."""
-        values = self._explode(column)
-        nodes = Categorical(self.name).encode(values, vocabulary)
-        return nodes._replace(row=values.index.to_numpy())
+        cells = self._explode(column)
+        return self._one.encode(cells, values)._replace(row=cells.index.to_numpy())

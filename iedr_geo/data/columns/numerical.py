@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,11 +10,16 @@ import numpy as np
 import pandas as pd
 
 from iedr_geo.data.columns.cells import to_numbers
-from iedr_geo.data.columns.column import MISSING, Column, Nodes
+from iedr_geo.data.columns.column import MISSING, RESERVED, Column, Nodes
 
 
-def finite_numbers(name: str, column: pd.Series) -> np.ndarray:
-    """Returns the numbers of a column, all of them finite or missing."""
+def finite_numbers(column: pd.Series) -> np.ndarray:
+    """Returns the numbers of a column, NaN where one is missing.
+
+    Raises:
+        ValueError: If a cell is no number, or none that a node can have.
+    """
+    name = column.name
     if column.dtype.kind in 'Mm':
         raise ValueError(
             f"Column '{name}' is declared a number, but holds times: use "
@@ -49,21 +54,20 @@ class Numerical(Column):
     """
 
     name: str
-    kind: ClassVar[str] = 'numerical'
     is_number: ClassVar[bool] = True
 
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Checks the numbers; the field has a single row."""
-        finite_numbers(self.name, column)
+        finite_numbers(column)
         return [self.name]
 
     def labels(self, values: list[str]) -> list[str]:
         """Returns that there is a number: the field has one row for all of them."""
         return ['<number>']
 
-    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+    def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
         """Returns the numbers as the nodes' values."""
-        numbers = finite_numbers(self.name, column)
+        numbers = finite_numbers(column)
         missing = np.isnan(numbers)
-        code = np.where(missing, MISSING, vocabulary[self.name])
-        return Nodes(np.arange(len(column)), code, np.where(missing, 1.0, numbers))
+        code = np.where(missing, MISSING, RESERVED)
+        return Nodes(code, np.where(missing, 1.0, numbers))
