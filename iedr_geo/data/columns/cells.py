@@ -52,7 +52,7 @@ def to_numbers(column: pd.Series) -> np.ndarray:
     """
     if column.dtype.kind not in 'biuf':
         column = column.astype(object)  # pandas finds numbers in periods and durations.
-    if infer_dtype(column) == 'mixed' and column.map(is_list_like).any():
+    if infer_dtype(column).startswith('mixed') and column.map(is_list_like).any():
         raise TypeError('lists')  # pandas finds nothing in empty ones.
     numbers = pd.to_numeric(column)
     if numbers.dtype.kind == 'c':
