@@ -199,6 +199,11 @@ EDGES: dict[str, dict[str, Any]] = {
 }
 
 
+def column_of(cells: Any, dtype: Any = None) -> pd.DataFrame:
+    """A table with one column, `f`, whose rows have labels that are no range."""
+    return pd.DataFrame({'f': pd.Series(cells, dtype=dtype)}).add_prefix('', axis=0)
+
+
 def fit(columns: Column | list[Column], frame: pd.DataFrame) -> FeatureSchema:
     """Fits columns as items, between two other sides."""
     columns = columns if isinstance(columns, list) else [columns]
