@@ -217,7 +217,7 @@ def test_tables_of_ids_alone():
 
 CONTEXTS = st.tuples(
     st.none() | st.sampled_from(['mo', 'tu']),
-    st.none() | st.lists(st.sampled_from('kl'), max_size=2),
+    st.none() | st.lists(st.sampled_from('kl'), min_size=1, max_size=2, unique=True),
     st.none() | st.sampled_from([0.5, 2.0]),
 )
 
