@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from iedr_geo.data.columns import MISSING, RESERVED, UNKNOWN, Column, Numerical, Vector
 from iedr_geo.data.interaction import InteractionDataset
@@ -48,35 +48,28 @@ class _Field:
 
     def __init__(self, dataset: InteractionDataset, side: Side, column: Column) -> None:
         graphs, schema = getattr(dataset, f'{side}s'), dataset.schema
-        self.side, self.column, name = side, column, column.name
         assert schema.vocabulary is not None
-        self.values = schema.vocabulary[side][name]
-        own = schema.fields_of(side, graphs.x) == [*schema.offsets(side)].index(name)
-        self.code = graphs.x[own] - schema.offsets(side)[name]
-        self.graph = torch.arange(len(graphs)).repeat_interleave(graphs.ptr.diff())[own]
-        value = torch.ones(len(own)) if graphs.value is None else graphs.value
-        self.value = value[own]
-        # Nodes of the same content have the same number.
-        pair = torch.stack([self.code.double(), self.value.double()])
-        self.content = torch.unique(pair, dim=1, return_inverse=True)[1]
-        self.nodes = torch.bincount(self.graph, minlength=len(graphs))
+        self.side, self.column = side, column
+        self.values = schema.vocabulary[side][column.name]
         # How many rows of the log have each graph.
         self.rows = torch.bincount(getattr(dataset, side), minlength=len(graphs))
+        graph = torch.arange(len(graphs)).repeat_interleave(graphs.ptr.diff())
+        nodes = pd.DataFrame({'graph': graph, 'rows': self.rows[graph]})
+        nodes['code'] = graphs.x.numpy() - schema.offsets(side)[column.name]
+        nodes['value'] = 1.0 if graphs.value is None else graphs.value.numpy()
+        self.nodes = nodes[nodes['code'].between(0, RESERVED + len(self.values) - 1)]
+        # Nodes of the same content have the same number.
+        self.content = self.nodes.groupby(['code', 'value']).ngroup()
+        self.sizes = self.nodes.groupby('graph').size()
+        counts = self.nodes.groupby('code')['rows'].sum()
+        self.once = int((counts[counts.index >= RESERVED] == 1).sum())
+        self.num_used = self.content[self.nodes['rows'] > 0].nunique()
 
     def share(self, code: int) -> float:
         """Returns the share of graphs, or of rows with a context, with one code."""
-        weight = torch.ones_like(self.rows) if self.side != 'context' else self.rows
-        return float(weight[self.graph[self.code == code]].sum() / weight.sum())
-
-    def once(self) -> int:
-        """Returns how many values stand in a single row of the log."""
-        counts = torch.zeros(RESERVED + len(self.values), dtype=torch.long)
-        counts.index_add_(0, self.code, self.rows[self.graph])
-        return int((counts[RESERVED:] == 1).sum())
-
-    def num_used(self) -> int:
-        """Returns how many different contents rows of the log have."""
-        return torch.unique(self.content[self.rows[self.graph] > 0]).numel()
+        weight = self.rows if self.side == 'context' else torch.ones_like(self.rows)
+        graphs = self.nodes.loc[self.nodes['code'] == code, 'graph'].unique()
+        return float(weight[graphs].sum() / weight.sum())
 
     def summary(self) -> dict[str, object]:
         """Returns the row of the table of fields."""
@@ -85,12 +78,12 @@ class _Field:
             'field': self.column.name,
             'kind': type(self.column).__name__,
             'values': len(self.values),
-            'present': int((torch.unique(self.code) >= RESERVED).sum()),
-            'once': 0 if self.column.is_number else self.once(),
+            'present': self.nodes['code'][self.nodes['code'] >= RESERVED].nunique(),
+            'once': 0 if self.column.is_number else self.once,
             'missing': self.share(MISSING),
             'unknown': self.share(UNKNOWN),
-            'nodes_mean': float(self.nodes.double().mean()),
-            'nodes_max': int(self.nodes.max()),
+            'nodes_mean': float(self.sizes.mean()),
+            'nodes_max': int(self.sizes.max()),
         }
 
 
@@ -140,11 +133,11 @@ def _of_log(dataset: InteractionDataset, fields: list[_Field]) -> Iterator[str]:
     """Says what hurts in the log as a whole."""
     alone = int((torch.bincount(dataset.context) == 1).sum())
     if len(dataset) > 1 and alone > len(dataset) / 2:
-        most = max((f for f in fields if f.side == 'context'), key=_Field.num_used)
+        most = max((f for f in fields if f.side == 'context'), key=lambda f: f.num_used)
         yield (
             f'{alone:,} of {len(dataset):,} rows have a context that no other row has: '
             f"nothing is learned of it as a whole. '{most.column.name}' has the most "
-            f'values ({most.num_used():,}): coarsen it, e.g. with Bucketized or DateTime'
+            f'values ({most.num_used:,}): coarsen it, e.g. with Bucketized or DateTime'
         )
     for side in ('user', 'item'):
         rows = torch.bincount(getattr(dataset, side))
@@ -172,20 +165,20 @@ def _of_field(dataset: InteractionDataset, field: _Field) -> Iterator[str]:
     missing = field.share(MISSING)
     if missing > 0.5:
         yield f'{what} is missing in {missing:.0%}'
-    is_constant = int(field.content.max()) == 0 and not isinstance(column, Vector)
+    is_constant = field.content.max() == 0 and not isinstance(column, Vector)
     if is_constant and len(field.rows) > 1:
         yield f'{what} has one value alone: it tells nothing apart, drop it'
     if isinstance(column, Numerical):
-        numbers = field.value[field.code >= RESERVED]
-        different = torch.unique(numbers).numel() == numbers.numel() > 20
+        numbers = field.nodes['value'][field.nodes['code'] >= RESERVED]
+        different = numbers.is_unique and len(numbers) > 20
         if name in (dataset.user_name, dataset.item_name) or (
-            different and torch.equal(numbers, numbers.round())
+            different and numbers.equals(numbers.round())
         ):
             yield (
                 f'{what} looks like an id, but is a Numerical: as a number, 1,000 is '
                 f"close to 1,001. Use Categorical('{name}')"
             )
-        elif numbers.numel() and numbers.abs().max() > 10:
+        elif numbers.abs().max() > 10:
             yield (
                 f'{what} holds numbers up to {numbers.abs().max():,.0f}, by which '
                 f'embeddings are multiplied: bring them to a scale near one, or use '
@@ -193,23 +186,26 @@ def _of_field(dataset: InteractionDataset, field: _Field) -> Iterator[str]:
             )
     elif not column.is_number and side != 'user' and len(field.values) > 10:
         own_id = name == dataset.item_name and side == 'item'
-        if field.once() > len(field.values) / 2 and not own_id:
+        if field.once > len(field.values) / 2 and not own_id:
             yield (
-                f'{what}: {field.once():,} of {len(field.values):,} values stand in a '
+                f'{what}: {field.once:,} of {len(field.values):,} values stand in a '
                 f'single row of the log, too little to learn from: pass `min_count`, or '
                 f'coarsen it'
             )
-    if side == 'context' and int(field.nodes.max()) == 1:
-        yield from _of_leak(dataset, field.content[dataset.context], what)
+    if side == 'context' and field.sizes.max() == 1:
+        content = field.content.to_numpy()[dataset.context]
+        yield from _of_leak(dataset, content, what)
 
 
-def _of_leak(dataset: InteractionDataset, content: Tensor, what: str) -> Iterator[str]:
+def _of_leak(
+    dataset: InteractionDataset, content: np.ndarray, what: str
+) -> Iterator[str]:
     """Says whether a context tells what is to be found."""
     targets = {'item': dataset.item}
     if dataset.y is not None:
         targets['label'] = dataset.y.long()
     for name, target in targets.items():
-        table = pd.DataFrame({'content': content.numpy(), 'target': target.numpy()})
+        table = pd.DataFrame({'content': content, 'target': target.numpy()})
         table = table[table.groupby('content')['target'].transform('size') > 1]
         if len(table) < max(20, len(dataset) / 2):
             continue

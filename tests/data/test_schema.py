@@ -61,7 +61,7 @@ def test_json_of_edges():
         text.replace('"Complete"', '"Incomplete"'),
         text.replace('"directed"', '"direct"'),
         text.replace('"kind": "Numerical"', '"kind": "Ordinal"'),
-        text.replace('"name": "town"', '"nme": "town"'),
+        text.replace('"column": "town"', '"name": "town"'),
         text.replace('"item": [', '"items": ['),
         text.replace('"vocabulary"', '"words"'),
     ):

@@ -18,14 +18,13 @@ class Bucketized(Column):
     """A number as a category: one node for the bucket that it falls into.
 
     Args:
-        name: The column.
+        column: The column.
         boundaries: Where a bucket ends and the next begins, increasing; a number
             equal to a boundary belongs to the bucket above.
         num_buckets: In place of :obj:`boundaries`: that many buckets with equal
             shares of the fitted rows.
     """
 
-    name: str
     boundaries: tuple[float, ...] | None = None
     num_buckets: int | None = None
 

@@ -17,12 +17,11 @@ class Categorical(Column):
     """A column with one category a row: one node.
 
     Args:
-        name: The column.
+        column: The column.
         min_count: Values that fewer rows of the log have are unknown, as are those that
             are new. Without a log, the rows of the table count.
     """
 
-    name: str
     min_count: int = 1
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -51,19 +52,23 @@ class Nodes(NamedTuple):
         )
 
 
+@dataclass(frozen=True)
 class Column(ABC):
-    """What the nodes of one field are made of."""
+    """What the nodes of one field are made of.
 
-    name: str
-    """The field."""
+    Args:
+        column: The column of the table.
+    """
+
+    column: str
     is_number: ClassVar[bool] = False
     """If :obj:`True`, embeddings of the field are multiplied by numbers, and stand for
     no values of their own."""
 
     @property
-    def column(self) -> str:
-        """The column of the table that the field is made of."""
-        return self.name
+    def name(self) -> str:
+        """The field."""
+        return self.column
 
     @abstractmethod
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:

@@ -38,7 +38,7 @@ class DateTime(Column):
     Hours are those of the column's own time zone.
 
     Args:
-        source: The column. It holds dates, text in ISO 8601 or, given a unit, numbers.
+        column: The column. It holds dates, text in ISO 8601 or, given a unit, numbers.
         part: :obj:`'hour'`, :obj:`'weekday'`, :obj:`'weekend'` (or workday),
             :obj:`'day'` (of the month) or :obj:`'month'`.
         cyclic: Whether to have, in the place of a node for each value, the sine and the
@@ -50,7 +50,6 @@ class DateTime(Column):
             :obj:`'us'`, :obj:`'ns'` or :obj:`'D'`.
     """
 
-    source: str
     part: str
     cyclic: bool = False
     boundaries: tuple[int, ...] | None = None
@@ -88,12 +87,7 @@ class DateTime(Column):
         object.__setattr__(self, 'boundaries', boundaries)
 
     @property
-    def column(self) -> str:
-        """The column."""
-        return self.source
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """The field."""
         return f'{self.column}.{self.part}' + ('.cyclic' if self.cyclic else '')
 

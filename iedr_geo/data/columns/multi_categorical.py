@@ -23,13 +23,12 @@ class MultiCategorical(Column):
     A value that a row repeats is one node.
 
     Args:
-        name: The column. It holds lists (tuples, sets, arrays), or text that
+        column: The column. It holds lists (tuples, sets, arrays), or text that
             :obj:`separator` splits.
         separator: What separates the values of a text, *e.g.*, :obj:`'|'`.
         min_count: As in :class:`Categorical`.
     """
 
-    name: str
     separator: str | None = None
     min_count: int = 1
 
@@ -43,7 +42,7 @@ class MultiCategorical(Column):
 
     @property
     def _one(self) -> Categorical:
-        return Categorical(self.name, self.min_count)
+        return Categorical(self.column, self.min_count)
 
     def _values(self, cell: Any) -> list[str]:
         """Returns the distinct values of a cell."""

@@ -50,10 +50,9 @@ class Numerical(Column):
     :class:`Bucketized`.
 
     Args:
-        name: The column.
+        column: The column.
     """
 
-    name: str
     is_number: ClassVar[bool] = True
 
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:

@@ -20,11 +20,10 @@ class Vector(Column):
     entry of the vector, which is a linear map that is learned.
 
     Args:
-        name: The column. It holds lists, arrays or tensors, all of one length.
+        column: The column. It holds lists, arrays or tensors, all of one length.
         normalize: Whether vectors are brought to length one.
     """
 
-    name: str
     normalize: bool = True
     is_number: ClassVar[bool] = True
 
