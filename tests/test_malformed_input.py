@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cinema import TABLES, build, expected
+from cinema import TABLES, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed import CELLS, objects, outcome
@@ -23,7 +23,6 @@ from malformed import CELLS, objects, outcome
 from iedr_geo.data import (
     BipartiteGraph,
     CandidateLists,
-    FeatureGraphs,
     InteractionDataset,
     intervened_split,
     leave_last_out,
@@ -54,20 +53,6 @@ def recommender(dataset: InteractionDataset) -> Recommender:
     return Recommender(make_model(dataset).double(), dataset)
 
 
-def scores_in(dataset: InteractionDataset, model: IEDR, nodes: list) -> list:
-    """The first user's scores of all items in a context, of the names of its nodes."""
-    names = dataset.schema.names()
-    first = min(dataset.schema.offsets('context').values())
-    x = torch.tensor([names.index(name, first) for name, _ in nodes])
-    value = torch.tensor([number for _, number in nodes])
-    here = dataset[:0]
-    here.contexts = FeatureGraphs(x, torch.tensor([0, len(x)]), value)
-    items = torch.arange(dataset.num_items)
-    zero = torch.zeros_like(items)
-    with torch.no_grad():
-        return model(InteractionBatch.from_ids(here, zero, items, zero)).tolist()
-
-
 @settings(max_examples=50)
 @given(column=st.sampled_from(sorted(CONTEXT)), cell=st.sampled_from(CELLS))
 @pytest.mark.filterwarnings('ignore:The model has not seen')
@@ -80,8 +65,11 @@ def test_contexts(dataset, recommender, column: str, cell: Any):
     assert (one is None) == (many is None)
     if one is None:
         return
-    [nodes] = expected('context', frame, dataset.schema)
-    scores = scores_in(dataset, recommender.model, nodes)
+    here, items = dataset[:0], torch.arange(dataset.num_items)
+    here.contexts = dataset.schema.encode('context', frame)
+    zero = torch.zeros_like(items)
+    batch = InteractionBatch.from_ids(here, zero, items, zero)
+    scores = recommender.model(batch).tolist()
     for table in (one, many):
         wanted = [scores[dataset.item_ids.get_loc(item)] for item in table['film']]
         np.testing.assert_allclose(table['score'], wanted, rtol=1e-6)
