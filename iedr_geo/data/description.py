@@ -1,4 +1,4 @@
-"""What a dataset holds, and what of it will hurt."""
+"""A description of a dataset, and warnings of what in it will hurt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from iedr_geo.data.schema import SIDES, Side
 
 @dataclass(frozen=True)
 class Description:
-    """What a dataset holds. Printing it prints all of it.
+    """The description of a dataset. Printing it prints all of it.
 
     Args:
         title: The numbers of rows, users, items and contexts.

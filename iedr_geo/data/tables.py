@@ -1,4 +1,4 @@
-"""What a log and its tables of users and items must hold, and what it means."""
+"""Columns of a log and of its tables of users and items, checked and read."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class FieldPairs(BaseTransform):
 
     Args:
         pairs: Pairs of names of fields, or triples with a weight (default: one).
-        directed: Whether a pair is from source to target only.
+        directed: If :obj:`True`, a pair is from source to target only.
 
     Raises:
         ValueError: If there is no pair, one comes twice, or, later, if the graph has no

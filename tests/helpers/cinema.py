@@ -317,3 +317,13 @@ def assert_same_nodes(actual: list, wanted: list) -> None:
         assert [name for name, _ in one] == [name for name, _ in two], row
         for (name, value), (_, other) in zip(one, two, strict=True):
             np.testing.assert_allclose(value, other, 1e-6, 1e-6, err_msg=f'{row} {name}')
+
+
+def assert_means(
+    schema: FeatureSchema, frame: pd.DataFrame, same: pd.DataFrame | None = None
+) -> list[list[tuple]]:
+    """Checks the nodes of items against what their cells, or others, mean."""
+    nodes = decode(schema.encode('item', frame), schema)
+    frame = frame if same is None else same
+    assert_same_nodes(nodes, expected('item', frame, schema))
+    return nodes

@@ -1,4 +1,4 @@
-"""What the cells of a column mean, whatever their types."""
+"""The meaning of the cells of a column, whatever their types."""
 
 from __future__ import annotations
 

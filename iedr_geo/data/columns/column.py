@@ -1,4 +1,4 @@
-"""What the nodes of a column are."""
+"""The conduct that all types of columns share."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Nodes(NamedTuple):
 
 @dataclass(frozen=True)
 class Column(ABC):
-    """What the nodes of one field are made of.
+    """The base class of the types of columns, each of which makes nodes of cells.
 
     Args:
         column: The column of the table.

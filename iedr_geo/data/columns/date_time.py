@@ -41,9 +41,9 @@ class DateTime(Column):
         column: The column. It holds dates, text in ISO 8601 or, given a unit, numbers.
         part: :obj:`'hour'`, :obj:`'weekday'`, :obj:`'weekend'` (or workday),
             :obj:`'day'` (of the month) or :obj:`'month'`.
-        cyclic: Whether to have, in the place of a node for each value, the sine and the
-            cosine of where it stands in its cycle, each a node with that value, so that
-            23 o'clock is close to midnight.
+        cyclic: If :obj:`True`, the nodes are the sine and the cosine of where a value
+            stands in its cycle, in the place of a node for each value, so that 23 o'clock
+            is close to midnight.
         boundaries: Where a bucket of hours, days or months (from 1) ends and the next
             begins, *e.g.*, :obj:`(6, 12, 18)`, in the place of a value for each.
         unit: What numbers count from 1970 on, in UTC: :obj:`'s'`, :obj:`'ms'`,
@@ -93,7 +93,7 @@ class DateTime(Column):
 
     @property
     def is_number(self) -> bool:  # type: ignore[override]
-        """Whether rows of the field are scaled by numbers."""
+        """If :obj:`True`, embeddings of the field are multiplied by numbers."""
         return self.cyclic
 
     @property

@@ -21,7 +21,7 @@ class Vector(Column):
 
     Args:
         column: The column. It holds lists, arrays or tensors, all of one length.
-        normalize: Whether vectors are brought to length one.
+        normalize: If :obj:`True`, vectors are brought to length one.
     """
 
     normalize: bool = True

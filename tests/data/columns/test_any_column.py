@@ -16,6 +16,7 @@ import pytest
 from cinema import (
     FRAME,
     TABLES,
+    assert_means,
     assert_same_nodes,
     build,
     column_of,
@@ -59,8 +60,7 @@ def test_every_kind_of_cell(column: Column, cells: list):
     for frame in (cells.to_frame('f') for cells in [*frames, *COLUMNS]):
         schema = outcome(lambda frame=frame: fit(column, frame), "'f'")
         if schema is not None:
-            nodes = decode(schema.encode('item', frame), schema)
-            assert_same_nodes(nodes, expected('item', frame, schema))
+            assert_means(schema, frame)
 
 
 ROWS = st.lists(
@@ -79,8 +79,7 @@ def test_tables(fitted: list, rows: list):
     # Whatever the order of rows.
     assert schema == fit(columns, pd.DataFrame(fitted[::-1], columns=names, dtype=object))
     frame = pd.DataFrame(rows, columns=names, dtype=object)
-    nodes = decode(schema.encode('item', frame), schema)
-    assert_same_nodes(nodes, expected('item', frame, schema))
+    nodes = assert_means(schema, frame)
     texts = list(map(str, nodes))
     distinct = list(dict.fromkeys(texts))
     first, number = schema.distinct('item', frame)
