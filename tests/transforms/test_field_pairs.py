@@ -1,6 +1,7 @@
 """Pairs of fields against loops over the edges."""
 
 import networkx as nx
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -85,6 +86,15 @@ def test_self_loops_can_be_taken_away():
     assert data.edge_weight.tolist() == [3, 3]
 
 
+def test_strongest():
+    table = pd.DataFrame({'field_a': ['b', 'a', 'a'], 'field_b': ['c', 'a', 'b']})
+    for k in (1, 3, 9):
+        wanted = [('b', 'c', 1.0), ('a', 'a', 1.0), ('a', 'b', 1.0)][:k]
+        assert FieldPairs.strongest(table, k).pairs == wanted
+    with pytest.raises(ValueError, match=r'`k` must be at least 1 \(got 0\)'):
+        FieldPairs.strongest(table, 0)
+
+
 @pytest.mark.parametrize('directed', [False, True])
 def test_from_networkx(directed: bool):
     graph = (nx.DiGraph if directed else nx.Graph)()
@@ -93,9 +103,7 @@ def test_from_networkx(directed: bool):
     if directed:
         graph.add_edge('b', 'a', weight=-1)
     transform = FieldPairs.from_networkx(graph)
-    edges = [(0, 1), (1, 0), (2, 2), (0, 2)]
-    data = graph_of([0, 1, 2], edges, False)
-    data = transform(data)
+    data = transform(graph_of([0, 1, 2], [(0, 1), (1, 0), (2, 2), (0, 2)], False))
     assert data.edge_index.t().tolist() == [[0, 1], [1, 0], [2, 2]]
     assert data.edge_weight.tolist() == [2, -1 if directed else 2, 1]
     assert str(transform) == f'FieldPairs({2 + directed} pairs, directed={directed})'

@@ -34,6 +34,7 @@ from iedr_geo.data import (
     Bucketized,
     Categorical,
     DateTime,
+    FeatureSchema,
     InteractionDataset,
     MultiCategorical,
     Numerical,
@@ -54,6 +55,22 @@ TYPES: list[tuple[Any, list]] = [
 ]
 
 
+def assert_distinct(schema: FeatureSchema, frame: pd.DataFrame, nodes: list) -> None:
+    """Rows are the same where all their nodes are."""
+    texts = list(map(str, nodes))
+    distinct = list(dict.fromkeys(texts))
+    first, number = schema.distinct('item', frame)
+    assert [texts[row] for row in first] == distinct
+    assert number.tolist() == [distinct.index(text) for text in texts]
+
+
+@pytest.mark.parametrize(('column', 'cells'), TYPES, ids=repr)
+def test_own_kind_of_cell(column: Column, cells: list):
+    frame = objects([*cells, *cells[::-1]]).to_frame('f')
+    schema = fit(column, frame)
+    assert_distinct(schema, frame, assert_means(schema, frame))
+
+
 @pytest.mark.parametrize(('column', 'cells'), TYPES, ids=repr)
 def test_every_kind_of_cell(column: Column, cells: list):
     frames = [objects([cell, *cells]) for cell in CELLS]
@@ -71,7 +88,6 @@ ROWS = st.lists(
 @settings(max_examples=25)
 @given(ROWS, ROWS)
 def test_tables(fitted: list, rows: list):
-    """Against their meaning; rows are the same where all their nodes are."""
     names = [f'f{i}' for i in range(len(TYPES))]
     columns = [replace(c, column=name) for name, (c, _) in zip(names, TYPES, strict=True)]
     fitted = [*fitted, [cells[0] for _, cells in TYPES]]
@@ -79,12 +95,7 @@ def test_tables(fitted: list, rows: list):
     # Whatever the order of rows.
     assert schema == fit(columns, pd.DataFrame(fitted[::-1], columns=names, dtype=object))
     frame = pd.DataFrame(rows, columns=names, dtype=object)
-    nodes = assert_means(schema, frame)
-    texts = list(map(str, nodes))
-    distinct = list(dict.fromkeys(texts))
-    first, number = schema.distinct('item', frame)
-    assert [texts[row] for row in first] == distinct
-    assert number.tolist() == [distinct.index(text) for text in texts]
+    assert_distinct(schema, frame, assert_means(schema, frame))
 
 
 @st.composite
