@@ -2,8 +2,14 @@
 
 from iedr_geo.data.bipartite import BipartiteGraph
 from iedr_geo.data.candidates import CandidateLists
-from iedr_geo.data.columns import Bucketized, Categorical, MultiCategorical, Numerical
-from iedr_geo.data.date_time import DateTime
+from iedr_geo.data.columns import (
+    Bucketized,
+    Categorical,
+    DateTime,
+    MultiCategorical,
+    Numerical,
+    Vector,
+)
 from iedr_geo.data.description import Description, describe
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.hide_unseen import hide_unseen
@@ -26,7 +32,6 @@ from iedr_geo.data.split import (
     time_cut,
     time_split,
 )
-from iedr_geo.data.vector import Vector
 
 __all__ = [
     'BipartiteGraph',

@@ -15,7 +15,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import cumsum, to_undirected
 
-from iedr_geo.data.tables import check_columns, number_ids
+from iedr_geo.data.tables import check_columns, match_ids
 from iedr_geo.data.unseen import UnseenItems
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ class BipartiteGraph:
                 or if the log names an id that its table lacks.
         """
         check_columns(interactions, [user, item], 'interactions')
-        _, user_ids, of_user = number_ids(interactions, user, users, 'user')
-        _, item_ids, of_item = number_ids(interactions, item, items, 'item')
+        _, user_ids, of_user = match_ids(interactions[user], users, 'user')
+        _, item_ids, of_item = match_ids(interactions[item], items, 'item')
         return cls(
             of_user,
             of_item,

@@ -1,21 +1,22 @@
-"""What a dataset holds, and what of it will hurt."""
+"""A description of a dataset, and warnings of what in it will hurt."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from iedr_geo.data.columns import MISSING, RESERVED, UNKNOWN, Column, Numerical
+from iedr_geo.data.columns import MISSING, RESERVED, UNKNOWN, Column, Numerical, Vector
 from iedr_geo.data.interaction import InteractionDataset
 from iedr_geo.data.schema import SIDES, Side
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a dataset holds. Printing it prints all of it.
+    """The description of a dataset. Printing it prints all of it.
 
     Args:
         title: The numbers of rows, users, items and contexts.
@@ -46,48 +47,43 @@ class _Field:
     """The nodes of one field, and how the rows of the log use them."""
 
     def __init__(self, dataset: InteractionDataset, side: Side, column: Column) -> None:
-        graphs = getattr(dataset, f'{side}s')
+        graphs, schema = getattr(dataset, f'{side}s'), dataset.schema
+        assert schema.vocabulary is not None
         self.side, self.column = side, column
-        self.first = dataset.schema.offsets(side)[column.name]
-        assert dataset.schema.vocabulary is not None
-        self.values = dataset.schema.vocabulary[side][column.name]
-        size = graphs.ptr.diff()
-        graph = torch.arange(len(graphs)).repeat_interleave(size)
-        end = self.first + RESERVED + len(self.values)
-        own = (graphs.x >= self.first) & (graphs.x < end)
-        self.graph, self.code = graph[own], graphs.x[own] - self.first
-        self.value = None if graphs.value is None else graphs.value[own]
-        self.nodes = torch.bincount(self.graph, minlength=len(graphs))
+        self.values = schema.vocabulary[side][column.name]
         # How many rows of the log have each graph.
         self.rows = torch.bincount(getattr(dataset, side), minlength=len(graphs))
+        graph = torch.arange(len(graphs)).repeat_interleave(graphs.ptr.diff())
+        nodes = pd.DataFrame({'graph': graph, 'rows': self.rows[graph]})
+        nodes['code'] = graphs.x.numpy() - schema.offsets(side)[column.name]
+        nodes['value'] = 1.0 if graphs.value is None else graphs.value.numpy()
+        self.nodes = nodes[nodes['code'].between(0, RESERVED + len(self.values) - 1)]
+        # Nodes of the same content have the same number.
+        self.content = self.nodes.groupby(['code', 'value']).ngroup()
+        self.sizes = self.nodes.groupby('graph').size()
+        counts = self.nodes.groupby('code')['rows'].sum()
+        self.once = int((counts[counts.index >= RESERVED] == 1).sum())
+        self.num_used = self.content[self.nodes['rows'] > 0].nunique()
 
     def share(self, code: int) -> float:
         """Returns the share of graphs, or of rows with a context, with one code."""
-        weight = torch.ones_like(self.rows) if self.side != 'context' else self.rows
-        return float(weight[self.graph[self.code == code]].sum() / weight.sum())
-
-    @property
-    def counts(self) -> Tensor:
-        """The number of rows of the log that have each value."""
-        counts = torch.zeros(RESERVED + len(self.values), dtype=torch.long)
-        counts.index_add_(0, self.code, self.rows[self.graph])
-        return counts[RESERVED:]
+        weight = self.rows if self.side == 'context' else torch.ones_like(self.rows)
+        graphs = self.nodes.loc[self.nodes['code'] == code, 'graph'].unique()
+        return float(weight[graphs].sum() / weight.sum())
 
     def summary(self) -> dict[str, object]:
         """Returns the row of the table of fields."""
-        present = int((torch.unique(self.code) >= RESERVED).sum())
-        numbers = self.column.is_number
         return {
             'side': self.side,
             'field': self.column.name,
-            'kind': self.column.kind,
+            'kind': type(self.column).__name__,
             'values': len(self.values),
-            'present': present,
-            'once': 0 if numbers else int((self.counts == 1).sum()),
+            'present': self.nodes['code'][self.nodes['code'] >= RESERVED].nunique(),
+            'once': 0 if self.column.is_number else self.once,
             'missing': self.share(MISSING),
             'unknown': self.share(UNKNOWN),
-            'nodes_mean': float(self.nodes.double().mean()),
-            'nodes_max': int(self.nodes.max()),
+            'nodes_mean': float(self.sizes.mean()),
+            'nodes_max': int(self.sizes.max()),
         }
 
 
@@ -117,11 +113,9 @@ def describe(dataset: InteractionDataset) -> Description:
         edges = nodes.square() if store.edges is None else store.edges.ptr.diff()
         row: dict[str, object] = {'side': side, 'graphs': len(store)}
         for name, sizes in (('nodes', nodes), ('edges', edges)):
-            row |= {
-                f'{name}_min': int(sizes.min()),
-                f'{name}_mean': float(sizes.double().mean()),
-                f'{name}_max': int(sizes.max()),
-            }
+            row[f'{name}_min'] = int(sizes.min())
+            row[f'{name}_mean'] = float(sizes.double().mean())
+            row[f'{name}_max'] = int(sizes.max())
         graphs.append(row)
     title = (
         f'{len(dataset):,} rows, {dataset.num_users:,} users, {dataset.num_items:,} '
@@ -135,117 +129,91 @@ def describe(dataset: InteractionDataset) -> Description:
     )
 
 
-def _of_log(dataset: InteractionDataset, fields: list[_Field]) -> list[str]:
-    """Returns what hurts in the log as a whole."""
-    warnings = []
-    rows = len(dataset)
-    counts = torch.bincount(dataset.context)
-    alone = int((counts == 1).sum())
-    if rows > 1 and alone > rows / 2:
-        most = max((f for f in fields if f.side == 'context'), key=_distinct)
-        warnings.append(
-            f'{alone:,} of {rows:,} rows have a context that no other row has: nothing '
-            f"is learned of it as a whole. '{most.column.name}' has the most values "
-            f'({_distinct(most):,}): coarsen it, e.g. with Bucketized or DateTime'
+def _of_log(dataset: InteractionDataset, fields: list[_Field]) -> Iterator[str]:
+    """Says what hurts in the log as a whole."""
+    alone = int((torch.bincount(dataset.context) == 1).sum())
+    if len(dataset) > 1 and alone > len(dataset) / 2:
+        most = max((f for f in fields if f.side == 'context'), key=lambda f: f.num_used)
+        yield (
+            f'{alone:,} of {len(dataset):,} rows have a context that no other row has: '
+            f"nothing is learned of it as a whole. '{most.column.name}' has the most "
+            f'values ({most.num_used:,}): coarsen it, e.g. with Bucketized or DateTime'
         )
     for side in ('user', 'item'):
-        own = torch.bincount(getattr(dataset, side))
-        single = int((own == 1).sum())
-        if single > int((own > 0).sum()) / 2:
-            warnings.append(
-                f'{single:,} of {int((own > 0).sum()):,} {side}s have a single row of '
-                f'the log'
+        rows = torch.bincount(getattr(dataset, side))
+        single, all_with_rows = int((rows == 1).sum()), int((rows > 0).sum())
+        if single > all_with_rows / 2:
+            yield (
+                f'{single:,} of {all_with_rows:,} {side}s have a single row of the log'
             )
-    for side in ('user', 'item'):
         content = getattr(dataset, f'{side}s').content()
         alike = int((torch.bincount(content)[content] > 1).sum())
         own_id = getattr(dataset, f'{side}_name')
         names = [f.column.name for f in fields if f.side == side]
         if alike and own_id not in names:
-            warnings.append(
+            yield (
                 f'{alike:,} of {len(content):,} {side}s have the same features as '
                 f'another and cannot be told from it: add the id, '
                 f"Categorical('{own_id}'), unless that is meant"
             )
-    return warnings
 
 
-def _distinct(field: _Field) -> int:
-    """Returns how many different contents a field has in the log."""
-    used = field.rows[field.graph] > 0
-    if field.column.is_number and field.value is not None:
-        return int(torch.unique(field.value[used]).numel())
-    return int(torch.unique(field.code[used]).numel())
-
-
-def _of_field(dataset: InteractionDataset, field: _Field) -> list[str]:
-    """Returns what hurts in one field."""
-    name, side = field.column.name, field.side
+def _of_field(dataset: InteractionDataset, field: _Field) -> Iterator[str]:
+    """Says what hurts in one field."""
+    name, side, column = field.column.name, field.side, field.column
     what = f"{side.capitalize()} field '{name}'"
-    warnings = []
     missing = field.share(MISSING)
     if missing > 0.5:
-        warnings.append(f'{what} is missing in {missing:.0%}')
-    constant = int(torch.unique(field.code).numel()) == 1
-    if field.column.is_number and field.value is not None:
-        constant &= int(torch.unique(field.value).numel()) == 1
-    if constant and len(field.rows) > 1 and field.column.kind != 'vector':
-        warnings.append(f'{what} has one value alone: it tells nothing apart, drop it')
-    if isinstance(field.column, Numerical) and field.value is not None:
-        numbers = field.value[field.code >= RESERVED]
-        largest = float(numbers.abs().max()) if numbers.numel() else 0.0
-        is_id = name in (dataset.user_name, dataset.item_name) or (
-            numbers.numel() > 20
-            and bool((numbers == numbers.round()).all())
-            and torch.unique(numbers).numel() == numbers.numel()
-        )
-        if is_id:
-            warnings.append(
+        yield f'{what} is missing in {missing:.0%}'
+    is_constant = field.content.max() == 0 and not isinstance(column, Vector)
+    if is_constant and len(field.rows) > 1:
+        yield f'{what} has one value alone: it tells nothing apart, drop it'
+    if isinstance(column, Numerical):
+        numbers = field.nodes['value'][field.nodes['code'] >= RESERVED]
+        different = numbers.is_unique and len(numbers) > 20
+        if name in (dataset.user_name, dataset.item_name) or (
+            different and numbers.equals(numbers.round())
+        ):
+            yield (
                 f'{what} looks like an id, but is a Numerical: as a number, 1,000 is '
                 f"close to 1,001. Use Categorical('{name}')"
             )
-        elif largest > 10:
-            warnings.append(
-                f'{what} holds numbers up to {largest:,.0f}, by which embeddings are '
-                f'multiplied: bring them to a scale near one, or use Bucketized'
+        elif numbers.abs().max() > 10:
+            yield (
+                f'{what} holds numbers up to {numbers.abs().max():,.0f}, by which '
+                f'embeddings are multiplied: bring them to a scale near one, or use '
+                f'Bucketized'
             )
-    elif not field.column.is_number and side != 'user' and len(field.values) > 10:
-        once = int((field.counts == 1).sum())
+    elif not column.is_number and side != 'user' and len(field.values) > 10:
         own_id = name == dataset.item_name and side == 'item'
-        if once > len(field.values) / 2 and not own_id:
-            warnings.append(
-                f'{what}: {once:,} of {len(field.values):,} values stand in a single row '
-                f'of the log, too little to learn from: pass `min_count`, or coarsen it'
+        if field.once > len(field.values) / 2 and not own_id:
+            yield (
+                f'{what}: {field.once:,} of {len(field.values):,} values stand in a '
+                f'single row of the log, too little to learn from: pass `min_count`, or '
+                f'coarsen it'
             )
-    if side == 'context':
-        warnings += _of_leak(dataset, field, what)
-    return warnings
+    if side == 'context' and field.sizes.max() == 1:
+        content = field.content.to_numpy()[dataset.context]
+        yield from _of_leak(dataset, content, what)
 
 
-def _of_leak(dataset: InteractionDataset, field: _Field, what: str) -> list[str]:
-    """Returns whether a context tells what is to be found."""
-    if int(field.nodes.max()) > 1:
-        return []
-    code = field.code[dataset.context]
-    if field.column.is_number and field.value is not None:
-        code = torch.unique(field.value, return_inverse=True)[1][dataset.context]
+def _of_leak(
+    dataset: InteractionDataset, content: np.ndarray, what: str
+) -> Iterator[str]:
+    """Says whether a context tells what is to be found."""
     targets = {'item': dataset.item}
     if dataset.y is not None:
         targets['label'] = dataset.y.long()
-    warnings = []
     for name, target in targets.items():
-        table = pd.DataFrame({'code': code.numpy(), 'target': target.numpy()})
-        sizes = table.groupby('code')['target'].transform('size')
-        table = table[sizes > 1]
+        table = pd.DataFrame({'content': content, 'target': target.numpy()})
+        table = table[table.groupby('content')['target'].transform('size') > 1]
         if len(table) < max(20, len(dataset) / 2):
             continue
-        pairs = table.groupby(['code', 'target']).size()
-        right = pairs.groupby(level='code').max().sum() / len(table)
+        right = table.value_counts().groupby('content').max().sum() / len(table)
         base = table['target'].value_counts(normalize=True).iloc[0]
         if right > 0.95 and right - base > 0.2:
-            warnings.append(
+            yield (
                 f'{what} tells the {name} in {right:.0%} of rows (its most frequent one '
                 f'alone: {base:.0%}): is it known before the choice is made? If not, it '
                 f'leaks the answer, leave it out'
             )
-    return warnings

@@ -20,7 +20,7 @@ from torch_geometric.data import Data, Dataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
-from iedr_geo.data.tables import check_columns, number_ids, parse_labels, parse_times
+from iedr_geo.data.tables import check_columns, match_ids, parse_labels, parse_times
 
 ROWS = (*SIDES, 'y', 'time')  # The tensors that have a number for each row.
 GRAPHS = ('users', 'items', 'contexts')
@@ -190,8 +190,8 @@ class InteractionDataset(Dataset):
         check_columns(
             interactions, [user, item, *context_columns, *extra], 'interactions'
         )
-        users, user_ids, of_user = number_ids(interactions, user, users, 'user')
-        items, item_ids, of_item = number_ids(interactions, item, items, 'item')
+        users, user_ids, of_user = match_ids(interactions[user], users, 'user')
+        items, item_ids, of_item = match_ids(interactions[item], items, 'item')
         y = None if label is None else parse_labels(interactions[label])
         moment = None if time is None else parse_times(interactions[time])
         fitted = copy.copy(schema)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,19 +19,21 @@ from iedr_geo.data.columns import (
     Bucketized,
     Categorical,
     Column,
+    DateTime,
     MultiCategorical,
     Numerical,
+    Vector,
 )
-from iedr_geo.data.date_time import DateTime
+from iedr_geo.data.columns.cells import number_rows
+from iedr_geo.data.columns.column import Nodes
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.tables import check_columns, distinct_rows
-from iedr_geo.data.vector import Vector
+from iedr_geo.data.tables import check_columns
 from iedr_geo.transforms.serialization import transform_from_dict, transform_to_dict
 
 Side = Literal['user', 'item', 'context']
 SIDES: tuple[Side, ...] = ('user', 'item', 'context')
 KINDS: dict[str, Any] = {
-    cls.kind: cls
+    cls.__name__: cls
     for cls in (Categorical, MultiCategorical, Numerical, Bucketized, DateTime, Vector)
 }
 
@@ -137,26 +140,20 @@ class FeatureSchema:
             raise RuntimeError('The schema is not fitted: call `fit` first')
         return self.vocabulary
 
+    def _sizes(self, side: Side) -> list[int]:
+        """Returns the number of rows of each field of a side."""
+        return [RESERVED + len(values) for values in self._fitted()[side].values()]
+
     @property
     def num_embeddings(self) -> int:
         """The number of rows of the embedding table."""
-        vocabulary = self._fitted()
-        return sum(
-            RESERVED + len(values)
-            for side in SIDES
-            for values in vocabulary[side].values()
-        )
+        return sum(sum(self._sizes(side)) for side in SIDES)
 
     def offsets(self, side: Side) -> dict[str, int]:
         """Returns the first row of each field of a side in the embedding table."""
-        vocabulary, offset = self._fitted(), 0
-        offsets = {}
-        for other in SIDES:
-            for name, values in vocabulary[other].items():
-                if other == side:
-                    offsets[name] = offset
-                offset += RESERVED + len(values)
-        return offsets
+        before = sum(sum(self._sizes(other)) for other in SIDES[: SIDES.index(side)])
+        first = accumulate(self._sizes(side), initial=before)
+        return dict(zip(self._fitted()[side], first, strict=False))
 
     def names(self) -> list[str]:
         """Returns a readable name for every row, *e.g.*, :obj:`'weekday=monday'`."""
@@ -183,18 +180,15 @@ class FeatureSchema:
             side: Which side the table describes.
             frame: The table, as in :meth:`encode`.
         """
-        check_columns(frame, self.sources(side), side)
-        lookup = self._lookup(side)
-        keys = {
-            c.name: c.key(frame[c.column], lookup[c.name]) for c in self.columns(side)
-        }
-        return distinct_rows(pd.DataFrame(keys))
+        key = number_rows(nodes.key() for nodes in self._nodes(side, frame).values())
+        return np.unique(key, return_index=True)[1], key
 
-    def _lookup(self, side: Side) -> dict[str, dict[str, int]]:
-        """Returns the row of each value in each field."""
+    def _nodes(self, side: Side, frame: pd.DataFrame) -> dict[str, Nodes]:
+        """Returns the nodes of each field."""
+        check_columns(frame, self.sources(side), side)
+        values = self._fitted()[side]
         return {
-            name: {value: RESERVED + i for i, value in enumerate(values)}
-            for name, values in self._fitted()[side].items()
+            c.name: c.encode(frame[c.column], values[c.name]) for c in self.columns(side)
         }
 
     def encode(self, side: Side, frame: pd.DataFrame) -> FeatureGraphs:
@@ -206,24 +200,22 @@ class FeatureSchema:
             side: Which side the table describes.
             frame: The table, with a column for every field of the side.
         """
-        check_columns(frame, self.sources(side), side)
-        lookup, offsets = self._lookup(side), self.offsets(side)
-        parts, vectors = [], {}
-        for column in self.columns(side):
-            nodes = column.encode(frame[column.column], lookup[column.name])
-            first = offsets[column.name]
+        offsets = self.offsets(side)
+        parts, vectors, has_values = [], {}, False
+        for name, nodes in self._nodes(side, frame).items():
+            first = offsets[name]
             if nodes.vector is not None:
                 vectors[first + RESERVED] = torch.from_numpy(nodes.vector)
-            parts.append((nodes.row, nodes.code + first, nodes.value))
+            has_values |= nodes.value is not None
+            value = np.ones(len(nodes.code)) if nodes.value is None else nodes.value
+            row = np.arange(len(frame)) if nodes.row is None else nodes.row
+            parts.append((row, nodes.code + first, value))
         row, code, value = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = np.argsort(row, kind='stable')  # Keeps the order of the fields.
-        sizes = np.bincount(row, minlength=len(frame))
-        has_values = any(
-            c.is_number and not isinstance(c, Vector) for c in self.columns(side)
-        )
+        sizes = np.bincount(row)
         graphs = FeatureGraphs(
             x=torch.from_numpy(code[order].astype(np.int64)),
-            ptr=torch.from_numpy(np.concatenate([[0], sizes.cumsum()])),
+            ptr=torch.from_numpy(np.append(0, sizes.cumsum())),
             value=torch.from_numpy(value[order]).float() if has_values else None,
             vectors=vectors,
         )
@@ -236,31 +228,28 @@ class FeatureSchema:
             side: Which side it is.
             graphs: The graphs, whatever edges they have.
         """
-        if side not in self.edges:
-            return graphs.with_edges(None)
         graphs = graphs.with_edges(
-            self.edges[side],
+            self.edges.get(side),
             field=self.fields_of(side, graphs.x),
             field_names=[column.name for column in self.columns(side)],
         )
-        if graphs.edges is not None:
-            bare = int((graphs.edges.ptr.diff() == 0).sum())
-            if bare:
-                warnings.warn(
-                    f'{bare} of {len(graphs)} {side} graphs have no edges: encoders that '
-                    f'look at pairs see nothing of their features',
-                    stacklevel=2,
-                )
+        bare = 0 if graphs.edges is None else int((graphs.edges.ptr.diff() == 0).sum())
+        if bare:
+            warnings.warn(
+                f'{bare} of {len(graphs)} {side} graphs have no edges: encoders that '
+                f'look at pairs see nothing of their features',
+                stacklevel=2,
+            )
         return graphs
 
     def to_json(self) -> str:
         """Returns the fields and their vocabulary as JSON text."""
-        fields: dict[str, Any] = {
-            side: [{'kind': c.kind, **asdict(cast(Any, c))} for c in self.columns(side)]
+        content: dict[str, Any] = {
+            side: [{'kind': type(c).__name__, **vars(c)} for c in self.columns(side)]
             for side in SIDES
         }
-        edges = {side: transform_to_dict(t) for side, t in self.edges.items()}
-        content = {**fields, 'edges': edges, 'vocabulary': self.vocabulary}
+        content['edges'] = {side: transform_to_dict(t) for side, t in self.edges.items()}
+        content['vocabulary'] = self.vocabulary
         return json.dumps(content, indent=1)
 
     @classmethod
@@ -276,15 +265,10 @@ class FeatureSchema:
         try:
             content = json.loads(text)
             columns = {
-                side: [
-                    KINDS[(c := dict(spec)).pop('kind')](**c) for spec in content[side]
-                ]
+                side: [KINDS[spec.pop('kind')](**spec) for spec in content[side]]
                 for side in SIDES
             }
-            edges = {
-                side: transform_from_dict(transform)
-                for side, transform in content['edges'].items()
-            }
+            edges = {side: transform_from_dict(t) for side, t in content['edges'].items()}
             return cls(**columns, edges=edges, vocabulary=content['vocabulary'])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f'This is not a schema in JSON: {error!r}') from error

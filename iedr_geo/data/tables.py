@@ -1,9 +1,8 @@
-"""What a log and its tables of users and items must hold, and what it means."""
+"""Columns of a log and of its tables of users and items, checked and read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from torch import Tensor
 from iedr_geo.data.columns import to_numbers, tokens
 
 
-def check_columns(frame: pd.DataFrame, names: Sequence[str], table: str) -> None:
+def check_columns(frame: pd.DataFrame, names: Sequence[Hashable], table: str) -> None:
     """Raises an error that names the table and the column if one is not usable."""
     if not isinstance(frame, pd.DataFrame) or frame.columns.nlevels > 1:
         raise ValueError(
@@ -33,101 +32,65 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str], table: str) -> None
         raise ValueError(f'The {table} table is empty')
 
 
+def _check_rows(wrong: np.ndarray, message: str) -> None:
+    """Raises an error that names the first of the rows that are wrong, if one is."""
+    if wrong.any():
+        raise ValueError(
+            f'{message} in row {int(np.argmax(wrong))} ({int(wrong.sum())} rows in all)'
+        )
+
+
 def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
     """Factorizes a column of ids, none of which may be missing."""
     if column.dtype.kind == 'f':
         size = getattr(column.dtype, 'itemsize', 8)
         exact = 2.0 ** (np.finfo(f'f{size}').nmant + 1)
-        numbers = column.to_numpy(float, na_value=np.nan)
-        if (np.abs(numbers) > exact).any():
+        if (np.abs(column.to_numpy(float, na_value=np.nan)) > exact).any():
             raise ValueError(
                 f"Column '{column.name}' of the {table} holds ids that a floating point "
                 f'number cannot tell apart, beyond {exact:.0f}: read them as integers or '
                 f'as text'
             )
     codes, values = tokens(column)
-    if (codes < 0).any():
-        raise ValueError(
-            f"Column '{column.name}' of the {table} has no id in row "
-            f'{int(np.argmax(codes < 0))} ({int((codes < 0).sum())} rows in all)'
-        )
+    _check_rows(codes < 0, f"Column '{column.name}' of the {table} has no id")
     return codes, values
 
 
-def locate(column: pd.Series, known: dict[str, int], table: str) -> Tensor:
-    """Returns the row of each id of the log in a table of users or items."""
-    codes, values = _ids(column, 'interactions')
-    absent = [value for value in values if value not in known]
-    if absent:
-        raise ValueError(
-            f"{len(absent)} of {len(values)} ids in column '{column.name}' of the "
-            f'interactions are absent from the {table} table, among them: '
-            f'{", ".join(absent[:5])}'
-        )
-    rows = np.array([known[value] for value in values])
-    return torch.from_numpy(rows[codes])
-
-
-def table_ids(frame: pd.DataFrame, name: str, table: str) -> dict[str, int]:
-    """Returns the row of each id in its table."""
-    check_columns(frame, [name], table)
-    codes, values = _ids(frame[name], f'{table} table')
-    ids = [values[code] for code in codes]
-    known = {value: row for row, value in enumerate(ids)}
-    if len(known) < len(ids):
-        seen = pd.Series(ids)
-        raise ValueError(
-            f"Column '{name}' of the {table} table holds an id twice: "
-            f'{", ".join(seen[seen.duplicated()].unique()[:5])}'
-        )
-    return known
-
-
-def table_of_ids(column: pd.Series) -> pd.DataFrame:
-    """Returns the ids of the log as a table, in the order of their first rows."""
-    return pd.DataFrame(
-        {column.name: list(dict.fromkeys(_ids(column, 'interactions')[1]))}
-    )
-
-
-def number_ids(
-    log: pd.DataFrame, name: str, table: pd.DataFrame | None, side: str
+def match_ids(
+    column: pd.Series, frame: pd.DataFrame | None, table: str
 ) -> tuple[pd.DataFrame, pd.Index, Tensor]:
-    """Returns a table of users or items, its ids, and the row of it that each row of a
-    log names.
+    """Finds the users or items of a log in their table.
 
     Args:
-        log: The log.
-        name: The column with the id, in both.
-        table: The table (default: the ids of the log).
-        side: Whose table it is, for errors.
+        column: The id in each row of the log.
+        frame: The table, with a column of the same name. :obj:`None` for one of the ids
+            of the log alone, in the order of their first rows.
+        table: What the table is of, for errors.
+
+    Returns:
+        The table, the id of each of its rows, and its row of each row of the log.
     """
-    table = table_of_ids(log[name]) if table is None else table
-    known = table_ids(table, name, side)
-    return table, pd.Index(list(known)), locate(log[name], known, side)
-
-
-def _hashable(cell: Any) -> Any:
-    if isinstance(cell, (set, frozenset)):
-        return frozenset(cell)
-    return tuple(cell) if pd.api.types.is_list_like(cell) else cell
-
-
-def distinct_rows(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first row of each distinct row, and which of them each row is."""
-    key = np.zeros(len(frame), dtype=np.int64)
-    for name in frame:
-        try:
-            codes = pd.factorize(frame[name])[0]
-        except (TypeError, NotImplementedError):  # Lists, of Python or of Arrow.
-            try:
-                codes = pd.factorize(frame[name].astype(object).map(_hashable))[0]
-            except TypeError as error:
-                raise ValueError(
-                    f"Column '{name}' holds lists of what cannot be compared: {error}"
-                ) from None
-        key = pd.factorize(key * (codes.max() + 2) + codes + 1)[0]
-    return np.unique(key, return_index=True)[1], key
+    name = column.name
+    codes, values = _ids(column, 'interactions')
+    if frame is None:
+        return pd.DataFrame({name: values}), pd.Index(values), torch.from_numpy(codes)
+    check_columns(frame, [name], table)
+    rows, ids = _ids(frame[name], f'{table} table')
+    if len(ids) < len(rows):
+        twice = [value for value, n in zip(ids, np.bincount(rows), strict=True) if n > 1]
+        raise ValueError(
+            f"Column '{name}' of the {table} table holds an id twice: "
+            f'{", ".join(twice[:5])}'
+        )
+    index = pd.Index(ids)
+    found = index.get_indexer(pd.Index(values))
+    absent = [value for value, row in zip(values, found, strict=True) if row < 0]
+    if absent:
+        raise ValueError(
+            f"{len(absent)} of {len(values)} ids in column '{name}' of the interactions "
+            f'are absent from the {table} table, among them: {", ".join(absent[:5])}'
+        )
+    return frame, index, torch.from_numpy(found[codes])
 
 
 def parse_labels(column: pd.Series) -> Tensor:
@@ -147,33 +110,26 @@ def parse_labels(column: pd.Series) -> Tensor:
 
 def parse_times(column: pd.Series) -> Tensor:
     """Returns a column of numbers or dates as numbers that order alike."""
-    kind = column.dtype.kind
+    name, kind = column.name, column.dtype.kind
     if kind in 'Mm':  # Dates and durations of NumPy, of pandas and of Arrow.
-        missing = column.isna().to_numpy()
-        column = pd.to_datetime(column) if kind == 'M' else pd.to_timedelta(column)
+        convert = pd.to_datetime if kind == 'M' else pd.to_timedelta
         try:
-            column = column.dt.as_unit('ns')
+            column = convert(column).dt.as_unit('ns')
         except ValueError as error:
             raise ValueError(
-                f"Column '{column.name}' holds times that nanoseconds cannot count: "
-                f'{error}'
+                f"Column '{name}' holds times that nanoseconds cannot count: {error}"
             ) from None
         times = column.to_numpy(dtype=f'{kind}8[ns]').astype(np.int64)
     elif kind == 'i' and column.notna().all() and column.abs().max() > 2**53:
         times = column.to_numpy(np.int64)  # Nanoseconds, which float64 would round.
-        missing = np.zeros(len(column), dtype=bool)
     else:
         try:
             times = to_numbers(column)
         except (ValueError, TypeError):
             raise ValueError(
-                f"Column '{column.name}' holds neither numbers nor dates: convert it "
-                f'with pandas.to_datetime first'
+                f"Column '{name}' holds neither numbers nor dates: convert it with "
+                f'pandas.to_datetime first'
             ) from None
-        missing = column.isna().to_numpy() | ~np.isfinite(times)
-    if missing.any():
-        raise ValueError(
-            f"Column '{column.name}' has no time in row {int(np.argmax(missing))} "
-            f'({int(missing.sum())} rows in all)'
-        )
+    missing = column.isna().to_numpy() | ~np.isfinite(times)
+    _check_rows(missing, f"Column '{name}' has no time")
     return torch.from_numpy(times.copy())  # The column may share its memory.

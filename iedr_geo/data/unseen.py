@@ -27,35 +27,33 @@ class UnseenItems:
         self, user: Tensor, item: Tensor, num_users: int, order: Tensor, weight: Tensor
     ) -> None:
         self.order = order
-        self._num_places = order.numel()
-        place_of_item = torch.empty_like(order)
-        place_of_item[order] = torch.arange(order.numel(), device=order.device)
+        self._num_slots = order.numel()
+        slot_of_item = torch.empty_like(order)
+        slot_of_item[order] = torch.arange(order.numel(), device=order.device)
         # Sorted keys: those of one user stand together, and in the order of the layout.
-        self._place, _ = (user * (self._num_places + 1) + place_of_item[item]).sort()
-        place = self._place - user * (self._num_places + 1)
+        self._key, _ = (user * (self._num_slots + 1) + slot_of_item[item]).sort()
+        slot = self._key - user * (self._num_slots + 1)
         self._ends = cumsum(weight[order])
-        self._held = cumsum(weight[order][place])
+        self._held = cumsum(weight[order][slot])
         self._ptr = cumsum(torch.bincount(user, minlength=num_users))
-        unseen_before = self._ends[place] - (
-            self._held[:-1] - self._held[self._ptr[user]]
-        )
+        unseen_before = self._ends[slot] - (self._held[:-1] - self._held[self._ptr[user]])
         self._length = self._ends[-1] + 1
         self._unseen = user * self._length + unseen_before
-        everything = torch.full_like(self._ptr[1:], self._num_places)
+        everything = torch.full_like(self._ptr[1:], self._num_slots)
         self.total = self.before(torch.arange(num_users, device=user.device), everything)
 
     def _held_by(self, user: Tensor, edge: Tensor) -> Tensor:
         return self._held[edge] - self._held[self._ptr[user]]
 
-    def before(self, user: Tensor, place: Tensor) -> Tensor:
-        """Returns the weight of what users do not have among the first places.
+    def before(self, user: Tensor, slot: Tensor) -> Tensor:
+        """Returns the weight of what users do not have among the first slots.
 
         Args:
             user: Users, of any shape.
-            place: How many places of the order count, of the same shape.
+            slot: How many slots of the order count, of the same shape.
         """
-        edge = torch.searchsorted(self._place, user * (self._num_places + 1) + place)
-        return self._ends[place] - self._held_by(user, edge)
+        edge = torch.searchsorted(self._key, user * (self._num_slots + 1) + slot)
+        return self._ends[slot] - self._held_by(user, edge)
 
     def at(self, user: Tensor, position: Tensor) -> Tensor:
         """Returns the items at positions in what users do not have.
@@ -69,5 +67,5 @@ class UnseenItems:
             self._unseen, user * self._length + position, right=True
         )
         end = position + self._held_by(user, edge)
-        place = torch.searchsorted(self._ends, end, right=True) - 1
-        return self.order[place.clamp(max=self._num_places - 1)]
+        slot = torch.searchsorted(self._ends, end, right=True) - 1
+        return self.order[slot.clamp(max=self._num_slots - 1)]

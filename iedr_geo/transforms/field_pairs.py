@@ -28,7 +28,7 @@ class FieldPairs(BaseTransform):
 
     Args:
         pairs: Pairs of names of fields, or triples with a weight (default: one).
-        directed: Whether a pair is from source to target only.
+        directed: If :obj:`True`, a pair is from source to target only.
 
     Raises:
         ValueError: If there is no pair, one comes twice, or, later, if the graph has no
@@ -46,20 +46,20 @@ class FieldPairs(BaseTransform):
     def __init__(self, pairs: Sequence[Pair], directed: bool = False) -> None:
         self.pairs: list[tuple[str, str, float]] = []
         self.directed = directed
-        known = set()
+        seen = set()
         for pair in pairs:
             if isinstance(pair, str) or len(pair) not in (2, 3):
                 raise ValueError(f'{pair!r} is no pair of fields')
-            source, target, *weight = pair
-            key = (source, target) if directed else tuple(sorted((source, target)))
-            if key in known:
+            source, target, weight = (*pair, 1.0)[:3]
+            key = (source, target) if directed else frozenset((source, target))
+            if key in seen:
                 raise ValueError(f"The pair '{source}', '{target}' comes twice")
-            known.add(key)
-            self.pairs.append((source, target, float(weight[0]) if weight else 1.0))
-            if not math.isfinite(self.pairs[-1][2]):
+            if not math.isfinite(weight):
                 raise ValueError(
-                    f"The weight of '{source}', '{target}' is not finite ({weight[0]})"
+                    f"The weight of '{source}', '{target}' is not finite ({weight})"
                 )
+            seen.add(key)
+            self.pairs.append((source, target, float(weight)))
         if not self.pairs:
             raise ValueError('There are no pairs of fields to keep')
 
@@ -106,17 +106,17 @@ class FieldPairs(BaseTransform):
             if names.count(names[0]) < len(names):
                 raise ValueError('The graphs of the batch have different `field_names`')
             names = names[0]
-        place = {name: i for i, name in enumerate(names)}
-        template = torch.full((len(place), len(place)), torch.nan)
-        for source, target, weight in self.pairs:
-            for name in (source, target):
-                if name not in place:
+        template = torch.full((len(names), len(names)), torch.nan)
+        for *ends, weight in self.pairs:
+            for name in ends:
+                if name not in names:
                     raise ValueError(
                         f"There is no field '{name}' (there are: {', '.join(names)})"
                     )
-            template[place[source], place[target]] = weight
+            source, target = map(names.index, ends)
+            template[source, target] = weight
             if not self.directed:
-                template[place[target], place[source]] = weight
+                template[target, source] = weight
         field = data.field[data.edge_index]
         weights = template.to(field.device)[field[0], field[1]]
         kept = ~weights.isnan()
@@ -129,7 +129,5 @@ class FieldPairs(BaseTransform):
         return data
 
     def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}({len(self.pairs)} pairs, '
-            f'directed={self.directed})'
-        )
+        name = self.__class__.__name__
+        return f'{name}({len(self.pairs)} pairs, directed={self.directed})'

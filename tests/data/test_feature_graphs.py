@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from cinema import FRAME, TABLES, build, decode, make_schema
 from compare import assert_same_data
-from every_column import FRAME, TABLES, build, decode, make_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
@@ -218,7 +218,7 @@ def test_hashes_of_every_type_of_column(side: Side):
             cells = frame[name].tolist()
             frames.append(frame.assign(**{name: [*cells[shift:], *cells[:shift]]}))
     if 'genres' in frame:
-        frames.append(frame.assign(genres=['q|p', 'p ', None, '', 'r|q', 'q|p']))
+        frames.append(frame.assign(genres=['q|p', 'p ', None, '', 'r|q']))
     number: dict[tuple, int] = {}
     for changed in frames:
         graphs = schema.encode(side, changed)

@@ -202,7 +202,8 @@ def of_contexts(frame: pd.DataFrame, *kinds: object) -> InteractionDataset:
 
 CONTEXTS = st.tuples(
     st.none() | st.sampled_from(['mo', 'tu']),
-    st.none() | st.lists(st.sampled_from('kl'), max_size=2).map(tuple),
+    st.none()
+    | st.lists(st.sampled_from('kl'), min_size=1, max_size=2, unique=True).map(tuple),
     st.none() | st.sampled_from([0.5, 2.0]),
 )
 

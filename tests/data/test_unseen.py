@@ -1,10 +1,8 @@
 """Positions in what users do not have, against the list of it."""
 
-from itertools import chain
-
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iedr_geo.data.unseen import UnseenItems
@@ -13,43 +11,33 @@ U, I = 4, 6  # noqa: E741
 
 
 def build(pairs, order, weight, device='cpu'):
-    user, item = (
-        torch.tensor(sorted(pairs), dtype=torch.long).reshape(-1, 2).to(device).unbind(1)
-    )
-    return UnseenItems(
-        user, item, U, torch.tensor(order, device=device), torch.tensor(weight).to(device)
-    )
-
-
-def left(pairs, order, weight, user):
-    """Returns the items that a user does not have, each as often as it weighs."""
-    return [
-        item for item in order for _ in range(weight[item]) if (user, item) not in pairs
-    ]
+    pairs = torch.tensor(sorted(pairs), dtype=torch.long, device=device).reshape(-1, 2)
+    order, weight = (torch.tensor(x, device=device) for x in ([*order], weight))
+    return UnseenItems(pairs[:, 0], pairs[:, 1], U, order, weight)
 
 
 def check(pairs, order, weight, device='cpu'):
     unseen = build(pairs, order, weight, device)
-    expected = [left(pairs, order, weight, user) for user in range(U)]
-    assert unseen.total.tolist() == [len(items) for items in expected]
+
+    def left(user, count=I):
+        """The items that a user does not have, each as often as it weighs."""
+        items = [item for item in order[:count] if (user, item) not in pairs]
+        return [item for item in items for _ in range(weight[item])]
+
+    sizes = torch.tensor([len(left(user)) for user in range(U)], device=device)
+    assert torch.equal(unseen.total, sizes)
     # All positions of all users at once, which also keeps users apart.
-    user = torch.tensor(
-        [user for user in range(U) for _ in expected[user]], dtype=torch.long
-    ).to(device)
-    position = torch.tensor(
-        [place for items in expected for place in range(len(items))], dtype=torch.long
-    ).to(device)
-    assert unseen.at(user, position).tolist() == list(chain(*expected))
-    before = unseen.before(
-        torch.arange(U, device=device)[:, None].expand(U, I + 1),
-        torch.arange(I + 1, device=device).expand(U, I + 1),
-    )
-    assert before.tolist() == [
-        [len(left(pairs, order[:place], weight, user)) for place in range(I + 1)]
-        for user in range(U)
-    ]
+    user = torch.arange(U, device=device).repeat_interleave(sizes)
+    position = torch.tensor([p for n in sizes.tolist() for p in range(n)]).to(user)
+    items = [item for user in range(U) for item in left(user)]
+    assert unseen.at(user, position).tolist() == items
+    counts = torch.arange(I + 1, device=device).expand(U, -1)
+    users = torch.arange(U, device=device)[:, None].expand(-1, I + 1)
+    wanted = [[len(left(user, count)) for count in range(I + 1)] for user in range(U)]
+    assert unseen.before(users, counts).tolist() == wanted
 
 
+@settings(max_examples=50)
 @given(
     st.sets(st.tuples(st.integers(0, U - 1), st.integers(0, I - 1))),
     st.permutations(range(I)),

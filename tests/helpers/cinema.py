@@ -1,23 +1,32 @@
-"""A cinema with every kind of node, and transforms that draw edges between them."""
+"""A cinema with columns of every type, what their cells say, and edges between nodes."""
 
 from __future__ import annotations
 
+import calendar
+import math
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform, Compose
 
 from iedr_geo.data import (
+    Bucketized,
     Categorical,
     DateTime,
+    FeatureGraphs,
     FeatureSchema,
     InteractionDataset,
     MultiCategorical,
     Numerical,
     Vector,
 )
+from iedr_geo.data.columns import Column
+from iedr_geo.data.schema import Side
 from iedr_geo.transforms import Complete, FieldPairs, RemoveSelfLoops
 
 GUESTS = pd.DataFrame(
@@ -37,26 +46,36 @@ FILMS = pd.DataFrame(
         'poster': [[1.0, 2.0, -1.0], [0.5, 0.0, 2.0], None, [1, 2, -1], [0, 0, 0]],
     }
 )
+TIMES = ['2024-02-29 23:59', '2024-03-02 06:00', '2024-03-02 06:30', None]
+TIMES += ['2024-03-03 00:10', '2024-02-29 23:00', '2024-03-04 18:00', None]
+# The contexts of the second and third are the same, as are those of the first and sixth.
 TICKETS = pd.DataFrame(
     {
         'guest': [3, 1, 2, 3, 7, 1, 7, 2],
         'film': [10, 11, 12, 13, 10, 14, 12, 12],
-        'time': pd.to_datetime(
-            [
-                '2024-02-29 23:59',
-                '2024-03-02 06:00',
-                '2024-03-02 06:30',  # As the one before.
-                None,
-                '2024-03-03 00:10',
-                '2024-02-29 23:00',  # As the first.
-                '2024-03-04 18:00',
-                None,
-            ]
-        ),
+        'time': pd.to_datetime(TIMES),
         'with': ['friends', 'none', 'none', None, 'none', 'friends', 'none', 'friends'],
         'liked': [1, 0, 0, 1, 1, 0, 1, 0],
     }
 )
+# With more columns, for `make_schema`.
+TABLES = {
+    'users': GUESTS.assign(
+        income=[1, 2, 3, 2],
+        joined=pd.to_datetime(['2020-01-04', '2020-02-03', None, '2021-05-05']),
+    ),
+    'items': FILMS.assign(
+        tags=[['k'], [], None, ['k', 'l'], ['k']],
+        price=[3.0, 8.0, None, 1.0, 3.0],
+        made=[1.0e9, 1.1e9, None, 1.2e9, 0.0],
+    ),
+    'log': TICKETS.assign(
+        heat=[1.0, 2.0, 2.0, None, -3.0, 1.0, 2.0, 2.0],
+        snacks=[['m'], None, [], ['m', 'n'], [], ['m'], ['n'], ['o']],
+        sold=[8, 3, 5, 2, 1, 7, 6, 4],
+    ),
+}
+FRAME: dict[Side, str] = {'user': 'users', 'item': 'items', 'context': 'log'}
 FIELDS = {
     'user': ['town', 'age', 'taste'],
     'item': ['studio', 'genres', 'poster'],
@@ -64,9 +83,52 @@ FIELDS = {
 }
 
 
+def make_schema(**kwargs: Any) -> FeatureSchema:
+    """The schema of all columns, of every type."""
+    return FeatureSchema(
+        user=[
+            Categorical('guest'),
+            Numerical('age'),
+            Bucketized('income', (2, 3)),
+            Categorical('town', min_count=3),
+            DateTime('joined', 'weekday'),
+            Vector('taste'),
+        ],
+        item=[
+            Categorical('film'),
+            MultiCategorical('genres', '|'),
+            MultiCategorical('tags', min_count=2),
+            Bucketized('price', num_buckets=2),
+            DateTime('made', 'month', cyclic=True, unit='s'),
+            Vector('poster', normalize=False),
+        ],
+        context=[
+            Categorical('with'),
+            DateTime('time', 'hour', boundaries=(6, 12)),
+            DateTime('time', 'weekend'),
+            Numerical('heat'),
+            MultiCategorical('snacks'),
+        ],
+        **kwargs,
+    )
+
+
+def build(
+    tables: Mapping[str, Any], schema: FeatureSchema | None = None, **kwargs: Any
+) -> InteractionDataset:
+    names = {'user': 'guest', 'item': 'film', 'label': 'liked', 'time': 'sold'}
+    return InteractionDataset.from_pandas(
+        tables['log'],
+        tables['users'],
+        tables['items'],
+        make_schema() if schema is None else schema,
+        **names | kwargs,
+    )
+
+
 def make_cinema(edges: dict[str, Any] | None = None, **kwargs: Any) -> InteractionDataset:
+    """The dataset of `FIELDS`: without ids, so that guests share nodes, as do films."""
     schema = FeatureSchema(
-        # No ids: guests share nodes, and so do films.
         [Categorical('town'), Numerical('age'), Vector('taste')],
         [
             Categorical('studio'),
@@ -80,9 +142,7 @@ def make_cinema(edges: dict[str, Any] | None = None, **kwargs: Any) -> Interacti
         ],
         edges=edges or {},
     )
-    return InteractionDataset.from_pandas(
-        TICKETS, GUESTS, FILMS, schema, user='guest', item='film', label='liked', **kwargs
-    )
+    return build(TABLES, schema, time=None, **kwargs)
 
 
 class Chain(BaseTransform):
@@ -139,33 +199,131 @@ EDGES: dict[str, dict[str, Any]] = {
 }
 
 
-def values_of(side: str, row: int) -> list[tuple[str, str | None, Any]]:
-    """The nodes of a guest, a film or the context of a ticket, by the tables.
+def column_of(cells: Any, dtype: Any = None) -> pd.DataFrame:
+    """A table with one column, `f`, whose rows have labels that are no range."""
+    return pd.DataFrame({'f': pd.Series(cells, dtype=dtype)}).add_prefix('', axis=0)
 
-    Each is a field, a value (None: missing) and what its embedding is multiplied with.
+
+def fit(columns: Column | list[Column], frame: pd.DataFrame) -> FeatureSchema:
+    """Fits columns as items, between two other sides."""
+    columns = columns if isinstance(columns, list) else [columns]
+    other, table = [Categorical('other')], pd.DataFrame({'other': ['o']})
+    schema = FeatureSchema(other, columns, other)
+    return schema.fit({'user': table, 'item': frame, 'context': table})
+
+
+def decode(graphs: FeatureGraphs, schema: FeatureSchema) -> list[list[tuple]]:
+    """Lists for each graph what its nodes say: a name and a value or a vector."""
+    names, nodes = schema.names(), []
+    factors = torch.ones(len(graphs.x)) if graphs.value is None else graphs.value
+    vectors = {row: iter(table.tolist()) for row, table in graphs.vectors.items()}
+    for x, factor in zip(graphs.x.tolist(), factors.tolist(), strict=True):
+        nodes.append((names[x], next(vectors[x]) if x in vectors else factor))
+    assert all(next(rest, None) is None for rest in vectors.values())
+    return [nodes[start:end] for start, end in pairwise(graphs.ptr.tolist())]
+
+
+def is_missing(cell: Any) -> bool:
+    return pd.api.types.is_scalar(cell) and pd.isna(cell)
+
+
+def text_of(cell: Any) -> str:
+    if isinstance(cell, (float, np.floating)):
+        return str(int(cell) if float(cell).is_integer() else float(cell))
+    return str(cell)
+
+
+def _several(column: MultiCategorical, cell: Any) -> list[str]:
+    if isinstance(cell, (set, frozenset)):
+        cell = sorted(cell, key=text_of)
+    elif not pd.api.types.is_list_like(cell):
+        cell = text_of(cell).split(column.separator)
+    texts = [text_of(value).strip() for value in cell if not is_missing(value)]
+    return [text for text in dict.fromkeys(texts) if text]
+
+
+def _part_of_time(column: DateTime, cell: Any) -> list[tuple]:
+    try:
+        moment = pd.Timestamp(float(cell), unit=column.unit)
+    except (TypeError, ValueError):  # A date, or text of one.
+        moment = pd.Timestamp(cell)
+    number, first, last, words = {
+        'hour': (moment.hour, 0, 23, range(24)),
+        'weekday': (moment.weekday(), 0, 6, calendar.day_name),
+        'weekend': (moment.isoweekday() > 5, 0, 1, ['workday', 'weekend']),
+        'day': (moment.day, 1, 31, range(32)),
+        'month': (moment.month, 1, 12, calendar.month_name),
+    }[column.part]
+    if column.cyclic:
+        angle = 2 * math.pi * (number - first) / (last + 1 - first)
+        return [('sin', math.sin(angle)), ('cos', math.cos(angle))]
+    boundaries = column.boundaries or range(first + 1, last + 1)
+    low = max([first, *(b for b in boundaries if b <= number)])
+    high = min([last, *(b - 1 for b in boundaries if b > number)])
+    ends = dict.fromkeys(str(words[end]).lower() for end in (low, high))
+    return [('-'.join(ends), 1.0)]
+
+
+def nodes_of(column: Any, cell: Any, values: list[str]) -> list[tuple]:
+    """The nodes of a cell by the definition of its column's type: a value of the field
+    (None: missing), and what its embedding is multiplied with.
     """
-    if side == 'user':
-        town, age, taste = GUESTS.loc[row, FIELDS[side]]
-        nodes = [('town', town, 1.0)]
-        nodes.append(('age', None, 1.0) if np.isnan(age) else ('age', 'age', age))
-        unit = None if taste is None else np.array(taste) / np.linalg.norm(taste)
-        nodes.append(('taste', None if taste is None else '<vector>', unit))
-    elif side == 'item':
-        studio, genres, poster = FILMS.loc[row, FIELDS[side]]
-        nodes = [('studio', studio, 1.0)]
-        nodes += [('genres', genre or None, 1.0) for genre in genres.split('|')]
-        nodes.append(('poster', None if poster is None else '<vector>', poster))
+    is_text = isinstance(column, (Categorical, MultiCategorical))
+    if is_missing(cell) or (not is_text and str(cell) in ('', 'nan')):
+        nodes = []
+    elif isinstance(column, MultiCategorical):
+        nodes = [(text, 1.0) for text in _several(column, cell)]
+    elif isinstance(column, Categorical):
+        nodes = [(text_of(cell), 1.0)]
+    elif isinstance(column, DateTime):
+        nodes = _part_of_time(column, cell)
+    elif isinstance(column, Vector):
+        numbers = [float(number) for number in cell]
+        length = math.hypot(*numbers) if column.normalize else 1.0
+        nodes = [('<vector>', [number / (length or 1.0) for number in numbers])]
+    elif isinstance(column, Numerical):
+        nodes = [(column.name, float(cell))]
     else:
-        time, company = TICKETS.loc[row, ['time', 'with']]
-        if pd.isna(time):
-            nodes = [('time.hour.cyclic', None, 1.0), ('time.weekday', None, 1.0)]
-        else:
-            angle = 2 * np.pi * time.hour / 24
-            nodes = [('time.hour.cyclic', 'sin', np.sin(angle))]
-            nodes.append(('time.hour.cyclic', 'cos', np.cos(angle)))
-            nodes.append(('time.weekday', f'{time:%A}'.lower(), 1.0))
-        nodes.append(('with', company, 1.0))
+        nodes = [([low for low in values if float(low) <= float(cell)][-1], 1.0)]
+    return nodes or [(None, 1.0)]
+
+
+def expected(side: Side, frame: pd.DataFrame, schema: FeatureSchema) -> list[list[tuple]]:
+    """Says what :func:`decode` must return, cell by cell."""
+    rows: list[list[tuple]] = [[] for _ in range(len(frame))]
+    for column in schema.columns(side):
+        values = schema.vocabulary[side][column.name]
+        labels = dict(zip(values, column.labels(values), strict=True))
+        labels[None] = '<missing>'
+        for row, cell in zip(rows, frame[column.column].astype(object), strict=True):
+            for value, factor in nodes_of(column, cell, values):
+                label = labels.get(value, '<unknown>')
+                row.append((f'{column.name}={label}', factor))
+    return rows
+
+
+def values_of(side: Side, row: int) -> list[tuple[str, str | None, Any]]:
+    """The nodes of a guest, a film or the context of a ticket: field, value, factor."""
+    frame, columns = TABLES[FRAME[side]], make_cinema().schema.columns(side)
     return [
-        (field, None if pd.isna(value) else value, factor)
-        for field, value, factor in nodes
+        (column.name, value, factor)
+        for column in columns
+        for value, factor in nodes_of(column, frame[column.column][row], [])
     ]
+
+
+def assert_same_nodes(actual: list, wanted: list) -> None:
+    for row, (one, two) in enumerate(zip(actual, wanted, strict=True)):
+        assert [name for name, _ in one] == [name for name, _ in two], row
+        for (name, value), (_, other) in zip(one, two, strict=True):
+            np.testing.assert_allclose(value, other, 1e-6, 1e-6, err_msg=f'{row} {name}')
+
+
+def assert_means(
+    schema: FeatureSchema, frame: pd.DataFrame, same: pd.DataFrame | None = None
+) -> list[list[tuple]]:
+    """Checks the nodes of items against what their cells, or others, mean."""
+    nodes = decode(schema.encode('item', frame), schema)
+    frame = frame if same is None else same
+    assert_same_nodes(nodes, expected('item', frame, schema))
+    return nodes

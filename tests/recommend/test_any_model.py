@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from every_column import TABLES, build
+from cinema import TABLES, build
 from shop import (
     ARTICLES,
     CONTEXTS,
@@ -163,12 +163,12 @@ def test_known_by_their_numbers(sales):
 
 
 SPELLINGS: list[tuple[int, dict[str, Any]]] = [
-    (0, {'when': pd.Timestamp('2020-01-02 11:59'), 'heat': np.float32(1)}),
-    (0, {'when': '2020-01-01 10:00:00.5', 'heat': '1', 'with': ('m', 'm')}),
-    (1, {'when': np.datetime64('2020-01-04T05:00'), 'heat': 2, 'with': float('nan')}),
-    (2, {'day': float('nan'), 'when': pd.NaT, 'heat': pd.NA, 'with': ['n', 'm']}),
-    (2, {'with': np.array(['m', 'n'])}),
-    (3, {'heat': -3, 'with': ()}),
+    (0, {'time': pd.Timestamp('2024-02-28 12:00'), 'heat': np.float32(1)}),
+    (0, {'time': '2024-02-29 23:00:00.5', 'heat': '1', 'snacks': ('m', 'm')}),
+    (1, {'time': np.datetime64('2024-03-03T11:59'), 'heat': 2, 'snacks': float('nan')}),
+    (3, {'with': float('nan'), 'time': pd.NaT, 'heat': pd.NA, 'snacks': ['n', 'm']}),
+    (3, {'snacks': np.array(['m', 'n'])}),
+    (4, {'heat': -3, 'snacks': ()}),
 ]
 
 
@@ -178,11 +178,11 @@ def test_contexts_in_other_words(row, changes, order):
     log = TABLES['log']
     dataset = build(TABLES | {'log': log[::order]})
     model = Lookup(dataset)
-    context = log[['day', 'when', 'heat', 'with']].iloc[row].to_dict() | changes
+    context = log[['with', 'time', 'heat', 'snacks']].iloc[row].to_dict() | changes
     place = dataset.context[row if order == 1 else len(log) - 1 - row]
     recommender = Recommender(model, dataset)
-    user, item = dataset.user_ids.get_loc('31'), dataset.item_ids.get_loc('b')
-    score = recommender.score(31, 'b', context)
+    user, item = dataset.user_ids.get_loc('7'), dataset.item_ids.get_loc('11')
+    score = recommender.score(7, 11, context)
     assert score == model.table[user, item, place].item()
 
 
@@ -271,9 +271,9 @@ def of_user(batch: InteractionBatch) -> Tensor:
 
 def many_contexts() -> InteractionDataset:
     """Each context has a row of its own, and few of the items."""
-    log = TABLES['log'].iloc[[1] * 60].assign(heat=range(60))
-    items = TABLES['items'].iloc[[0] * 200].assign(item=range(200))
-    log = log.assign(item=[(7 * i) % 200 for i in range(60)])
+    log = TABLES['log'].iloc[[0] * 60].assign(heat=range(60))
+    items = TABLES['items'].iloc[[0] * 200].assign(film=range(200))
+    log = log.assign(film=[(7 * i) % 200 for i in range(60)])
     return build(TABLES | {'log': log, 'items': items})
 
 

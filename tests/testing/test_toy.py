@@ -11,8 +11,8 @@ from iedr_geo.testing import toy_batch, toy_dataset, toy_tables
 
 def test_what_real_tables_have_as_well():
     interactions, users, items, schema = toy_tables()
-    kinds = {column.kind for side in SIDES for column in schema.columns(side)}
-    assert kinds == {'categorical', 'multi_categorical', 'numerical', 'bucketized'}
+    kinds = {type(column).__name__ for side in SIDES for column in schema.columns(side)}
+    assert kinds == {'Categorical', 'MultiCategorical', 'Numerical', 'Bucketized'}
     assert users[['age', 'town']].isna().any().all()
     assert items['price'].isna().any() and (items['tags'] == '').any()
     assert not items['article'].is_monotonic_increasing

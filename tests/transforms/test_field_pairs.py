@@ -1,6 +1,7 @@
 """Pairs of fields against loops over the edges."""
 
 import networkx as nx
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ def graph_of(fields: list[int], edges: list[tuple[int, int]], weighted: bool) ->
         x=torch.arange(len(fields)),
         edge_index=torch.tensor(edges, dtype=torch.long).view(-1, 2).t(),
         field=torch.tensor(fields),
+        field_names=NAMES,
     )
     if weighted:
         data.edge_weight = torch.arange(len(edges)) / 4 + 0.25
@@ -46,7 +48,6 @@ def test_against_loops(drawn: tuple, pairs: dict, directed: bool):
         pairs = {tuple(sorted(pair)): weight for pair, weight in pairs.items()}
     transform = FieldPairs([(*pair, w) for pair, w in pairs.items()], directed)
     has_weights = had_weights or any(w != 1 for w in pairs.values())
-    expected = []
     for data in parts:
         edges, weights = [], []
         for e, (source, target) in enumerate(data.edge_index.t().tolist()):
@@ -56,47 +57,42 @@ def test_against_loops(drawn: tuple, pairs: dict, directed: bool):
                 edges.append([source, target])
                 before = data.edge_weight[e].item() if had_weights else 1.0
                 weights.append(before * pairs[ends])
-        data.field_names = NAMES
         alone = transform(data)
         assert alone.edge_index.t().tolist() == edges
         assert ('edge_weight' in alone) == has_weights
         if has_weights:
             assert alone.edge_weight.tolist() == weights
-        expected.append(alone)
-    for data in (*parts, *expected):
-        del data.field_names
-    batch = Batch.from_data_list(parts)
-    batch.field_names = NAMES
-    together, wanted = transform(batch), Batch.from_data_list(expected)
-    assert torch.equal(together.edge_index, wanted.edge_index)
-    if has_weights:
-        assert torch.equal(together.edge_weight, wanted.edge_weight)
+    batch, wanted = (
+        Batch.from_data_list(parts),
+        Batch.from_data_list([*map(transform, parts)]),
+    )
+    # The names of one graph, or of every graph, as PyG collates them.
+    for names in (NAMES, batch.field_names):
+        batch.field_names = names
+        together = transform(batch)
+        assert torch.equal(together.edge_index, wanted.edge_index)
+        if has_weights:
+            assert torch.equal(together.edge_weight, wanted.edge_weight)
     assert batch.num_edges == sum(data.num_edges for data in parts)  # As it was.
-
-
-def test_names_that_a_batch_keeps_of_every_graph():
-    transform = FieldPairs([('a', 'b', 2)])
-    parts = [graph_of([0, 1, 2], [(0, 1), (1, 2), (1, 0)], False) for _ in range(2)]
-    for data in parts:
-        data.field_names = NAMES
-    together = transform(Batch.from_data_list(parts))
-    expected = Batch.from_data_list([transform(data) for data in parts])
-    assert torch.equal(together.edge_index, expected.edge_index)
-    assert torch.equal(together.edge_weight, expected.edge_weight)
-    parts[1].field_names = ['b', 'a', 'c']
-    with pytest.raises(ValueError, match='different `field_names`'):
-        transform(Batch.from_data_list(parts))
 
 
 def test_self_loops_can_be_taken_away():
     """A pair of a field with itself has them."""
     data = graph_of([0, 0], [(0, 0), (1, 0), (0, 1), (1, 1)], False)
-    data.field_names = NAMES
     pairs = FieldPairs([('a', 'a', 3)])
     assert pairs(data).num_edges == 4
     data = RemoveSelfLoops()(pairs(data))
     assert data.edge_index.tolist() == [[1, 0], [0, 1]]
     assert data.edge_weight.tolist() == [3, 3]
+
+
+def test_strongest():
+    table = pd.DataFrame({'field_a': ['b', 'a', 'a'], 'field_b': ['c', 'a', 'b']})
+    for k in (1, 3, 9):
+        wanted = [('b', 'c', 1.0), ('a', 'a', 1.0), ('a', 'b', 1.0)][:k]
+        assert FieldPairs.strongest(table, k).pairs == wanted
+    with pytest.raises(ValueError, match=r'`k` must be at least 1 \(got 0\)'):
+        FieldPairs.strongest(table, 0)
 
 
 @pytest.mark.parametrize('directed', [False, True])
@@ -107,10 +103,7 @@ def test_from_networkx(directed: bool):
     if directed:
         graph.add_edge('b', 'a', weight=-1)
     transform = FieldPairs.from_networkx(graph)
-    edges = [(0, 1), (1, 0), (2, 2), (0, 2)]
-    data = graph_of([0, 1, 2], edges, False)
-    data.field_names = NAMES
-    data = transform(data)
+    data = transform(graph_of([0, 1, 2], [(0, 1), (1, 0), (2, 2), (0, 2)], False))
     assert data.edge_index.t().tolist() == [[0, 1], [1, 0], [2, 2]]
     assert data.edge_weight.tolist() == [2, -1 if directed else 2, 1]
     assert str(transform) == f'FieldPairs({2 + directed} pairs, directed={directed})'
@@ -142,8 +135,12 @@ def test_bad_graphs():
     with pytest.raises(ValueError, match='no pairs'):
         FieldPairs.from_networkx(nx.Graph())
     data = graph_of([0, 1], [(0, 1)], False)
-    with pytest.raises(ValueError, match='tells the field of no node'):
-        FieldPairs([('a', 'b')])(data)
-    data.field_names = NAMES
     with pytest.raises(ValueError, match=r"no field 'd' \(there are: a, b, c\)"):
         FieldPairs([('a', 'd')])(data)
+    other = graph_of([0], [(0, 0)], False)
+    other.field_names = ['b', 'a', 'c']
+    with pytest.raises(ValueError, match='different `field_names`'):
+        FieldPairs([('a', 'b')])(Batch.from_data_list([data, other]))
+    del data.field_names
+    with pytest.raises(ValueError, match='tells the field of no node'):
+        FieldPairs([('a', 'b')])(data)

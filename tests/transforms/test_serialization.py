@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from cinema import Chain, make_cinema
+from cinema import FIELDS, Chain, make_cinema
 from compare import assert_same_data
 from torch_geometric.transforms import Compose, ToUndirected
 
@@ -13,18 +13,6 @@ from iedr_geo.transforms.serialization import (
     transform_from_dict,
     transform_to_dict,
 )
-
-
-class Fewer(FieldPairs):
-    """A subclass is one's own: what it does is not known."""
-
-
-class Twice(Compose):
-    """Likewise."""
-
-
-# And one that has the name of another.
-Other = type('Complete', (Chain,), {})
 
 
 def copy_of(transform):
@@ -48,20 +36,16 @@ PAIRS = FieldPairs([('studio', 'genres', 0.5), ('genres', 'genres')])
     ids=repr,
 )
 def test_round_trip(transform):
-    items = make_cinema().items
-    schema = make_cinema().schema
-    known = {
-        'field': schema.fields_of('item', items.x),
-        'field_names': ['studio', 'genres', 'poster'],
-    }
-    one, two = (items.with_edges(t, **known) for t in (transform, copy_of(transform)))
+    dataset = make_cinema()
+    fields = dataset.schema.fields_of('item', dataset.items.x)
+    one, two = (
+        dataset.items.with_edges(t, field=fields, field_names=FIELDS['item'])
+        for t in (transform, copy_of(transform))
+    )
     assert repr(copy_of(transform)) == repr(transform)
     assert (one.edges is None) == (two.edges is None)
-    for i in range(len(items)):
+    for i in range(len(one)):
         assert_same_data(one[i], two[i])
-
-
-def test_argument_of_remove_self_loops():
     assert copy_of(RemoveSelfLoops('edge_attr')).attr == 'edge_attr'
 
 
@@ -70,9 +54,10 @@ def test_argument_of_remove_self_loops():
     [
         (Chain(), 'Chain()'),
         (ToUndirected(), 'ToUndirected()'),
-        (Fewer([('a', 'b')]), 'Fewer(1 pairs, directed=False)'),
-        (Twice([PAIRS]), 'Twice'),
-        (Other(), 'Complete()'),
+        # What a subclass does is not known, nor what has the name of another.
+        (type('Fewer', (FieldPairs,), {})([('a', 'b')]), 'Fewer(1 pairs, directed=Fals'),
+        (type('Twice', (Compose,), {})([PAIRS]), 'Twice'),
+        (type('Complete', (Chain,), {})(), 'Complete()'),
     ],
 )
 def test_what_is_ones_own(transform, name):

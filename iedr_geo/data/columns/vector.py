@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
 
-from iedr_geo.data.columns import MISSING, RESERVED, Column, Nodes
+from iedr_geo.data.columns.column import MISSING, RESERVED, Column, Nodes
 
 
 @dataclass(frozen=True)
@@ -20,56 +20,45 @@ class Vector(Column):
     entry of the vector, which is a linear map that is learned.
 
     Args:
-        name: The column. It holds lists, arrays or tensors, all of one length.
-        normalize: Whether vectors are brought to length one.
+        column: The column. It holds lists, arrays or tensors, all of one length.
+        normalize: If :obj:`True`, vectors are brought to length one.
     """
 
-    name: str
     normalize: bool = True
-    kind: ClassVar[str] = 'vector'
     is_number: ClassVar[bool] = True
 
     def _vectors(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Returns which rows have a vector, and the vectors."""
-        cells = column.astype(object).tolist()
-        has = np.array([is_list_like(c) for c in cells], dtype=bool)
-        for row in np.flatnonzero(~has):
-            if not (np.ndim(cells[row]) == 0 and pd.isna(cells[row])):
+        cells = column.astype(object).reset_index(drop=True)
+        has = cells.notna().to_numpy()
+        cells = cells[has]
+        for row, cell in cells.items():
+            if not is_list_like(cell):
                 raise ValueError(
-                    f"Column '{self.name}' must hold vectors: row {row} holds "
-                    f'{cells[row]!r}'
+                    f"Column '{self.name}' must hold vectors: row {row} holds {cell!r}"
                 )
         try:
-            rows = [np.asarray(cells[row]) for row in np.flatnonzero(has)]
+            with np.errstate(over='ignore'):  # What is infinite then is found below.
+                rows = [_floats(cell) for cell in cells]
         except (RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
-                f"Column '{self.name}' holds what is no vector: {error}"
+                f"Column '{self.name}' holds what is no vector of numbers: {error}"
             ) from None
         if not rows:
             return has, np.empty((0, 0), dtype=np.float32)
-        for row, vector in zip(np.flatnonzero(has), rows, strict=True):
+        for row, vector in zip(cells.index, rows, strict=True):
             if vector.shape != rows[0].shape or vector.ndim != 1 or not len(vector):
                 raise ValueError(
                     f"Column '{self.name}' must hold vectors of one length: row {row} "
                     f'holds one of shape {vector.shape}, the first is of shape '
                     f'{rows[0].shape}'
                 )
-        try:
-            vectors = np.stack(rows)
-            if vectors.dtype.kind in 'cMm':
-                raise TypeError(f'{vectors.dtype}')
-            with np.errstate(over='ignore'):  # What is infinite then is found below.
-                vectors = vectors.astype(np.float32)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"Column '{self.name}' holds vectors of other things than numbers: "
-                f'{error}'
-            ) from None
+        vectors = np.stack(rows)
         wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(wrong):
             raise ValueError(
                 f"Column '{self.name}' holds numbers that are not finite in row "
-                f'{np.flatnonzero(has)[wrong[0]]} ({len(wrong)} rows in all)'
+                f'{cells.index[wrong[0]]} ({len(wrong)} rows in all)'
             )
         if self.normalize:
             # In double precision: squares would not fit.
@@ -84,21 +73,20 @@ class Vector(Column):
             raise ValueError(f"Column '{self.name}' holds no vector to fit")
         return ['<vector>', *map(str, range(1, vectors.shape[1]))]
 
-    def encode(self, column: pd.Series, vocabulary: Mapping[str, int]) -> Nodes:
+    def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
         """Returns the vectors as they will be multiplied."""
         has, vectors = self._vectors(column)
-        if len(vectors) and vectors.shape[1] != len(vocabulary):
+        if len(vectors) and vectors.shape[1] != len(values):
             raise ValueError(
                 f"Column '{self.name}' holds vectors of length {vectors.shape[1]}, those "
-                f'that the schema was fitted to have {len(vocabulary)}'
+                f'that the schema was fitted to have {len(values)}'
             )
-        code = np.where(has, RESERVED, MISSING)
-        vectors = vectors.reshape(len(vectors), len(vocabulary))
-        return Nodes(np.arange(len(column)), code, np.ones(len(column)), vectors)
+        vectors = vectors.reshape(len(vectors), len(values))
+        return Nodes(np.where(has, RESERVED, MISSING), vector=vectors)
 
-    def key(self, column: pd.Series, vocabulary: Mapping[str, int]) -> pd.Series:
-        """Returns the bytes of each vector as it will be multiplied."""
-        has, vectors = self._vectors(column)
-        keys = np.full(len(column), None, dtype=object)
-        keys[has] = [vector.tobytes() for vector in vectors]
-        return pd.Series(keys, column.index)
+
+def _floats(cell: Any) -> np.ndarray:
+    vector = np.asarray(cell)
+    if vector.dtype.kind in 'cMm':
+        raise TypeError(f'{vector.dtype}')
+    return vector.astype(np.float32)

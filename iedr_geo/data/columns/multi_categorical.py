@@ -1,0 +1,83 @@
+"""Any number of categories as features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_list_like
+
+from iedr_geo.data.columns.categorical import Categorical
+from iedr_geo.data.columns.cells import token
+from iedr_geo.data.columns.column import Column, Nodes
+
+
+@dataclass(frozen=True)
+class MultiCategorical(Column):
+    """A column with any number of categories a row: one node for each of them.
+
+    An empty list or text is a missing value and has the field's missing node.
+    A value that a row repeats is one node.
+
+    Args:
+        column: The column. It holds lists (tuples, sets, arrays), or text that
+            :obj:`separator` splits.
+        separator: What separates the values of a text, *e.g.*, :obj:`'|'`.
+        min_count: As in :class:`Categorical`.
+    """
+
+    separator: str | None = None
+    min_count: int = 1
+
+    def __post_init__(self) -> None:
+        _ = self._one  # Checks `min_count`.
+        separator = self.separator
+        if separator is not None and not (isinstance(separator, str) and separator):
+            raise ValueError(
+                f"`separator` of '{self.name}' must be text (got {separator!r})"
+            )
+
+    @property
+    def _one(self) -> Categorical:
+        return Categorical(self.column, self.min_count)
+
+    def _values(self, cell: Any) -> list[str]:
+        """Returns the distinct values of a cell."""
+        if isinstance(cell, Mapping):
+            raise ValueError(
+                f"Column '{self.name}' holds mappings where lists belong: {cell!r}"
+            )
+        if not is_list_like(cell):
+            if self.separator is None:
+                raise ValueError(
+                    f"Column '{self.name}' holds text or single values, not lists: pass "
+                    f'`separator` to MultiCategorical, or use Categorical'
+                )
+            cell = token(cell).split(self.separator)
+        elif isinstance(cell, (set, frozenset)):
+            cell = sorted(cell, key=token)  # Sets of text change order between runs.
+        nested = [value for value in cell if is_list_like(value)]
+        if nested:
+            raise ValueError(
+                f"Column '{self.name}' holds lists in lists, among them: {nested[0]!r}"
+            )
+        texts = [token(value).strip() for value in cell if not pd.isna(value)]
+        return [text for text in dict.fromkeys(texts) if text]
+
+    def _explode(self, column: pd.Series) -> pd.Series:
+        """Returns a row for each value, or for that there is none."""
+        cells = column.reset_index(drop=True).astype(object)
+        return cells.map(self._values, na_action='ignore').explode()
+
+    def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
+        """Returns the sorted distinct values over all rows."""
+        cells = self._explode(column)
+        return self._one.fit(cells, None if weight is None else weight[cells.index])
+
+    def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
+        """Looks each value of each row up."""
+        cells = self._explode(column)
+        return self._one.encode(cells, values)._replace(row=cells.index.to_numpy())

@@ -1,0 +1,151 @@
+"""What a log and its tables must hold, and which types of columns mean the same."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from cinema import TABLES, build
+from compare import assert_same_data
+
+from iedr_geo.data import InteractionDataset
+
+NAMES = {'users': 'user', 'items': 'item', 'log': 'interactions'}
+
+
+@pytest.mark.parametrize('table', TABLES)
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            lambda t: t.set_axis(pd.MultiIndex.from_product([t.columns, ['']]), axis=1),
+            '{} table must be a DataFrame of pandas with one level',
+        ),
+        (lambda t: t.to_dict('list'), '{} table must be a DataFrame.*got dict'),
+        (lambda t: t.iloc[:, 0], '{} table must be a DataFrame.*got Series'),
+        (
+            lambda t: pd.concat([t, t.iloc[:, 1:2]], axis=1),
+            r"{} table has duplicate columns: \['(town|studio|film)'\]",
+        ),
+        (lambda t: t[:0], '{} table is empty'),
+        (lambda t: t.iloc[:, :1], r"{} table has no column '.*' \(it has: \w+\)"),
+        (lambda t: t.rename(columns=str.upper), "{} table has no column '"),
+    ],
+)
+def test_tables_of_another_form(table: str, change: Callable, message: str):
+    with pytest.raises(ValueError, match=message.format(NAMES[table])):
+        build(TABLES | {table: change(TABLES[table])})
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'user': ['guest']}, r"no column '\['guest'\]'"),
+        ({'label': ['liked']}, r"no column '\['liked'\]'"),
+        ({'time': 'with'}, "'with' holds neither numbers nor dates.*to_datetime"),
+        ({'time': 'snacks'}, "'snacks' holds neither numbers nor dates"),
+    ],
+)
+def test_bad_arguments(arguments: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        build(TABLES, **arguments)
+
+
+@pytest.mark.parametrize('dtype', ['float64', 'Float64', 'float32'])
+def test_ids_that_floating_point_merges(dtype: str):
+    exact = 2**24 if dtype == 'float32' else 2**53
+    log = TABLES['log'].assign(guest=[0, 1, 2, exact + 2] * 2)
+    users = TABLES['users'].assign(guest=pd.Series([0, 1, 2, exact + 2], dtype=dtype))
+    with pytest.raises(
+        ValueError, match=r"'guest' of the user table.*read them as integ"
+    ):
+        build(TABLES | {'users': users, 'log': log})
+    tables = {'users': users, 'log': log}
+    for frame in tables.values():
+        frame['guest'] = frame['guest'].clip(upper=exact)
+    assert build(TABLES | tables).user_ids[-1] == str(exact)
+
+
+@pytest.mark.parametrize(
+    'times',
+    [
+        [2**62 + i for i in (3, 0, 1, 2, 7, 6, 5, 4)],
+        pd.to_datetime([2**62 + i for i in (3, 0, 1, 2, 7, 6, 5, 4)]),
+        pd.to_timedelta([2**62 + i for i in (3, 0, 1, 2, 7, 6, 5, 4)]),
+    ],
+)
+def test_nanoseconds_keep_their_order(times: Any):
+    dataset = build(TABLES | {'log': TABLES['log'].assign(sold=times)})
+    assert dataset.time.tolist() == [2**62 + i for i in (3, 0, 1, 2, 7, 6, 5, 4)]
+    late = pd.Series(['9999-12-31'] * 8, dtype='M8[s]')
+    with pytest.raises(ValueError, match="'sold' holds times that nanoseconds cannot"):
+        build(TABLES | {'log': TABLES['log'].assign(sold=late)})
+
+
+def assert_same_datasets(one: InteractionDataset, two: InteractionDataset) -> None:
+    assert one.schema == two.schema
+    assert one.user_ids.equals(two.user_ids) and one.item_ids.equals(two.item_ids)
+    for name in ('user', 'item', 'context', 'y', 'time'):
+        assert torch.equal(getattr(one, name), getattr(two, name)), name
+    for side in ('users', 'items', 'contexts'):
+        every = torch.arange(len(getattr(one, side)))
+        assert_same_data(*(getattr(d, side).batch(every) for d in (one, two)))
+    again = one.schema.encode('context', two.context_frame)
+    assert torch.equal(again.x, one.contexts.x)
+
+
+@pytest.mark.parametrize(
+    'dtypes',
+    [
+        *(['float'], ['int8'], ['str'], [object], ['str', object], ['category']),
+        *(['str', 'category'], ['Int64'], ['Float64'], ['string'], ['int32[pyarrow]']),
+        *(['double[pyarrow]'], ['str', 'string[pyarrow]']),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('table', ['users', 'log'])
+def test_types_of_ids(dtypes: list, table: str):
+    if 'pyarrow' in str(dtypes):
+        pytest.importorskip('pyarrow')
+    column = TABLES[table]['guest']
+    for dtype in dtypes:
+        column = column.astype(dtype)
+    tables = TABLES | {table: TABLES[table].assign(guest=column)}
+    assert_same_datasets(build(TABLES), build(tables))
+
+
+def through_csv(frame: pd.DataFrame) -> pd.DataFrame:
+    lists = [c for c in frame if frame[c].map(lambda cell: isinstance(cell, list)).any()]
+    parse = {c: lambda text: json.loads(text) if text else None for c in lists}
+    written = frame.assign(
+        **{c: frame[c].map(json.dumps, na_action='ignore') for c in lists}
+    )
+    return pd.read_csv(io.StringIO(written.to_csv(index=False)), converters=parse)
+
+
+def through_parquet(frame: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
+    pytest.importorskip('pyarrow')
+    file = io.BytesIO()
+    frame.to_parquet(file, index=False)
+    return pd.read_parquet(file, **kwargs)
+
+
+@pytest.mark.parametrize(
+    'travel',
+    [
+        through_csv,
+        through_parquet,
+        lambda frame: through_parquet(frame, dtype_backend='numpy_nullable'),
+        lambda frame: through_parquet(frame, dtype_backend='pyarrow'),
+        pd.DataFrame.convert_dtypes,
+    ],
+    ids=['csv', 'parquet', 'parquet of nullable', 'parquet of arrow', 'convert'],
+)
+def test_round_trips(travel: Callable):
+    tables = {name: travel(frame) for name, frame in TABLES.items()}
+    assert_same_datasets(build(TABLES), build(tables))
