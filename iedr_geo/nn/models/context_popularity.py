@@ -56,9 +56,9 @@ class PairCounts(torch.nn.Module):
         key = torch.where(right < 0, -1, left.long() * self.num_right + right)
         if not self.key.numel():
             return torch.zeros_like(key)
-        place = torch.searchsorted(self.key, key.contiguous())
-        place = place.clamp(max=self.key.numel() - 1)
-        return torch.where(self.key[place] == key, self.count[place], 0)
+        index = torch.searchsorted(self.key, key.contiguous())
+        index = index.clamp(max=self.key.numel() - 1)
+        return torch.where(self.key[index] == key, self.count[index], 0)
 
 
 class ContextPopularity(CountedModel):

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Parameter
-from torch.utils.checkpoint import checkpoint
+from torch.nn import Module, ModuleDict, Parameter
 from torch_geometric.data import Batch
-from torch_geometric.utils import segment
 
-from iedr_geo.nn.blocks import blocks
+from iedr_geo.nn.blocks import checkpointed
 from iedr_geo.nn.contract import has_hooks, stands_for
 from iedr_geo.nn.encoder import SIGN, BiInteractionEncoder, MeanEncoder, MLPEncoder
+from iedr_geo.nn.feature_embedding import FeatureEmbedding
 from iedr_geo.nn.generator import GENERATORS, Factors
 from iedr_geo.nn.loss import (
     BiCLUB,
     ContextInvariantContrastiveLoss,
     DropoutContrastiveLoss,
 )
-from iedr_geo.transforms.complete import is_complete
 
 if TYPE_CHECKING:
     from iedr_geo.loader import InteractionBatch
 
 SIDES = ('user', 'item', 'context')
+ENTITIES = ('user', 'item')
 
 
 class IEDRFactors(NamedTuple):
@@ -128,7 +127,7 @@ def distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     return first, counts
 
 
-ENCODERS: dict[str, Callable[[int, int, float], torch.nn.Module]] = {
+ENCODERS: dict[str, Callable[[int, int, float], Module]] = {
     'sign': lambda channels, hidden, dropout: SIGN(channels, hidden, dropout=dropout),
     'mean': lambda *_: MeanEncoder(),
     'mlp': lambda channels, hidden, _: MLPEncoder(channels, hidden),
@@ -140,108 +139,40 @@ the size of hidden layers and the dropout of messages."""
 HIDDEN = 1 << 22  # Values of the hidden layers of pairs that are held at a time.
 
 
-def _copies(
-    module: str | torch.nn.Module, known: dict[str, Any], name: str, *arguments: Any
-) -> Callable[[], torch.nn.Module]:
-    """Returns what makes a module for each side: one that is known by name, or copies."""
-    if isinstance(module, torch.nn.Module):
-
-        def make() -> torch.nn.Module:
-            return copy.deepcopy(module)
-
-        return make
-    if module not in known:
+def _one_a_side(
+    sides: tuple[str, ...],
+    module: str | Module,
+    made_by_name: dict[str, Any],
+    argument: str,
+    *sizes: Any,
+) -> ModuleDict:
+    """Returns a module for each side: one that has a name, or copies of the one given."""
+    if isinstance(module, Module):
+        return ModuleDict({side: copy.deepcopy(module) for side in sides})
+    if module not in made_by_name:
         raise ValueError(
-            f'`{name}` is a module of your own or one of '
-            f"{', '.join(map(repr, known))} (got '{module}')"
+            f'`{argument}` is a module of your own or one of '
+            f"{', '.join(map(repr, made_by_name))} (got '{module}')"
         )
-    return lambda: known[module](*arguments)
+    return ModuleDict({side: made_by_name[module](*sizes) for side in sides})
 
 
-class _Side(NamedTuple):
-    x: Tensor
-    edge_index: Tensor
-    ptr: Tensor
-    value: Tensor | None
-    edge_weight: Tensor | None
-    vectors: dict[int, Tensor]
-    node_id: Tensor | None = None
-    rows: Tensor | None = None
-    complete: bool = False
-
-    @property
-    def graphs(self) -> dict[str, Any]:
-        """What an encoder is to know of the graphs, besides the features of nodes."""
-        names = ('edge_index', 'ptr', 'edge_weight', 'node_id', 'rows', 'complete')
-        return {name: getattr(self, name) for name in names}
+_Graphs: TypeAlias = tuple[Batch, Tensor | None]
+"""The graphs of one side, and the graph of each row unless each has one of its own."""
 
 
-def _vectors(batch: Batch, suffix: str = '') -> dict[int, Tensor]:
-    """Returns the vectors of a batch by the embedding row of their nodes."""
-    names = [name for name in batch.keys() if name.startswith('vector_')]  # noqa: SIM118
-    rows = {name.removeprefix('vector_').removesuffix(suffix): name for name in names}
-    return {int(row): batch[name] for row, name in rows.items() if row.isdigit()}
-
-
-def _of_graphs(graphs: Batch, rows: Tensor | None = None) -> _Side:
-    """Returns the graphs of one side as :class:`FeatureGraphs` batches them."""
-    return _Side(
-        graphs.x,
-        graphs.edge_index,
-        graphs.ptr,
-        graphs.get('value'),
-        graphs.get('edge_weight'),
-        _vectors(graphs),
-        graphs.get('node_id', graphs.x),
-        rows,
-        is_complete(graphs),
-    )
-
-
-def _side(batch: InteractionBatch | Batch, side: str) -> _Side:
-    """Returns the graphs of one side: one a row or, with `rows`, each distinct one."""
+def _graphs_of(batch: InteractionBatch | Batch, side: str) -> _Graphs:
+    """Returns the graphs of one side of a batch."""
     if not isinstance(batch, Batch):
-        return _of_graphs(getattr(batch, side), getattr(batch, f'{side}_graph'))
-    return _Side(
-        batch[f'x_{side}'],
-        batch[f'edge_index_{side}'],
-        batch[f'x_{side}_ptr'],
-        batch.get(f'value_{side}'),
-        batch.get(f'edge_weight_{side}'),
-        _vectors(batch, f'_{side}'),
-    )
+        return getattr(batch, side), getattr(batch, f'{side}_graph')
+    suffix = f'_{side}'
+    names = [name for name in batch.keys() if name.endswith(suffix)]  # noqa: SIM118
+    own = {name.removesuffix(suffix): batch[name] for name in names}
+    # Without numbers of equal nodes, edge by edge.
+    return Batch(**own, ptr=batch[f'x_{side}_ptr'], node_id=None), None
 
 
-def _look_up(table: torch.nn.Embedding, sides: list[_Side]) -> list[Tensor]:
-    """Returns the features of the nodes of each side.
-
-    A node is its embedding row, times its value if it has one; or a vector times its row
-    and the rows after it.
-    """
-    # At once: the gradient of each lookup is as large as the whole table.
-    rows = table(torch.cat([side.x for side in sides]))
-    parts = []
-    for side, z in zip(sides, rows.split([s.x.numel() for s in sides]), strict=True):
-        if side.value is not None:
-            z = z * side.value.to(z.dtype).unsqueeze(1)
-        for row, vector in side.vectors.items():
-            weight = table.weight[row : row + vector.size(1)]
-            node = (side.x == row).nonzero().view(-1)
-            z = z.index_copy(0, node, (vector.to(weight.dtype) @ weight).to(z.dtype))
-        parts.append(z)
-    return parts
-
-
-def _sums(table: torch.nn.Embedding, sides: list[_Side]) -> list[Tensor]:
-    """Returns the sum over the nodes of the graph of each row, for each side."""
-    out = []
-    for side, nodes in zip(sides, _look_up(table, sides), strict=True):
-        each = segment(nodes, side.ptr, reduce='sum')
-        out.append(each if side.rows is None else each[side.rows])
-    return out
-
-
-class IEDR(torch.nn.Module):
+class IEDR(Module):
     r"""The Intrinsic-Extrinsic Disentangled Recommendation model from the `"Intrinsic and
     Extrinsic Factor Disentanglement for Recommendation in Various Context Scenarios"
     <https://doi.org/10.1145/3722553>`_ paper.
@@ -316,8 +247,8 @@ class IEDR(torch.nn.Module):
         channels: int = 32,
         hidden_channels: int = 128,
         *,
-        encoder: str | torch.nn.Module = 'sign',
-        generator: str | torch.nn.Module = 'mlp',
+        encoder: str | Module = 'sign',
+        generator: str | Module = 'mlp',
         combine: str = 'product',
         dropout: float = 0.0,
         pointwise: bool = False,
@@ -350,22 +281,23 @@ class IEDR(torch.nn.Module):
                 f"The encoder '{name}' has no messages to drop out, or does so itself"
             )
         sizes = channels, hidden_channels
-        make_encoder = _copies(encoder, ENCODERS, 'encoder', *sizes, dropout)
-        make_generator = _copies(generator, GENERATORS, 'generator', *sizes, combine)
         self.contrastive_weight = contrastive_weight
         self.disentangling_weight = disentangling_weight
         # A module of one's own may draw as well.
-        self._draws = dropout > 0 or isinstance(encoder, torch.nn.Module)
-        self.embedding = torch.nn.Embedding(num_embeddings, channels)
-        self.pointwise = torch.nn.Embedding(num_embeddings, 1) if pointwise else None
-        self.encoders = torch.nn.ModuleDict({side: make_encoder() for side in SIDES})
-        self.generators = torch.nn.ModuleDict(
-            {side: make_generator() for side in ('user', 'item')}
+        self._draws = dropout > 0 or isinstance(encoder, Module)
+        # SIGN multiplies embeddings: around zero, products and gradients vanish.
+        self.embedding = FeatureEmbedding(num_embeddings, channels, mean=1.0)
+        self.pointwise: FeatureEmbedding | None = None
+        if pointwise:
+            self.pointwise = FeatureEmbedding(num_embeddings, 1, std=0.01)
+        self.encoders = _one_a_side(SIDES, encoder, ENCODERS, 'encoder', *sizes, dropout)
+        self.generators = _one_a_side(
+            ENTITIES, generator, GENERATORS, 'generator', *sizes, combine
         )
         first = self.generators['user']
-        self.direct: torch.nn.Embedding | None = None
+        self.direct: FeatureEmbedding | None = None
         if getattr(first, 'second_embeddings', False):
-            self.direct = torch.nn.Embedding(num_embeddings, channels)
+            self.direct = FeatureEmbedding(num_embeddings, channels, std=0.1)
         context_free = getattr(first, 'context_free_intrinsic', False)
         if context_free and (
             contexts != 'both' or contrastive_variant != 'infonce' or mask_false_negatives
@@ -378,39 +310,30 @@ class IEDR(torch.nn.Module):
         self.contrastive: (
             ContextInvariantContrastiveLoss | DropoutContrastiveLoss | None
         ) = None
+        drawn = num_negatives, temperature
         if contrastive_weight > 0 and context_free:
-            self.contrastive = DropoutContrastiveLoss(
-                num_negatives, temperature, context_dropout
-            )
+            self.contrastive = DropoutContrastiveLoss(*drawn, context_dropout)
         elif contrastive_weight > 0:
             self.contrastive = ContextInvariantContrastiveLoss(
-                num_negatives,
-                temperature,
+                *drawn,
                 contexts,
                 context_dropout,
                 contrastive_variant,
                 mask_false_negatives,
             )
-        self.disentangling = torch.nn.ModuleDict()
+        self.disentangling = ModuleDict()
         if disentangling_weight > 0:
-            for side in ('user', 'item'):
+            for side in ENTITIES:
                 self.disentangling[side] = BiCLUB(
-                    channels,
-                    hidden_channels,
-                    num_disentangling_negatives,
-                    bidirectional,
-                    halve,
+                    *sizes, num_disentangling_negatives, bidirectional, halve
                 )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters."""
-        # SIGN multiplies embeddings: around zero, products and gradients vanish.
-        torch.nn.init.normal_(self.embedding.weight, mean=1.0, std=1.0)
-        if self.pointwise is not None:
-            torch.nn.init.normal_(self.pointwise.weight, std=0.01)
-        if self.direct is not None:
-            torch.nn.init.normal_(self.direct.weight, std=0.1)
+        for table in (self.embedding, self.pointwise, self.direct):
+            if table is not None:
+                table.reset_parameters()
         for modules in (self.encoders, self.generators, self.disentangling):
             for module in modules.values():
                 if hasattr(module, 'reset_parameters'):
@@ -420,7 +343,7 @@ class IEDR(torch.nn.Module):
     def config(self) -> dict[str, Any] | None:
         """The constructor's arguments; nothing where one is a module."""
         modules = [self._arguments['encoder'], self._arguments['generator']]
-        if any(isinstance(module, torch.nn.Module) for module in modules):
+        if any(isinstance(module, Module) for module in modules):
             return None
         return dict(self._arguments)
 
@@ -434,12 +357,19 @@ class IEDR(torch.nn.Module):
         """Returns the parameters of the mutual-information estimator."""
         return self.disentangling.parameters()
 
-    def _readouts(self, sides: list[_Side]) -> list[Tensor]:
-        """Returns the readouts of the graphs, or rows, of all three sides."""
-        features = _look_up(self.embedding, sides)
+    def _readouts(self, names: Sequence[str], sides: Sequence[_Graphs]) -> list[Tensor]:
+        """Returns the readouts of the graphs, or rows, of each side."""
+        features = self.embedding.look_up([graphs for graphs, _ in sides])
         readouts = [
-            self.encoders[name](z, **side.graphs)
-            for name, side, z in zip(SIDES, sides, features, strict=True)
+            self.encoders[name](
+                x,
+                graphs.edge_index,
+                graphs.ptr,
+                edge_weight=graphs.get('edge_weight'),
+                node_id=graphs.get('node_id', graphs.x),
+                rows=rows,
+            )
+            for name, x, (graphs, rows) in zip(names, features, sides, strict=True)
         ]
         if self.direct is None:
             return readouts
@@ -455,7 +385,8 @@ class IEDR(torch.nn.Module):
                 :class:`InteractionData` that follows :obj:`x_user`, :obj:`x_item` and
                 :obj:`x_context`, which is evaluated edge by edge.
         """
-        user, item, context = self._readouts([_side(batch, side) for side in SIDES])
+        sides = [_graphs_of(batch, side) for side in SIDES]
+        user, item, context = self._readouts(SIDES, sides)
         return user, item, context
 
     def node_features(self, graphs: Batch) -> Tensor:
@@ -464,7 +395,7 @@ class IEDR(torch.nn.Module):
         Args:
             graphs: As in :meth:`encode_graphs`.
         """
-        return _look_up(self.embedding, [_of_graphs(graphs)])[0]
+        return self.embedding(graphs)
 
     def encode_graphs(self, side: str, graphs: Batch) -> tuple[Tensor, Tensor]:
         """Returns the readouts and the pointwise terms of the graphs of one side.
@@ -477,14 +408,10 @@ class IEDR(torch.nn.Module):
             Readouts of shape :math:`(G, F)`, or :math:`(G, 2F)` with
             :obj:`generator="residual"`, and terms of shape :math:`(G)`.
         """
-        one = _of_graphs(graphs)
-        [x] = _look_up(self.embedding, [one])
-        out = self.encoders[side](x, **one.graphs)
-        if self.direct is not None:
-            out = torch.cat([out, *_sums(self.direct, [one])], dim=1)
+        [out] = self._readouts([side], [(graphs, None)])
         if self.pointwise is None:
             return out, out.new_zeros(len(out))
-        return out, _sums(self.pointwise, [one])[0].squeeze(1)
+        return out, self.pointwise.sums([graphs])[0].squeeze(1)
 
     def encode(self, batch: InteractionBatch | Batch) -> Encoded:
         """Encodes the graphs of a batch and generates factors and logits.
@@ -492,15 +419,15 @@ class IEDR(torch.nn.Module):
         Args:
             batch: As in :meth:`readouts`.
         """
-        sides = [_side(batch, side) for side in SIDES]
-        rows = sides[1].rows
-        if self._draws and self.training:  # Each row on its own.
-            rows = None
-        if rows is not None:
-            sides[1] = sides[1]._replace(rows=None)
-        user, item, context = self._readouts(sides)
+        of_user, (items, rows), of_context = sides = [
+            _graphs_of(batch, side) for side in SIDES
+        ]
+        # What draws does so for each row, others give distinct items one readout.
+        each_row = rows is None or (self._draws and self.training)
+        of_item = (items, rows if each_row else None)
+        user, item, context = self._readouts(SIDES, [of_user, of_item, of_context])
         distinct = None
-        if rows is not None:
+        if not each_row:
             distinct, item = item, item[rows]
         factors = IEDRFactors(
             self.generators['user'](user, context),
@@ -512,7 +439,6 @@ class IEDR(torch.nn.Module):
         ).sum(dim=-1)
         pointwise = None
         if self.pointwise is not None:
-            sides[1] = _side(batch, 'item')
             pointwise = torch.stack(_sums(self.pointwise, sides)).sum(0).squeeze(1)
             logits = logits + pointwise
         return Encoded(user, item, context, factors, logits, pointwise, distinct)
@@ -546,7 +472,7 @@ class IEDR(torch.nn.Module):
         readout = readout[items]
         folds = stands_for(generator, 'fold', 'forward') and not has_hooks(generator)
 
-        def score(vector: Tensor, context: Tensor, readout: Tensor) -> Tensor:
+        def score(vector: Tensor, context: Tensor) -> Tensor:
             if not folds:
                 factors = generator(readout, context.unsqueeze(1))
                 return torch.einsum('bf,bif->bi', vector, sum(factors))
@@ -559,21 +485,15 @@ class IEDR(torch.nn.Module):
             out = out + folded.constant.unsqueeze(1)
             return out if folded.direct is None else out + folded.direct @ readout.t()
 
+        def block(rows: slice) -> Tensor:
+            return score(vector[rows], encoded.context[rows])
+
         size = max(1, HIDDEN // max(1, len(items) * self._arguments['hidden_channels']))
-        parts = [
-            (vector[rows], encoded.context[rows], readout)
-            for rows in blocks(len(vector), size)
-        ]
-        if len(parts) == 1:
-            logits = score(*parts[0])
-        else:
-            logits = torch.cat(
-                [checkpoint(score, *p, use_reentrant=False) for p in parts]
-            )
+        logits = checkpointed(block, len(vector), size)
         if self.pointwise is None:
             return logits
-        of_rows = [_side(batch, side) for side in ('user', 'context')]
-        *rows, item = _sums(self.pointwise, [*of_rows, _of_graphs(batch.item)])
+        of_rows = [_graphs_of(batch, side) for side in ('user', 'context')]
+        *rows, item = _sums(self.pointwise, [*of_rows, (batch.item, None)])
         return logits + sum(rows) + item[items].t()
 
     def extra_losses(
@@ -594,32 +514,26 @@ class IEDR(torch.nn.Module):
         """
         losses: dict[str, Tensor] = {}
         if self.contrastive is not None:
-            terms = [
-                self._contrast(self.contrastive, batch, encoded, side)
-                for side in ('user', 'item')
-            ]
+            terms = [self._contrast(batch, encoded, side) for side in ENTITIES]
             losses['contrastive'] = self.contrastive_weight * sum(terms)
         if self.disentangling:
             terms = [
                 self.disentangling[side](*getattr(encoded.factors, side))
-                for side in ('user', 'item')
+                for side in ENTITIES
             ]
             losses['disentangling'] = self.disentangling_weight * sum(terms)
         return losses
 
     def _contrast(
-        self,
-        loss: ContextInvariantContrastiveLoss | DropoutContrastiveLoss,
-        batch: InteractionBatch | Batch,
-        encoded: Encoded,
-        side: str,
+        self, batch: InteractionBatch | Batch, encoded: Encoded, side: str
     ) -> Any:
-        if isinstance(loss, DropoutContrastiveLoss):
-            return loss(getattr(encoded.factors, side).intrinsic)
+        if isinstance(self.contrastive, DropoutContrastiveLoss):
+            return self.contrastive(getattr(encoded.factors, side).intrinsic)
         entity_id, rows, counts = getattr(batch, f'{side}_id'), None, None
         if not isinstance(batch, Batch):
             rows, counts = distinct_pairs(entity_id, batch.context_id)
-        return loss(
+        assert self.contrastive is not None
+        return self.contrastive(
             self.generators[side],
             getattr(encoded, side),
             encoded.context,
@@ -640,6 +554,15 @@ class IEDR(torch.nn.Module):
             self.disentangling[side].estimator_loss(  # type: ignore[operator]
                 *getattr(encoded.factors, side)
             )
-            for side in ('user', 'item')
+            for side in ENTITIES
         ]
         return torch.stack(losses).sum()
+
+
+def _sums(table: FeatureEmbedding, sides: Sequence[_Graphs]) -> list[Tensor]:
+    """Returns the sum over the nodes of the graph of each row, for each side."""
+    of_graphs = table.sums([graphs for graphs, _ in sides])
+    return [
+        each if rows is None else each[rows]
+        for (_, rows), each in zip(sides, of_graphs, strict=True)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ class Repeat(CountedModel):
             overall. (default: :obj:`True`)
     """
 
+    arguments = ('num_items', 'contexts')
     levels: Tensor
     popularity: Popularity | ContextPopularity
 
@@ -66,11 +67,6 @@ class Repeat(CountedModel):
         model.popularity = type(model.popularity).fit(train)
         model.levels = torch.unique(model.popularity.tallies())
         return model
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config, 'contexts': self.contexts}
 
     def _scores(self, user: Tensor, item: Tensor, context: Tensor) -> Tensor:
         tally = self.popularity.tally(item, context).contiguous()

@@ -1,0 +1,93 @@
+"""Features of the nodes of feature graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch
+from torch_geometric.utils import segment
+
+
+class FeatureEmbedding(torch.nn.Embedding):
+    r"""Embeds the nodes of feature graphs.
+
+    A node is :math:`\mathbf{e}_x`, its row of the table, or
+    :math:`v \, \mathbf{e}_x` if it has a value :math:`v`. One that has a vector
+    :math:`\mathbf{v}`, whose first entry belongs to its row, is :math:`\sum_d v_d \,
+    \mathbf{e}_{x + d}`.
+
+    Args:
+        num_embeddings (int): Rows of the table: :obj:`schema.num_embeddings`.
+        channels (int): Size of the embeddings.
+        mean (float, optional): Embeddings are drawn from
+            :math:`\mathcal{N}(\text{mean}, \text{std}^2)` at first.
+            (default: :obj:`0.0`)
+        std (float, optional): See :obj:`mean`. (default: :obj:`1.0`)
+
+    Shapes:
+        - **input:** :math:`G` feature graphs of :math:`N` nodes, as
+          :class:`~iedr_geo.data.FeatureGraphs` batches them
+        - **output:** node features :math:`(N, F)`
+
+    Example:
+        >>> embedding = FeatureEmbedding(dataset.schema.num_embeddings, 32)
+        >>> x = embedding(batch.item)
+        >>> readouts = SIGN(32)(x, batch.item.edge_index, batch.item.ptr)
+    """
+
+    def __init__(
+        self, num_embeddings: int, channels: int, mean: float = 0.0, std: float = 1.0
+    ) -> None:
+        self.mean, self.std = mean, std
+        super().__init__(num_embeddings, channels)
+
+    def reset_parameters(self) -> None:
+        """Resets all learnable parameters."""
+        torch.nn.init.normal_(self.weight, self.mean, self.std)
+
+    def forward(self, graphs: Batch) -> Tensor:
+        """Returns the features of the nodes of graphs."""
+        return self.look_up([graphs])[0]
+
+    def look_up(self, batches: Sequence[Batch]) -> list[Tensor]:
+        """Returns the features of the nodes of several batches of graphs, *e.g.*, of
+        users, items and contexts.
+
+        It takes less time than a call for each: the gradient of every lookup is as large
+        as the whole table.
+        """
+        rows = super().forward(torch.cat([graphs.x for graphs in batches]))
+        features = []
+        sizes = [graphs.x.numel() for graphs in batches]
+        for graphs, z in zip(batches, rows.split(sizes), strict=True):
+            value = graphs.get('value')
+            if value is not None:
+                z = z * value.to(z.dtype).unsqueeze(1)
+            for row, vector in vectors_of(graphs).items():
+                weight = self.weight[row : row + vector.size(1)]
+                node = (graphs.x == row).nonzero().view(-1)
+                z = z.index_copy(0, node, (vector.to(weight.dtype) @ weight).to(z.dtype))
+            features.append(z)
+        return features
+
+    def sums(self, batches: Sequence[Batch]) -> list[Tensor]:
+        """Returns the sum of the features of each graph, of shape :math:`(G, F)`, for
+        each of several batches.
+        """
+        return [
+            segment(x, graphs.ptr, reduce='sum')
+            for graphs, x in zip(batches, self.look_up(batches), strict=True)
+        ]
+
+
+def vectors_of(graphs: Batch) -> dict[int, Tensor]:
+    """Returns the vectors of graphs, one for each node that has one, by the row of the
+    table that belongs to their first entries.
+    """
+    return {
+        int(name.removeprefix('vector_')): graphs[name]
+        for name in graphs.keys()  # noqa: SIM118
+        if name.startswith('vector_')
+    }
