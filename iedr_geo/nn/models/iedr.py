@@ -331,13 +331,12 @@ class IEDR(Module):
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters."""
-        for table in (self.embedding, self.pointwise, self.direct):
-            if table is not None:
-                table.reset_parameters()
-        for modules in (self.encoders, self.generators, self.disentangling):
-            for module in modules.values():
-                if hasattr(module, 'reset_parameters'):
-                    module.reset_parameters()  # type: ignore[operator]
+        modules: list[Any] = [self.embedding, self.pointwise, self.direct]
+        for of_sides in (self.encoders, self.generators, self.disentangling):
+            modules += of_sides.values()
+        for module in modules:
+            if hasattr(module, 'reset_parameters'):
+                module.reset_parameters()
 
     @property
     def config(self) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ def naive(users: Tensor, control: Tensor, treatment: Tensor, batch) -> list[Tens
 @pytest.mark.parametrize('num_negatives', [1, 3])
 def test_equals_loops(num_negatives, device, assert_same):
     model, batch = make(device), random_batch(10, num_negatives, device)
-    tables = model.control.user, model.control.item, model.treatment.item
+    tables = model.backbone.user, model.backbone.item, model.treatment.item
     prediction, discrepancy = naive(*(t.weight for t in tables), batch)
     losses, parameters = model.losses(batch), list(model.parameters())
     assert losses._fields == ('prediction', 'discrepancy', 'total')
@@ -55,8 +55,8 @@ def test_equals_loops_on_propagated_vectors(device, assert_same):
     model = CausE(double_lightgcn(graph, channels=3, num_layers=1), 0.4).to(device)
     adjacency = dense_adjacency(graph).to(device)
     sides = []
-    for part in (model.control, model.treatment):
-        table = torch.cat([model.control.user.weight, part.item.weight])
+    for part in (model.backbone, model.treatment):
+        table = torch.cat([model.backbone.user.weight, part.item.weight])
         sides.append(((table + adjacency @ table) / 2).split([NUM_USERS, NUM_ITEMS]))
     (users, control), (treated_users, treatment) = sides
     rows, prediction = batch.intervened, 0
@@ -81,12 +81,12 @@ def test_an_edge_trains_the_table_of_its_kind(intervened):
     model, batch = make(), random_batch()
     batch = batch._replace(intervened=torch.full((10,), intervened))
     model.losses(batch).prediction.backward()
-    grads = model.control.item.weight.grad, model.treatment.item.weight.grad
+    grads = model.backbone.item.weight.grad, model.treatment.item.weight.grad
     trained, other = reversed(grads) if intervened else grads
     assert other is None or not other.any()
     named = {*batch.item.tolist(), *batch.negative.flatten().tolist()}
     assert set(trained.any(dim=1).nonzero().view(-1).tolist()) == named
-    moved = model.control.user.weight.grad.any(dim=1).nonzero().view(-1)
+    moved = model.backbone.user.weight.grad.any(dim=1).nonzero().view(-1)
     assert set(moved.tolist()) == set(batch.user.tolist())
 
 
@@ -98,14 +98,14 @@ def test_rows_train_by_kind_within_a_batch():
         intervened=torch.tensor([False, True]),
     )
     model.losses(batch).prediction.backward()
-    for part, items in ((model.control, [0, 2]), (model.treatment, [1, 3])):
+    for part, items in ((model.backbone, [0, 2]), (model.treatment, [1, 3])):
         grad = part.item.weight.grad.any(dim=1)
         assert grad.nonzero().view(-1).tolist() == items
 
 
 def test_discrepancy_pulls_the_tables_together():
     model, batch = make(), random_batch()
-    one, two = model.control.item.weight, model.treatment.item.weight
+    one, two = model.backbone.item.weight, model.treatment.item.weight
     model.losses(batch).discrepancy.backward()
     torch.testing.assert_close(one.grad, -two.grad)
     # Descent of the control is towards the treatment, in proportion.
@@ -113,7 +113,7 @@ def test_discrepancy_pulls_the_tables_together():
     ratio = one.grad[named] / (one - two)[named]
     assert (ratio > 0).all()
     assert not named.all()
-    assert model.control.user.weight.grad is None
+    assert model.backbone.user.weight.grad is None
 
 
 def test_tables():
@@ -122,11 +122,11 @@ def test_tables():
     pretrained = [p.clone() for p in backbone.parameters()]
     model = CausE(backbone)
     # The backbone stays what it was.
-    assert all(map(torch.equal, pretrained, model.control.parameters()))
-    assert model.control.user.weight is model.treatment.user.weight
+    assert all(map(torch.equal, pretrained, model.backbone.parameters()))
+    assert model.backbone.user.weight is model.treatment.user.weight
     assert sum(p.numel() for p in model.parameters()) == 4 * (NUM_USERS + 2 * NUM_ITEMS)
     before = [p.clone() for p in model.parameters()]
-    assert (model.control.item.weight != model.treatment.item.weight).all()
+    assert (model.backbone.item.weight != model.treatment.item.weight).all()
     model.reset_parameters()
     for one, two in zip(before, model.parameters(), strict=True):
         assert (one != two).all()
@@ -135,7 +135,7 @@ def test_tables():
 
 def test_control_predicts(device):
     model, batch = make(device), random_batch(device=device)
-    for one, two in zip(model.embeddings(), model.control.embeddings(), strict=True):
+    for one, two in zip(model.embeddings(), model.backbone.embeddings(), strict=True):
         assert torch.equal(one, two)
     before = model.score(batch.user, batch.item)
     model.treatment.item.weight.data.zero_()
