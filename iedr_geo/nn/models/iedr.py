@@ -168,8 +168,12 @@ def _graphs_of(batch: InteractionBatch | Batch, side: str) -> _Graphs:
     suffix = f'_{side}'
     names = [name for name in batch.keys() if name.endswith(suffix)]  # noqa: SIM118
     own = {name.removesuffix(suffix): batch[name] for name in names}
-    # Without numbers of equal nodes, edge by edge.
-    return Batch(**own, ptr=batch[f'x_{side}_ptr'], node_id=None), None
+    return Batch(**own, ptr=batch[f'x_{side}_ptr']), None
+
+
+def _node_id(graphs: Batch) -> Tensor | None:
+    """Returns numbers of equal nodes, where graphs are of a store that knows them."""
+    return graphs.get('node_id', graphs.x) if 'graph_id' in graphs else None
 
 
 class IEDR(Module):
@@ -362,10 +366,10 @@ class IEDR(Module):
         readouts = [
             self.encoders[name](
                 x,
-                graphs.edge_index,
-                graphs.ptr,
+                edge_index=graphs.edge_index,
+                ptr=graphs.ptr,
                 edge_weight=graphs.get('edge_weight'),
-                node_id=graphs.get('node_id', graphs.x),
+                node_id=_node_id(graphs),
                 rows=rows,
             )
             for name, x, (graphs, rows) in zip(names, features, sides, strict=True)

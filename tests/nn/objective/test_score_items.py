@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from runs import assert_same_gradients, gradients
+from runs import assert_same_run, gradients
 
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.loader import InteractionBatch
@@ -54,7 +54,7 @@ def assert_says_the_same(model, batch, items, tol=1e-10):
     expected = plain(batch.cross(items)).view(len(batch), -1)
     torch.testing.assert_close(logits, expected, rtol=tol, atol=tol)
     weight = torch.randn_like(logits)
-    assert_same_gradients(
+    assert_same_run(
         gradients(model, (logits * weight).sum()),
         gradients(plain, (expected * weight).sum()),
         tol,
