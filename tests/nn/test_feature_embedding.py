@@ -14,7 +14,7 @@ from iedr_geo.nn.feature_embedding import vectors_of
 def test_equals_tables(device, assert_same):
     """Of values and vectors too, for several sides at once as for each alone."""
     cinema = make_cinema()
-    embedding = FeatureEmbedding(cinema.schema.num_embeddings, 3).double()
+    embedding = FeatureEmbedding(cinema.schema.num_embeddings, 3).double().to(device)
     ids = {'user': [0, 3, 2], 'item': [3, 2, 0, 4], 'context': [0]}
     by_hand = {
         side: [
@@ -25,7 +25,6 @@ def test_equals_tables(device, assert_same):
         ]
         for side in FIELDS
     }
-    embedding = embedding.to(device)
     batches = [
         getattr(cinema, f'{side}s').batch(torch.tensor(ids[side])).to(device)
         for side in FIELDS

@@ -8,7 +8,6 @@ import math
 import pytest
 import torch
 from clicks import (
-    BACKBONES,
     NUM_ITEMS,
     NUM_USERS,
     POPULARITY,
