@@ -47,11 +47,8 @@ def test_bound_equals_loops(bidirectional, halve, scale, device, assert_same, pe
             total = total + scale * (a_neg / NEGATIVES - a_pos)
     actual = loss(intrinsic, extrinsic, negative)
     assert_same(actual, total / ROWS, [intrinsic, extrinsic])
-    for parameter in loss.parameters():
-        [grad] = torch.autograd.grad(
-            actual, [parameter], retain_graph=True, allow_unused=True
-        )
-        assert grad is None
+    actual.backward()
+    assert all(p.requires_grad and p.grad is None for p in loss.parameters())
 
 
 @every_form
@@ -72,12 +69,6 @@ def test_estimator_equals_loops(
     assert intrinsic.grad is None
     assert extrinsic.grad is None
     assert all(p.grad.abs().sum() > 0 for p in loss.parameters())
-
-
-def test_bound_leaves_networks_trainable():
-    loss, intrinsic, extrinsic = make(torch.device('cpu'))
-    loss(intrinsic, extrinsic).backward()
-    assert all(p.requires_grad and p.grad is None for p in loss.parameters())
 
 
 def test_batch_of_one_is_its_own_negative(device):
@@ -102,20 +93,9 @@ def test_draws_negatives_of_all_rows():
     assert loss(intrinsic, extrinsic) == first
 
 
-@pytest.mark.parametrize('bidirectional', [True, False])
-def test_order_of_rows_is_no_matter(bidirectional):
-    loss, intrinsic, extrinsic = make(torch.device('cpu'), bidirectional=bidirectional)
-    negative = torch.randint(ROWS, (ROWS, NEGATIVES))
-    order = torch.randperm(ROWS)
-    moved = order.argsort()[negative[order]]
-    torch.testing.assert_close(
-        loss(intrinsic[order], extrinsic[order], moved),
-        loss(intrinsic, extrinsic, negative),
-    )
-
-
-@pytest.mark.parametrize('bidirectional', [True, False])
-@pytest.mark.parametrize('correlation', [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ('correlation', 'bidirectional'), [(0.0, True), (0.9, True), (0.9, False)]
+)
 def test_measures_dependence(correlation, bidirectional):
     # The best q(x) is r x in both directions: an error of 1 - r^2 for a row's own
     # partner and of 1 + r^2 for another's.
@@ -133,23 +113,6 @@ def test_measures_dependence(correlation, bidirectional):
     with torch.no_grad():
         bound = loss(*draw(20_000)).item()
     assert bound == pytest.approx(2 * correlation**2, abs=0.1)
-
-
-def test_minimizing_the_bound_removes_dependence():
-    x, noise = torch.randn(2, 1_000, 1)
-    dependence = torch.nn.Parameter(torch.tensor(0.9))
-    loss = BiCLUB(1, 32)
-    main = torch.optim.Adam([dependence], lr=0.02)
-    estimator = torch.optim.Adam(loss.parameters(), lr=1e-2)
-    for _ in range(200):
-        y = dependence * x + 0.5 * noise
-        estimator.zero_grad()
-        loss.estimator_loss(x, y).backward()
-        estimator.step()
-        main.zero_grad()
-        loss(x, y).backward()
-        main.step()
-    assert dependence.abs() < 0.2
 
 
 def test_defaults_and_str():

@@ -160,7 +160,7 @@ def test_where_a_pairwise_loss_moves_biases(over, device):
 
 def test_models_with_losses_are_no_backbones():
     for over in ('Biased', 'CausE', 'DICE', 'IPS'):
-        with pytest.raises(ValueError, match='IPS has losses of its own.*no backbone'):
+        with pytest.raises(ValueError, match=r'IPS has losses of its own.*no backbone'):
             OVER[over](make('IPS', 'MF'))
 
 
