@@ -49,11 +49,13 @@ def contrastive(
     entity_id: list[int] | None = None,
     rows: list[int] | None = None,
     row_weight: list[float] | None = None,
+    others: Tensor | None = None,
 ) -> Tensor:
     """Equation (2) and lines 4 to 17 of Algorithm 1.
 
     Given ids, leaves out the negatives that are the row's own user or item. Given rows,
-    takes the mean over them alone, given their weights, the weighted mean.
+    takes the mean over them alone, given their weights, the weighted mean. Given the
+    other contexts, draws none.
     """
     rows = list(range(len(entity))) if rows is None else rows
     row_weight = [1.0] * len(rows) if row_weight is None else row_weight
@@ -63,7 +65,9 @@ def contrastive(
 
     total = 0.0
     for n, (i, weight) in enumerate(zip(rows, row_weight, strict=True)):
-        if draws.permuted[n]:
+        if others is not None:
+            other = others[n]
+        elif draws.permuted[n]:
             other = context[draws.permutation[n]]
         else:
             other = context[i] * draws.mask[n]
@@ -122,26 +126,35 @@ every_way = pytest.mark.parametrize('fused', [True, False])
         ('both', [2, 2, 0, 5, 2, 2], None),
         ('both', [5, 0, 1, 3, 2], [2.0, 0.5, 0.0, 1.0, 3.0]),  # Blocks have two rows.
         ('both', [1, 3, 1], [0, 0, 1]),
+        ('given', [4, 1, 4], None),
     ],
 )
 def test_equals_loops(
     contexts, rows, row_weight, variant, masked, fused, device, assert_same
 ):
     problem = Problem(device, combine='sum' if masked else 'product')
-    how = (contexts, 0.4, variant, masked, 4 * NEGATIVES, fused)
+    given = contexts == 'given'
+    how = ('both' if given else contexts, 0.4, variant, masked, 4 * NEGATIVES, fused)
     loss = ContextInvariantContrastiveLoss(NEGATIVES, 0.7, *how)
     size = ROWS if rows is None else len(rows)
     draws = loss.draw(problem.context, size)
     if contexts == 'both':  # Certainly both, if there are several.
         draws = draws._replace(permuted=torch.arange(size, device=device) % 2 == 0)
     ids = problem.entity_id.tolist() if masked else None
-    expected = contrastive(*problem.readouts, draws, 0.7, variant, ids, rows, row_weight)
+    tensors, others = problem.tensors, None
+    if given:
+        others = torch.randn_like(problem.context[:size]).requires_grad_()
+        tensors.append(others)
+    expected = contrastive(
+        *problem.readouts, draws, 0.7, variant, ids, rows, row_weight, others
+    )
     rows, row_weight = (
         None if values is None else torch.tensor(values, device=device)
         for values in (rows, row_weight)
     )
-    actual = loss(*problem.readouts, problem.entity_id, draws, rows, row_weight)
-    assert_same(actual, expected, problem.tensors)
+    ids = problem.entity_id
+    actual = loss(*problem.readouts, ids, draws, rows, row_weight, others)
+    assert_same(actual, expected, tensors)
 
 
 class OtherForward(MLPGenerator):
@@ -188,41 +201,6 @@ def test_any_generator_and_block_size(
         value = loss(*problem.readouts, draws=draws)
     torch.testing.assert_close(value, expected.detach())
     assert bool(called) == fused
-
-
-@every_way
-@pytest.mark.parametrize('rows', [None, [4, 1, 4]])
-@pytest.mark.parametrize('kind', ['mlp', 'residual', 'linear'])
-def test_other_context(kind, rows, fused, device, assert_same):
-    problem = Problem(device, kind=kind)
-    loss = ContextInvariantContrastiveLoss(
-        NEGATIVES, contexts='dropout', fused=fused, block_size=4 * NEGATIVES
-    )
-    size = ROWS if rows is None else len(rows)
-    draws = loss.draw(problem.context, size)
-    # Any context c_j is c_i times a factor: the path that is tested above can have it.
-    other = torch.randn_like(problem.context[:size])
-    own = problem.context[:size] if rows is None else problem.context[rows]
-    as_mask = draws._replace(mask=other / own.detach())
-    expected = contrastive(*problem.readouts, as_mask, 0.5, rows=rows).detach()
-    index = None if rows is None else torch.tensor(rows, device=device)
-    actual = loss(*problem.readouts, draws=draws, rows=index, other_context=other)
-    torch.testing.assert_close(actual.detach(), expected)
-
-    # With contexts of other rows, gradients are those of NegGen1.
-    permutation = torch.tensor([3, 0, 0, 5, 1, 2], device=device)[:size]
-    permuted = torch.ones_like(permutation, dtype=torch.bool)
-    draws = draws._replace(permutation=permutation, permuted=permuted)
-    assert_same(
-        loss(
-            *problem.readouts,
-            draws=draws._replace(permuted=~permuted),
-            rows=index,
-            other_context=problem.context[permutation],
-        ),
-        contrastive(*problem.readouts, draws, 0.5, rows=rows),
-        problem.tensors,
-    )
 
 
 @pytest.mark.parametrize(
@@ -277,23 +255,19 @@ def test_of_constants(kind):
         torch.testing.assert_close(actual.detach(), expected)
 
 
-def test_draws_anew_each_time():
+@pytest.mark.parametrize('rows', [None, [4, 1]])
+def test_draws_anew_each_time(rows):
     problem = Problem(torch.device('cpu'))
     loss = ContextInvariantContrastiveLoss(NEGATIVES)
+    index = None if rows is None else torch.tensor(rows)
     values = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        values.append(loss(*problem.readouts).item())
+        values.append(loss(*problem.readouts, rows=index).item())
     assert values[0] == values[1] != values[2]
     torch.manual_seed(1)
-    draws = loss.draw(problem.context)
-    assert loss(*problem.readouts, draws=draws).item() == values[0]
-    rows = torch.tensor([4, 1])
-    torch.manual_seed(1)
-    draws = loss.draw(problem.context, 2)
-    torch.manual_seed(1)
-    value = loss(*problem.readouts, rows=rows).item()
-    assert loss(*problem.readouts, draws=draws, rows=rows).item() == value != values[0]
+    draws = loss.draw(problem.context, None if rows is None else len(rows))
+    assert loss(*problem.readouts, draws=draws, rows=index).item() == values[0]
 
 
 @pytest.mark.parametrize('variant', ['infonce', 'released'])
