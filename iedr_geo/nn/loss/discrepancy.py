@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -60,9 +60,7 @@ def _centred(a: Tensor, mean: Tensor, rows: slice) -> Tensor:
 
 
 def _weighted_differences(
-    each_rows: Sequence[slice],
-    own: Sequence[Tensor],
-    other: Sequence[Tensor],
+    distances: Iterable[tuple[slice, Tensor, Tensor]],
     x: Tensor,
     ratio: Tensor,
     mean: Tensor,
@@ -71,9 +69,16 @@ def _weighted_differences(
     r"""Returns :math:`f \sum_j w_{ij} (\mathbf{x}_i - \mathbf{x}_j)` where
     :math:`w_{ij} = (b_{ij} - r a_{ij} - m_i - m_j) / a_{ij}`, and zero where
     :math:`a_{ij} = 0`.
+
+    Args:
+        distances: Rows, their distances :math:`a_{ij}` and :math:`b_{ij}`, in blocks.
+        x: A table.
+        ratio: :math:`r`.
+        mean: :math:`m_i`.
+        factor: :math:`f`.
     """
     total, product = torch.zeros_like(x[:, :1]), torch.zeros_like(x)
-    for rows, a, b in zip(each_rows, own, other, strict=True):
+    for rows, a, b in distances:
         weight = _centred(torch.addcmul(b, a, ratio, value=-1), mean, rows)
         # Zero where a is; a mask takes ten times as long.
         weight.div_(a).nan_to_num_(0, 0, 0)
@@ -129,15 +134,18 @@ class _DistanceCorrelation(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         of_x, of_y = ctx.saved_tensors[:4], ctx.saved_tensors[4:8]
-        distances = ctx.saved_tensors[8:]
-        half = len(distances) // 2
-        a, b = distances[:half], distances[half:]
+        half = len(ctx.each_rows)
+        a, b = ctx.saved_tensors[8 : 8 + half], ctx.saved_tensors[8 + half :]
         d_x = d_y = None
         with torch.autocast(grad.device.type, enabled=False):
             if ctx.needs_input_grad[0]:
-                d_x = grad * _weighted_differences(ctx.each_rows, a, b, *of_x)
+                d_x = grad * _weighted_differences(
+                    zip(ctx.each_rows, a, b, strict=True), *of_x
+                )
             if ctx.needs_input_grad[1]:
-                d_y = grad * _weighted_differences(ctx.each_rows, b, a, *of_y)
+                d_y = grad * _weighted_differences(
+                    zip(ctx.each_rows, b, a, strict=True), *of_y
+                )
         return d_x, d_y, None
 
 
@@ -207,13 +215,15 @@ class InverseL1(torch.nn.Module):
         ValueError: If the tables are not of the same shape.
     """
 
+    power: ClassVar[int] = 1
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Returns the loss, which is to be minimized."""
         x, y = _tables(x, y, same_size=True)
-        return -(x - y).abs().sum() / max(x.numel(), 1)
+        return -((x - y).abs() ** self.power).sum() / max(x.numel(), 1)
 
 
-class InverseL2(torch.nn.Module):
+class InverseL2(InverseL1):
     r"""The discrepancy loss *L2-inv* of DICE (Section 3.2 of `Zheng et al.
     <https://doi.org/10.1145/3442381.3449788>`_): the negative mean squared difference.
 
@@ -228,7 +238,4 @@ class InverseL2(torch.nn.Module):
         ValueError: If the tables are not of the same shape.
     """
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Returns the loss, which is to be minimized."""
-        x, y = _tables(x, y, same_size=True)
-        return -(x - y).square().sum() / max(x.numel(), 1)
+    power = 2

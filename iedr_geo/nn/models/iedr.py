@@ -436,10 +436,7 @@ class IEDR(Module):
             self.generators['user'](user, context),
             self.generators['item'](item, context),
         )
-        logits = (
-            (factors.user.intrinsic + factors.user.extrinsic)
-            * (factors.item.intrinsic + factors.item.extrinsic)
-        ).sum(dim=-1)
+        logits = (torch.add(*factors.user) * torch.add(*factors.item)).sum(dim=-1)
         pointwise = None
         if self.pointwise is not None:
             pointwise = torch.stack(_sums(self.pointwise, sides)).sum(0).squeeze(1)
@@ -468,17 +465,18 @@ class IEDR(Module):
             Logits of shape :math:`(B, I)`.
         """
         generator = self.generators['item']
-        vector = encoded.factors.user.intrinsic + encoded.factors.user.extrinsic
+        vectors = torch.add(*encoded.factors.user)
         readout = encoded.distinct_item
         if readout is None:
             readout = self.encode_graphs('item', batch.item)[0]
         readout = readout[items]
         folds = stands_for(generator, 'fold', 'forward') and not has_hooks(generator)
 
-        def score(vector: Tensor, context: Tensor) -> Tensor:
+        def score(rows: slice) -> Tensor:
+            vector, context = vectors[rows], encoded.context[rows]
             if not folds:
                 factors = generator(readout, context.unsqueeze(1))
-                return torch.einsum('bf,bif->bi', vector, sum(factors))
+                return torch.einsum('bf,bif->bi', vector, torch.add(*factors))
             weight, bias = generator.hidden(context)  # type: ignore[operator]
             folded = generator.fold(vector, context)  # type: ignore[operator]
             # One product for all rows: each has a hidden layer of its own.
@@ -488,11 +486,8 @@ class IEDR(Module):
             out = out + folded.constant.unsqueeze(1)
             return out if folded.direct is None else out + folded.direct @ readout.t()
 
-        def block(rows: slice) -> Tensor:
-            return score(vector[rows], encoded.context[rows])
-
         size = max(1, HIDDEN // max(1, len(items) * self._arguments['hidden_channels']))
-        logits = checkpointed(block, len(vector), size)
+        logits = checkpointed(score, len(vectors), size)
         if self.pointwise is None:
             return logits
         of_rows = [_graphs_of(batch, side) for side in ('user', 'context')]
@@ -520,10 +515,7 @@ class IEDR(Module):
             terms = [self._contrast(batch, encoded, side) for side in ENTITIES]
             losses['contrastive'] = self.contrastive_weight * sum(terms)
         if self.disentangling:
-            terms = [
-                self.disentangling[side](*getattr(encoded.factors, side))
-                for side in ENTITIES
-            ]
+            terms = [bound(*factors) for bound, factors in self._bounds(encoded)]
             losses['disentangling'] = self.disentangling_weight * sum(terms)
         return losses
 
@@ -554,12 +546,13 @@ class IEDR(Module):
         if not self.disentangling:
             raise ValueError('The model has no estimator: its disentangling weight is 0')
         losses = [
-            self.disentangling[side].estimator_loss(  # type: ignore[operator]
-                *getattr(encoded.factors, side)
-            )
-            for side in ENTITIES
+            bound.estimator_loss(*factors) for bound, factors in self._bounds(encoded)
         ]
         return torch.stack(losses).sum()
+
+    def _bounds(self, encoded: Encoded) -> Iterator[tuple[Any, Factors]]:
+        """Returns the bound of users and of items, and the factors that it is of."""
+        return zip(self.disentangling.values(), encoded.factors, strict=True)
 
 
 def _sums(table: FeatureEmbedding, sides: Sequence[_Graphs]) -> list[Tensor]:
