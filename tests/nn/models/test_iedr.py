@@ -19,7 +19,6 @@ from iedr_geo.nn import (
     IEDR,
     IEDR_VARIANTS,
     SIGN,
-    BCEObjective,
     LinearGenerator,
     MeanEncoder,
     MLPGenerator,
@@ -321,37 +320,31 @@ def test_fast_ways_equal_plain_ones(kwargs, dtype, cinema, device, monkeypatch):
 @every_variant
 def test_each_step_has_parameters_of_its_own(variant, cinema):
     model, batch = make(cinema, **VARIANTS[variant]), as_batch(cinema)
-    names = {name for name, _ in model.named_parameters()}
-    of_estimator = {name for name in names if name.startswith('disentangling.')}
+    of_estimator = {n for n, _ in model.named_parameters() if 'disentangling' in n}
     main, estimator = (
         {id(p) for p in parameters}
         for parameters in (model.main_parameters(), model.estimator_parameters())
     )
-    encoded = model.encode(batch)
-    prediction = BCEObjective()(encoded.logits, batch.y)
-    total = prediction + sum(model.extra_losses(batch, encoded).values())
-    total.backward(retain_graph=True)
     for name, parameter in model.named_parameters():
-        mine = estimator if name in of_estimator else main
-        assert (id(parameter) in main, id(parameter) in estimator) == (
-            mine is main,
-            mine is estimator,
+        mine = id(parameter) in main, id(parameter) in estimator
+        assert mine == (name not in of_estimator, name in of_estimator)
+    runs = run(model, batch)
+    for name in dict(model.named_parameters()):
+        assert (runs[f'total {name}'] is None) == (name in of_estimator)
+        assert estimator or f'estimator {name}' not in runs
+        assert not estimator or (runs[f'estimator {name}'] is None) == (
+            name not in of_estimator
         )
-        assert (parameter.grad is not None) == (mine is main)
+    encoded = model.encode(batch)
     if not estimator:
         with pytest.raises(ValueError, match='no estimator'):
             model.estimator_loss(encoded)
         return
-    model.zero_grad()
-    loss = model.estimator_loss(encoded)
     bounds = [
         model.disentangling[side].estimator_loss(*getattr(encoded.factors, side))
         for side in ('user', 'item')
     ]
-    torch.testing.assert_close(loss, sum(bounds))
-    loss.backward()
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == (name in of_estimator)
+    torch.testing.assert_close(model.estimator_loss(encoded), sum(bounds))
 
 
 def test_parts(cinema):
@@ -379,12 +372,8 @@ def test_parts(cinema):
 
 
 def test_arguments_reach_the_parts(cinema):
-    contrast = {
-        'num_negatives': 7,
-        'temperature': 0.9,
-        'contexts': 'sample',
-        'mask_false_negatives': True,
-    }
+    drawn = {'num_negatives': 7, 'temperature': 0.9}
+    contrast = {'contexts': 'sample', 'mask_false_negatives': True, **drawn}
     kwargs = {'combine': 'sum', 'context_dropout': 0.2, 'bidirectional': False}
     kwargs |= {'dropout': 0.3, 'contrastive_variant': 'released'}
     kwargs |= {'num_disentangling_negatives': 9, 'halve': False, **contrast}
@@ -399,16 +388,19 @@ def test_arguments_reach_the_parts(cinema):
     assert (loss.dropout, loss.variant) == (0.2, 'released')
     for bound in model.disentangling.values():
         assert (bound.num_negatives, bound.bidirectional) == (9, False)
-    loss = make(cinema, generator='split', temperature=0.9).contrastive
-    assert (loss.num_negatives, loss.temperature, loss.dropout) == (3, 0.9, 0.5)
+    loss = make(cinema, generator='split', **drawn).contrastive
+    assert (loss.num_negatives, loss.temperature, loss.dropout) == (7, 0.9, 0.5)
     # The defaults: Table 10, and the sizes of Section 7.1.
     model = IEDR(10, pointwise=True)
-    assert model.embedding.weight.shape == (10, 32)
     tables = model.embedding, model.pointwise, IEDR(2, generator='residual').direct
     assert [(t.mean, t.std) for t in tables] == [(1, 1), (0, 0.01), (0, 0.1)]
-    assert model.encoders['user'].conv.nn.channel_list == [32, 128, 32]
-    assert model.generators['item'].mlp.channel_list == [32, 128, 64]
-    assert model.disentangling['user'].to_intrinsic.channel_list == [32, 128, 32]
+    networks = [
+        model.encoders['user'].conv.nn,
+        model.generators['item'].mlp,
+        model.disentangling['user'].to_intrinsic,
+    ]
+    last = [32, 64, 32]
+    assert [n.channel_list for n in networks] == [[32, 128, size] for size in last]
     assert (model.contrastive.num_negatives, model.contrastive.temperature) == (40, 0.5)
     assert model.disentangling['item'].num_negatives == 5
     assert (model.contrastive_weight, model.disentangling_weight) == (0.1, 0.1)
