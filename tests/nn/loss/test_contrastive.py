@@ -110,53 +110,6 @@ class Problem:
         return self.generator, self.entity, self.context
 
 
-WAYS = [('infonce', False), ('infonce', True), ('released', False), ('released', True)]
-every_way = pytest.mark.parametrize('fused', [True, False])
-
-
-@every_way
-@pytest.mark.parametrize(('variant', 'masked'), WAYS)
-@pytest.mark.parametrize(
-    ('contexts', 'rows', 'row_weight'),
-    [
-        ('sample', None, None),
-        ('dropout', None, None),
-        ('both', None, None),
-        ('both', [4], [3]),
-        ('both', [2, 2, 0, 5, 2, 2], None),
-        ('both', [5, 0, 1, 3, 2], [2.0, 0.5, 0.0, 1.0, 3.0]),  # Blocks have two rows.
-        ('both', [1, 3, 1], [0, 0, 1]),
-        ('given', [4, 1, 4], None),
-    ],
-)
-def test_equals_loops(
-    contexts, rows, row_weight, variant, masked, fused, device, assert_same
-):
-    problem = Problem(device, combine='sum' if masked else 'product')
-    given = contexts == 'given'
-    how = ('both' if given else contexts, 0.4, variant, masked, 4 * NEGATIVES, fused)
-    loss = ContextInvariantContrastiveLoss(NEGATIVES, 0.7, *how)
-    size = ROWS if rows is None else len(rows)
-    draws = loss.draw(problem.context, size)
-    if contexts == 'both':  # Certainly both, if there are several.
-        draws = draws._replace(permuted=torch.arange(size, device=device) % 2 == 0)
-    ids = problem.entity_id.tolist() if masked else None
-    tensors, others = problem.tensors, None
-    if given:
-        others = torch.randn_like(problem.context[:size]).requires_grad_()
-        tensors.append(others)
-    expected = contrastive(
-        *problem.readouts, draws, 0.7, variant, ids, rows, row_weight, others
-    )
-    rows, row_weight = (
-        None if values is None else torch.tensor(values, device=device)
-        for values in (rows, row_weight)
-    )
-    ids = problem.entity_id
-    actual = loss(*problem.readouts, ids, draws, rows, row_weight, others)
-    assert_same(actual, expected, tensors)
-
-
 class OtherForward(MLPGenerator):
     """Neither its layers nor `intrinsic` stand for what it does."""
 
@@ -164,43 +117,84 @@ class OtherForward(MLPGenerator):
         return Factors(*(f.exp() for f in super().forward(entity, context)))
 
 
-@pytest.mark.parametrize('rows', [0, 1, 4, 6, 100])
+FUSED = ['mlp', 'residual']  # Their gradient is written out.
+every_way = pytest.mark.parametrize('fused', [True, False])
+
+
 @pytest.mark.parametrize(
-    ('kind', 'combine', 'fused'),
+    ('kind', 'combine', 'rows', 'row_weight'),
     [
-        ('mlp', 'product', True),
-        ('mlp', 'sum', True),
-        ('residual', 'product', True),
-        ('linear', 'product', False),
-        ('nonlinear', 'product', False),
-        ('split', 'sum', False),
-        ('own', 'product', False),
+        *((kind, 'product', None, None) for kind in [*GENERATORS, 'own']),
+        *((kind, 'sum', None, None) for kind in ('mlp', 'split')),
+        ('mlp', 'product', [4], [3]),
+        ('mlp', 'sum', [2, 2, 0, 5, 2, 2], None),
+        ('mlp', 'sum', [5, 0, 1, 3, 2], [2.0, 0.5, 0.0, 1.0, 3.0]),
+        ('residual', 'product', [1, 3, 1], [0, 0, 1]),
+        ('linear', 'product', [2, 2, 0], [0.5, 0.0, 1.0]),
     ],
 )
-def test_any_generator_and_block_size(
-    kind, combine, fused, rows, device, assert_same, monkeypatch
+@pytest.mark.parametrize(
+    ('contexts', 'variant', 'masked', 'block', 'fused'),
+    [
+        ('both', 'infonce', False, 1, True),
+        ('both', 'released', False, 2, True),
+        ('sample', 'infonce', True, 4, True),
+        ('dropout', 'released', True, 100, True),
+        ('both', 'infonce', True, 2, False),
+        ('both', 'released', True, 100, False),
+        ('given', 'infonce', False, 2, True),
+    ],
+)
+def test_equals_loops(
+    kind,
+    combine,
+    rows,
+    row_weight,
+    contexts,
+    variant,
+    masked,
+    block,
+    fused,
+    device,
+    assert_same,
+    monkeypatch,
 ):
-    """Those of two layers, whose gradient is written out, and others."""
+    """For any generator, in blocks of any number of rows."""
     problem = Problem(device, kind='mlp' if kind == 'own' else kind, combine=combine)
     if kind == 'own':
         problem.generator.__class__ = OtherForward
-    block_size = max(1, 2 * rows * NEGATIVES)
-    loss = ContextInvariantContrastiveLoss(NEGATIVES, block_size=block_size)
-    draws = loss.draw(problem.context)
-    expected = contrastive(*problem.readouts, draws, temperature=0.5)
-    name = f'{ContextInvariantContrastiveLoss.__module__}.fused_contrastive_sum'
-    called = []
+    drawn, given = ('both', True) if contexts == 'given' else (contexts, False)
+    how = (drawn, 0.4, variant, masked, 2 * block * NEGATIVES, fused)
+    loss = ContextInvariantContrastiveLoss(NEGATIVES, 0.7, *how)
+    size = ROWS if rows is None else len(rows)
+    draws = loss.draw(problem.context, size)
+    if contexts == 'both':  # Certainly both, if there are several.
+        draws = draws._replace(permuted=torch.arange(size, device=device) % 2 == 0)
+    tensors, others = problem.tensors, None
+    if given:
+        others = torch.randn_like(problem.context[:size]).requires_grad_()
+        tensors.append(others)
+    ids = problem.entity_id.tolist() if masked else None
+    expected = contrastive(
+        *problem.readouts, draws, 0.7, variant, ids, rows, row_weight, others
+    )
+    rows, row_weight = (
+        None if values is None else torch.tensor(values, device=device)
+        for values in (rows, row_weight)
+    )
+    calls = []
 
     def spy(*args: Any) -> Tensor:
-        called.append(args)
+        calls.append(args)
         return fused_contrastive_sum(*args)
 
-    monkeypatch.setattr(name, spy)
-    assert_same(loss(*problem.readouts, draws=draws), expected, problem.tensors)
+    module = ContextInvariantContrastiveLoss.__module__
+    monkeypatch.setattr(f'{module}.fused_contrastive_sum', spy)
+    arguments = (*problem.readouts, problem.entity_id, draws, rows, row_weight, others)
+    assert_same(loss(*arguments), expected, tensors)
     with torch.no_grad():
-        value = loss(*problem.readouts, draws=draws)
-    torch.testing.assert_close(value, expected.detach())
-    assert bool(called) == fused
+        torch.testing.assert_close(loss(*arguments), expected.detach())
+    assert bool(calls) == (fused and kind in FUSED)
 
 
 @pytest.mark.parametrize(
