@@ -77,7 +77,7 @@ class FeatureEmbedding(torch.nn.Embedding):
         each of several batches.
         """
         return [
-            segment(x, graphs.ptr, reduce='sum')
+            segment(x, graphs.ptr)
             for graphs, x in zip(batches, self.look_up(batches), strict=True)
         ]
 

@@ -196,18 +196,6 @@ def test_large_counts_keep_their_order():
     assert scores.argsort().tolist() == [2, 3, 1, 0]
     assert (scores - scores.floor() > 0).all()
 
-    # A user who had two of them millions of times.
-    repeat = Repeat(4)
-    repeat.popularity = context
-    repeat.pairs.key = torch.tensor([0, 1])
-    repeat.pairs.count = torch.tensor([count - 5, count - 5])
-    # More ranks than there could be beside so many rows of two pairs.
-    levels = torch.cat([context.tallies(), 2**52 + torch.arange(2**20)])
-    repeat.levels = torch.unique(levels)
-    scores = repeat(batch)
-    assert scores.argsort().tolist() == [2, 3, 1, 0]
-    assert scores.floor().tolist() == [count - 5, count - 5, 0, 0]
-
 
 def test_ids_of_few_bits():
     """Their products, by which pairs are told apart, would overflow."""

@@ -20,29 +20,15 @@ from clicks import (
 from torch import Tensor
 
 from iedr_geo.loader import EdgeBatch
-from iedr_geo.nn import DICE, MF
+from iedr_geo.nn import DICE, MF, DistanceCorrelation, InverseL1, InverseL2
 
-every_kind = pytest.mark.parametrize('kind', ['dcor', 'l1', 'l2'])
+DEPENDENCE = {'dcor': DistanceCorrelation(), 'l1': InverseL1(), 'l2': InverseL2()}
+every_kind = pytest.mark.parametrize('kind', DEPENDENCE)
 
 
 def make(device='cpu', channels=6, **kwargs) -> DICE:
     backbone = MF(NUM_USERS, NUM_ITEMS, channels)
     return DICE(backbone, POPULARITY, **kwargs).double().to(device)
-
-
-def dependence(kind: str, x: Tensor, y: Tensor) -> Tensor:
-    """How far from independent two tables are, by definition."""
-    if kind == 'l1':
-        return -(x - y).abs().mean()
-    if kind == 'l2':
-        return -(x - y).square().mean()
-
-    def centred(table: Tensor) -> Tensor:
-        a = torch.linalg.vector_norm(table.unsqueeze(1) - table.unsqueeze(0), dim=-1)
-        return a - a.mean(0) - a.mean(1, keepdim=True) + a.mean()
-
-    a, b = centred(x), centred(y)
-    return ((a * b).mean() / ((a * a).mean() * (b * b).mean()).sqrt()).sqrt()
 
 
 def naive(
@@ -65,7 +51,7 @@ def naive(
     terms = {name: value / batch.negative.numel() for name, value in sums.items()}
     named = [*batch.item.tolist(), *batch.negative.flatten().tolist()]
     tables = users[sorted(set(batch.user.tolist()))], items[sorted(set(named))]
-    terms['discrepancy'] = sum(dependence(kind, t[:, :half], t[:, half:]) for t in tables)
+    terms['discrepancy'] = sum(DEPENDENCE[kind](t[:, :half], t[:, half:]) for t in tables)
     causes = batch.curriculum * alpha * (terms['interest'] + terms['conformity'])
     terms['total'] = terms['click'] + causes + beta * terms['discrepancy']
     return terms
@@ -111,22 +97,6 @@ def test_by_hand(positive, negative, interest, conformity):
     assert losses.discrepancy == 0
 
 
-@pytest.mark.parametrize(
-    ('alpha', 'curriculum', 'beta'), [(0, 1, 0.5), (0.5, 0, 0), (0.5, 0.25, 0.5)]
-)
-def test_weights(alpha, curriculum, beta):
-    """The curriculum scales the causes' weight alone, and no term itself."""
-    model, batch = make(), random_batch()._replace(curriculum=curriculum)
-    terms = model.losses(batch)
-    model.alpha, model.beta = alpha, beta
-    losses = model.losses(batch)
-    assert losses[:3] == terms[:3]
-    assert losses.discrepancy == (terms.discrepancy if beta else 0)
-    causes = alpha * curriculum * (terms.interest + terms.conformity)
-    expected = terms.click + causes + beta * terms.discrepancy
-    torch.testing.assert_close(losses.total, expected, rtol=1e-12, atol=1e-12)
-
-
 def test_discrepancy_of_few_rows_at_random():
     model = make(discrepancy='l2', max_rows=3)
     batch = EdgeBatch(
@@ -136,7 +106,7 @@ def test_discrepancy_of_few_rows_at_random():
     )
     choices = [
         [
-            dependence('l2', *table[list(rows)].chunk(2, dim=1)).item()
+            InverseL2()(*table[list(rows)].chunk(2, dim=1)).item()
             for rows in itertools.combinations(ids, 3)
         ]
         for table, ids in zip(model.embeddings(), ([0, 1, 2, 4], range(4)), strict=True)

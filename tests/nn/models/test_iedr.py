@@ -23,7 +23,6 @@ from iedr_geo.nn import (
     MeanEncoder,
     MLPGenerator,
     ResidualGenerator,
-    dense,
 )
 from iedr_geo.nn.models.iedr import distinct_pairs
 from iedr_geo.testing import check_interaction_model
@@ -242,25 +241,6 @@ def test_distinct_pairs(one, two, device):
     assert len(rows) == len(set(pairs))
 
 
-@pytest.mark.parametrize(
-    ('kwargs', 'dtype'),
-    [
-        ({}, torch.double),
-        ({'combine': 'sum', 'mask_false_negatives': True}, torch.float),
-        ({'generator': 'residual'}, torch.double),
-        (IEDR_VARIANTS['released'], torch.float),
-    ],
-    ids=['IEDR', 'sum', 'residual', 'released'],
-)
-def test_fast_ways_equal_plain_ones(kwargs, dtype, cinema, device, monkeypatch):
-    model = make(cinema, contrastive_weight=1.0, **kwargs).to(dtype).to(device)
-    batch = as_batch(cinema.to(device))
-    fast = run(model, batch)
-    model.contrastive.fused = False
-    monkeypatch.setattr(dense, '_ONEDNN', {})
-    assert_same_run(run(model, batch), fast, 1e-10 if dtype == torch.double else 1e-4)
-
-
 @every_variant
 def test_each_step_has_parameters_of_its_own(variant, cinema):
     model, batch = make(cinema, **VARIANTS[variant]), as_batch(cinema)
@@ -404,15 +384,13 @@ def test_mixed_precision(variant, expand, cinema, device):
     exact = run(model, batch)
     with torch.autocast(device.type, torch.bfloat16):
         rounded = run(model, batch)
-    assert exact.keys() == rounded.keys()
     # bfloat16 has 8 bits, and a logit is the end of a chain of some ten products. Its
     # own terms can cancel.
-    scale = {name: exact[name].abs().max() for name in ('readouts', 'factors', 'losses')}
     u_in, u_ex, v_in, v_ex = exact['factors'].chunk(4, dim=1)
-    scale['logits'] = ((u_in + u_ex) * (v_in + v_ex)).abs().sum(dim=1).max()
-    for name in scale:
+    terms = {**exact, 'logits': ((u_in + u_ex) * (v_in + v_ex)).abs().sum(dim=1)}
+    for name in ('readouts', 'factors', 'losses', 'logits'):
         difference = (rounded[name].float() - exact[name]).abs().max()
-        assert difference < 0.1 * scale[name], name
+        assert difference < 0.1 * terms[name].abs().max(), name
     for step in ('total ', 'estimator '):
         names = [n for n, g in exact.items() if n.startswith(step) and g is not None]
         ours, wanted = (
