@@ -9,6 +9,8 @@ from torch import Tensor
 from torch_geometric.data import Batch
 from torch_geometric.utils import segment
 
+__all__ = ['FeatureEmbedding']
+
 
 class FeatureEmbedding(torch.nn.Embedding):
     r"""Embeds the nodes of feature graphs.
