@@ -5,7 +5,9 @@ from iedr_geo.nn.models.bipartite import BipartiteModel
 from iedr_geo.nn.models.cause import CausE, CausELosses
 from iedr_geo.nn.models.context_popularity import ContextPopularity
 from iedr_geo.nn.models.dice import DICE, DICELosses
-from iedr_geo.nn.models.iedr import IEDR, IEDR_VARIANTS, Encoded, IEDRFactors
+from iedr_geo.nn.models.encoded import Encoded, IEDRFactors
+from iedr_geo.nn.models.iedr import IEDR
+from iedr_geo.nn.models.iedr_variants import IEDR_VARIANTS
 from iedr_geo.nn.models.ips import IPS, IPSLosses
 from iedr_geo.nn.models.lightgcn import LightGCN
 from iedr_geo.nn.models.mf import MF

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from torch_geometric.data import Batch
 
 from iedr_geo.nn.blocks import checkpointed
 from iedr_geo.nn.contract import has_hooks, stands_for
+from iedr_geo.nn.distinct_pairs import distinct_pairs
 from iedr_geo.nn.encoder import SIGN, BiInteractionEncoder, MeanEncoder, MLPEncoder
 from iedr_geo.nn.feature_embedding import FeatureEmbedding
 from iedr_geo.nn.generator import GENERATORS, Factors
@@ -22,109 +23,13 @@ from iedr_geo.nn.loss import (
     ContextInvariantContrastiveLoss,
     DropoutContrastiveLoss,
 )
+from iedr_geo.nn.models.encoded import Encoded, IEDRFactors
 
 if TYPE_CHECKING:
     from iedr_geo.loader import InteractionBatch
 
 SIDES = ('user', 'item', 'context')
 ENTITIES = ('user', 'item')
-
-
-class IEDRFactors(NamedTuple):
-    """The factors of the users and items of a batch, in their contexts."""
-
-    user: Factors
-    item: Factors
-
-
-def split_score(user: Factors, item: Factors) -> dict[str, Tensor]:
-    """Returns the parts of the inner product of two sums of factors, by name.
-
-    Args:
-        user: Factors of users, each of shape :math:`(*, F)`.
-        item: Factors of items, of a shape that broadcasts with it.
-    """
-    return {
-        'intrinsic': (user.intrinsic * item.intrinsic).sum(dim=-1),
-        'extrinsic': (user.extrinsic * item.extrinsic).sum(dim=-1),
-        'cross': (user.intrinsic * item.extrinsic + user.extrinsic * item.intrinsic).sum(
-            dim=-1
-        ),
-    }
-
-
-class Encoded(NamedTuple):
-    """One pass over a batch: readouts, factors and logits of its rows.
-
-    Args:
-        user: Readouts of the users, of shape :math:`(B, F)`; with second embeddings and
-            their sums, :math:`(B, 2F)`.
-        item: Readouts of the items, likewise.
-        context: Readouts of the contexts, likewise.
-        factors: The factors of users and items.
-        logits: The logits, of shape :math:`(B)`.
-        pointwise: The pointwise terms of the rows, of shape :math:`(B)`, if there are
-            any.
-        distinct_item: The readouts of the distinct items of the batch, where its rows
-            share them.
-    """
-
-    user: Tensor
-    item: Tensor
-    context: Tensor
-    factors: IEDRFactors
-    logits: Tensor
-    pointwise: Tensor | None = None
-    distinct_item: Tensor | None = None
-
-    @property
-    def parts(self) -> dict[str, Tensor]:
-        """The parts that add up to the logits, by name, each of shape :math:`(B)`."""
-        parts = split_score(*self.factors)
-        return parts if self.pointwise is None else parts | {'pointwise': self.pointwise}
-
-
-IEDR_VARIANTS: dict[str, dict[str, Any]] = {
-    'IEDR': {},
-    'noDis': {'disentangling_weight': 0.0},
-    'noCL': {'contrastive_weight': 0.0},
-    'noCIED': {'contrastive_weight': 0.0, 'disentangling_weight': 0.0},
-    'vCLUB': {'bidirectional': False},
-    'NegGen1': {'contexts': 'sample'},
-    'NegGen2': {'contexts': 'dropout'},
-    'AVG': {'encoder': 'mean'},
-    'MLP': {'encoder': 'mlp'},
-    'BI': {'encoder': 'bi'},
-    'Linear': {'generator': 'linear'},
-    'Nonlinear': {'generator': 'nonlinear'},
-    'IEDR_sp': {'generator': 'split', 'context_dropout': 0.1},
-    'dropout': {'dropout': 0.5, 'pointwise': True},
-    'released': {
-        'dropout': 0.5,
-        'pointwise': True,
-        'contrastive_variant': 'released',
-        'halve': False,
-    },
-}
-r"""Constructor arguments of the variants in the paper's experiments, by name.
-
-:obj:`"dropout"` adds to the paper's losses what the authors' scripts do and the paper
-does not mention: message dropout and pointwise terms. :obj:`"released"` has the scripts'
-losses as well: the double softmax, no one half.
-"""
-
-
-def distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns a row of each distinct pair, and how many rows have it."""
-    if one.numel() == 0:
-        return one, one
-    pair = one * (two.max() + 1) + two
-    _, inverse, counts = torch.unique(pair, return_inverse=True, return_counts=True)
-    rows = torch.arange(pair.numel(), device=pair.device)
-    first = torch.zeros_like(counts).scatter_reduce(
-        0, inverse, rows, 'amin', include_self=False
-    )
-    return first, counts
 
 
 ENCODERS: dict[str, Callable[[int, int, float], Module]] = {

@@ -24,7 +24,6 @@ from iedr_geo.nn import (
     MLPGenerator,
     ResidualGenerator,
 )
-from iedr_geo.nn.models.iedr import distinct_pairs
 from iedr_geo.testing import check_interaction_model
 
 # Graphs without edges are what some of these tests are about.
@@ -217,28 +216,6 @@ def test_terms_of_the_loss(kwargs, cinema):
         for name, loss in losses.items():
             assert loss.shape == () and loss != 0
             torch.testing.assert_close(loss, expected[name])
-
-
-@pytest.mark.parametrize(
-    ('one', 'two'),
-    [
-        ([], []),
-        ([3], [0]),
-        ([2, 2, 2], [7, 7, 7]),
-        ([0, 1, 0, 2, 1, 0], [5, 0, 5, 5, 0, 0]),
-        ([i * i % 7 for i in range(200)], [i * i % 11 for i in range(200)]),
-        ([10**9, 0, 10**9], [10**9 - 1, 10**9, 10**9 - 1]),
-    ],
-)
-def test_distinct_pairs(one, two, device):
-    pairs = list(zip(one, two, strict=True))
-    rows, counts = distinct_pairs(*torch.tensor([one, two], device=device).long())
-    assert rows.dtype == counts.dtype == torch.long
-    # The first row that has it, so that results depend on the seed alone.
-    assert dict(zip(rows.tolist(), counts.tolist(), strict=True)) == {
-        pairs.index(pair): pairs.count(pair) for pair in pairs
-    }
-    assert len(rows) == len(set(pairs))
 
 
 @every_variant
