@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,39 +50,35 @@ class FeatureEmbedding(torch.nn.Embedding):
         """Resets all learnable parameters."""
         torch.nn.init.normal_(self.weight, self.mean, self.std)
 
-    def forward(self, graphs: Batch) -> Tensor:
-        """Returns the features of the nodes of graphs."""
-        return self.look_up([graphs])[0]
+    def forward(self, graphs: Batch | Sequence[Batch]) -> Any:
+        """Returns the features of the nodes of graphs; or of several batches of graphs,
+        *e.g.*, of users, items and contexts, a list of them.
 
-    def look_up(self, batches: Sequence[Batch]) -> list[Tensor]:
-        """Returns the features of the nodes of several batches of graphs, *e.g.*, of
-        users, items and contexts.
-
-        It takes less time than a call for each: the gradient of every lookup is as large
-        as the whole table.
+        That takes less time than a call for each: the gradient of every lookup is as
+        large as the whole table.
         """
-        rows = super().forward(torch.cat([graphs.x for graphs in batches]))
+        if isinstance(graphs, Batch):
+            return self.forward([graphs])[0]
+        rows = super().forward(torch.cat([batch.x for batch in graphs]))
+        sizes = [batch.x.numel() for batch in graphs]
         features = []
-        sizes = [graphs.x.numel() for graphs in batches]
-        for graphs, z in zip(batches, rows.split(sizes), strict=True):
-            value = graphs.get('value')
+        for batch, z in zip(graphs, rows.split(sizes), strict=True):
+            value = batch.get('value')
             if value is not None:
                 z = z * value.to(z.dtype).unsqueeze(1)
-            for row, vector in vectors_of(graphs).items():
+            for row, vector in vectors_of(batch).items():
                 weight = self.weight[row : row + vector.size(1)]
-                node = (graphs.x == row).nonzero().view(-1)
+                node = (batch.x == row).nonzero().view(-1)
                 z = z.index_copy(0, node, (vector.to(weight.dtype) @ weight).to(z.dtype))
             features.append(z)
         return features
 
-    def sums(self, batches: Sequence[Batch]) -> list[Tensor]:
+    def sums(self, graphs: Sequence[Batch]) -> list[Tensor]:
         """Returns the sum of the features of each graph, of shape :math:`(G, F)`, for
-        each of several batches.
+        each of several batches of graphs.
         """
-        return [
-            segment(x, graphs.ptr)
-            for graphs, x in zip(batches, self.look_up(batches), strict=True)
-        ]
+        pairs = zip(self(graphs), graphs, strict=True)
+        return [segment(x, batch.ptr) for x, batch in pairs]
 
 
 def vectors_of(graphs: Batch) -> dict[int, Tensor]:

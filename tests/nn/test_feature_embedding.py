@@ -30,7 +30,7 @@ def test_equals_tables(device, assert_same):
         for side in FIELDS
     ]
     assert len(vectors_of(batches[1])) == 1 and not vectors_of(batches[2])
-    together, sums = embedding.look_up(batches), embedding.sums(batches)
+    together, sums = embedding(batches), embedding.sums(batches)
     for graphs, x, total, wanted in zip(
         batches, together, sums, by_hand.values(), strict=True
     ):

@@ -267,7 +267,7 @@ class IEDR(Module):
 
     def _readouts(self, names: Sequence[str], sides: Sequence[_Graphs]) -> list[Tensor]:
         """Returns the readouts of the graphs, or rows, of each side."""
-        features = self.embedding.look_up([graphs for graphs, _ in sides])
+        features = self.embedding([graphs for graphs, _ in sides])
         readouts = [
             self.encoders[name](
                 x,
