@@ -20,7 +20,7 @@ from iedr_geo.nn.loss.similarity import (
 
 
 class IntrinsicGenerator(Protocol):
-    """What the loss asks of a generator: intrinsic factors, and parameters.
+    """The methods that the loss asks of a generator.
 
     One that has a method :obj:`intrinsic_layers`, as :class:`MLPGenerator`, and returns
     its :class:`Layers` there, is evaluated faster.
@@ -98,14 +98,15 @@ class ContextInvariantContrastiveLoss(_ContrastiveLoss):
             (default: :obj:`0.5`)
         variant (str, optional): :obj:`"infonce"`, as above, or :obj:`"released"`, the
             double softmax of the authors' scripts. (default: :obj:`"infonce"`)
-        mask_false_negatives (bool, optional): Whether negatives that are the same
+        mask_false_negatives (bool, optional): If :obj:`True`, negatives that are the same
             entity as the row's are left out; :meth:`forward` then needs
             :obj:`entity_id`. (default: :obj:`False`)
         block_size (int, optional): The number of negatives that are evaluated at a time.
             Changes speed and memory alone. (default: :obj:`2560`, which fits into the
             cache, on a CPU, and a million elsewhere)
-        fused (bool, optional): Whether a generator of two layers is evaluated with its
-            gradient written out. Changes speed and memory alone. (default: :obj:`True`)
+        fused (bool, optional): If :obj:`True`, a generator of two layers is evaluated
+            with its gradient written out. Changes speed and memory alone.
+            (default: :obj:`True`)
 
     Shapes:
         - **input:** entity readouts :math:`(B, F)`, context readouts :math:`(B, F)`,
@@ -183,7 +184,8 @@ class ContextInvariantContrastiveLoss(_ContrastiveLoss):
             entity_id: Who each row's user or item is, of shape :math:`(B)`.
             draws: The random choices for :obj:`rows` (default: drawn here).
             rows: The rows to take the loss of, of shape :math:`(A)` (default: all).
-            row_weight: What each of them counts, of shape :math:`(A)` (default: one).
+            row_weight: The factor of the loss of each, of shape :math:`(A)` (default:
+                one).
             other_context: The readout of each one's other context
                 :math:`\mathbf{c}_j`, of shape :math:`(A, F)`, *e.g.*, by an augmentation
                 of one's own (default: by *NegGen1* or *NegGen2*).
@@ -280,7 +282,7 @@ class DropoutContrastiveLoss(_ContrastiveLoss):
     Args:
         num_negatives (int, optional): The number of negatives of a row, drawn from the
             batch with replacement. (default: :obj:`40`)
-        temperature (float, optional): What similarities are divided by.
+        temperature (float, optional): The number that similarities are divided by.
             (default: :obj:`0.5`)
         dropout (float, optional): The probability of the dropout. (default: :obj:`0.1`)
 

@@ -22,8 +22,8 @@ class Biased(OverBackbone):
 
     Args:
         backbone (BipartiteModel): The model.
-        user (bool, optional): Whether users have biases. (default: :obj:`True`)
-        item (bool, optional): Whether items have biases. (default: :obj:`True`)
+        user (bool, optional): If :obj:`True`, users have biases. (default: :obj:`True`)
+        item (bool, optional): If :obj:`True`, items have biases. (default: :obj:`True`)
     """
 
     def __init__(

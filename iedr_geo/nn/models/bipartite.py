@@ -1,4 +1,4 @@
-"""What all models that map users and items to vectors have in common."""
+"""The base class of models that map users and items to vectors."""
 
 from __future__ import annotations
 

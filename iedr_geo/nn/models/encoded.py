@@ -1,4 +1,4 @@
-"""What IEDR makes of a batch."""
+"""Readouts, factors and logits of a batch."""
 
 from __future__ import annotations
 

@@ -121,8 +121,8 @@ class IEDR(Module):
             so themselves. (default: :obj:`"product"`)
         dropout (float, optional): Dropout of SIGN's messages. The authors' scripts use
             :obj:`0.5`, the paper mentions none. (default: :obj:`0.0`)
-        pointwise (bool, optional): Whether to add to the logit a learned number for each
-            feature, as the authors' scripts do. (default: :obj:`False`)
+        pointwise (bool, optional): If :obj:`True`, adds to the logit a learned number for
+            each feature, as the authors' scripts do. (default: :obj:`False`)
         contrastive_weight (float, optional): :math:`\lambda_1`; :obj:`0.0` leaves the
             term out (*noCL*). (default: :obj:`0.1`)
         disentangling_weight (float, optional): :math:`\lambda_2`; :obj:`0.0` leaves the
@@ -364,7 +364,7 @@ class IEDR(Module):
         Args:
             batch: The batch.
             items: Item graphs of the batch, of shape :math:`(I)`.
-            encoded: What :meth:`encode` returned for it.
+            encoded: The result of :meth:`encode` for it.
 
         Returns:
             Logits of shape :math:`(B, I)`.
@@ -413,7 +413,7 @@ class IEDR(Module):
 
         Args:
             batch: The batch.
-            encoded: What :meth:`encode` returned for it.
+            encoded: The result of :meth:`encode` for it.
         """
         losses: dict[str, Tensor] = {}
         if self.contrastive is not None:
@@ -446,7 +446,7 @@ class IEDR(Module):
         """Returns the loss of the estimator's step; no gradient reaches the factors.
 
         Args:
-            encoded: What :meth:`encode` returned.
+            encoded: The result of :meth:`encode`.
         """
         if not self.disentangling:
             raise ValueError('The model has no estimator: its disentangling weight is 0')

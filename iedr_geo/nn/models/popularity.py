@@ -1,4 +1,4 @@
-"""What is popular, and what all models that are fitted by counting have in common."""
+"""The base class of models that are fitted by counting, and overall popularity."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class CountedModel(Rebuildable, ABC):
 
 
 class Popularity(CountedModel):
-    r"""What is popular: an item's score is how often it was had.
+    r"""Recommends what is popular: an item's score is how often it was had.
 
     .. math::
         s_{u,i} = n_i

@@ -33,8 +33,8 @@ class Rebuildable(torch.nn.Module):
         """Makes a model that a state can be loaded into.
 
         Args:
-            config: What :obj:`config` was.
-            state: What :meth:`state_dict` returned.
+            config: The :obj:`config` of the model that the state is of.
+            state: Its state dict.
         """
         return cls(**config)
 
@@ -84,7 +84,7 @@ def rebuild(
     """Makes the model that :func:`describe` described, with its weights.
 
     Args:
-        description: What :func:`describe` returned.
+        description: The result of :func:`describe`.
         state: The state of the model.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a user had before."""
+"""Recommendation of items that a user had before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Repeat(CountedModel):
-    r"""What a user had before, the most often had first, then what is popular:
+    r"""Recommends what a user had before, the most often had first, then what is popular:
     *GP-TopFreq* of the `"A Next Basket Recommendation Reality Check"
     <https://arxiv.org/abs/2109.14233>`_ paper, in contexts.
 
@@ -38,7 +38,7 @@ class Repeat(CountedModel):
 
     Args:
         num_items (int): The number of items.
-        contexts (bool, optional): Whether items are popular in a context, rather than
+        contexts (bool, optional): If :obj:`True`, items are popular in a context, else
             overall. (default: :obj:`True`)
     """
 

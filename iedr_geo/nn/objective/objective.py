@@ -1,4 +1,4 @@
-"""What all objectives have in common."""
+"""The base class of all objectives."""
 
 from __future__ import annotations
 

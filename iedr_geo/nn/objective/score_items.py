@@ -28,7 +28,7 @@ def score_items(
         model: The model.
         batch: The batch.
         items: Item graphs of the batch, of shape :math:`(I)`.
-        encoded: What :obj:`encode` of the model returned for the batch, if it has one.
+        encoded: The result of its :obj:`encode` for the batch, if it has one.
 
     Returns:
         Logits of shape :math:`(B, I)`.
