@@ -57,5 +57,4 @@ class ResidualGenerator(MLPGenerator):
         direct = torch.cat([torch.zeros_like(vector), vector], dim=-1)
         return Folded(weight, direct, constant)
 
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}({self.channels})'
+    __repr__ = FactorGenerator.__repr__

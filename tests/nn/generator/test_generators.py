@@ -10,6 +10,7 @@ from torch import Tensor
 
 from iedr_geo.nn import (
     FactorGenerator,
+    Factors,
     LinearGenerator,
     MLPGenerator,
     ResidualGenerator,
@@ -119,3 +120,19 @@ def test_names_and_defaults():
 def test_bad_arguments(cls):
     with pytest.raises(ValueError, match=r"'product' or 'sum'.*'max'"):
         cls(CHANNELS, combine='max')
+
+
+class Own(FactorGenerator):
+    """Has nothing but a call."""
+
+    def __init__(self) -> None:
+        super().__init__(CHANNELS)
+        self.layer = torch.nn.Linear(CHANNELS, 2 * CHANNELS)
+
+    def forward(self, entity: Tensor, context: Tensor) -> Factors:
+        return Factors(*self.layer(entity * context).chunk(2, dim=-1))
+
+
+def test_a_call_is_all_that_is_needed():
+    check_generator(Own(), CHANNELS)
+    assert str(Own()) == 'Own(3)'

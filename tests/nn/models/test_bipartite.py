@@ -20,6 +20,7 @@ from clicks import (
 
 from iedr_geo.loader import EdgeBatch
 from iedr_geo.nn import DICE, IPS, MF, Biased, BipartiteModel, CausE, bpr_loss
+from iedr_geo.nn.models.bipartite import Vectors
 from iedr_geo.testing import check_bipartite_model
 
 OVER: dict[str, Callable[[MF], BipartiteModel]] = {
@@ -156,6 +157,27 @@ def test_where_a_pairwise_loss_moves_biases(over, device):
         moved = model.item_bias.weight.grad
         assert moved.abs().max() > 1e-3
         assert moved.sum().abs() < 1e-15  # What one item gains, another loses.
+
+
+class Own(BipartiteModel):
+    """Has nothing but vectors."""
+
+    def __init__(self, inner: MF) -> None:
+        super().__init__()
+        self.inner, self.channels = inner, inner.channels
+        self.num_users, self.num_items = inner.num_users, inner.num_items
+
+    def forward(self, user: torch.Tensor, item: torch.Tensor) -> Vectors:
+        return self.inner(user, item)
+
+
+@pytest.mark.parametrize('over', ['DICE', 'IPS', 'Biased'])
+def test_any_model_can_be_a_backbone(over):
+    inner, batch = make_backbone('MF', random_graph()), random_batch()
+    model, same = OVER[over](Own(inner)).double(), OVER[over](inner).double()
+    assert torch.equal(total(model, batch), total(same, batch))
+    assert all(map(torch.equal, model.embeddings(), same.embeddings()))
+    assert model.config is None
 
 
 def test_models_with_losses_are_no_backbones():

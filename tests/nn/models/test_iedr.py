@@ -157,7 +157,11 @@ def test_equals_formula(kwargs, cinema, device, aggregation, assert_same, percep
     }
     if model.pointwise is not None:
         parts['pointwise'] = terms
-    encoded, tensors = model.encode(as_batch(cinema.to(device))), [model.embedding.weight]
+    batch, tensors = as_batch(cinema.to(device)), [model.embedding.weight]
+    encoded = model.encode(batch)
+    assert all(map(torch.equal, model.readouts(batch), encoded[:3]))
+    for graphs in (batch.user, batch.item):
+        assert torch.equal(model.node_features(graphs), model.embedding(graphs))
     # Values and vectors are stored in single precision.
     for actual, wanted in zip(encoded[:3], readouts, strict=True):
         assert_same(actual, wanted, tensors, 1e-6)

@@ -64,7 +64,7 @@ CASES: list[Callable[[], torch.nn.Module]] = [
     *(lambda data=data: Popularity.fit(data) for data in (DATASET, GRAPH)),
     *(lambda data=data: Repeat.fit(data) for data in (DATASET, GRAPH)),
 ]
-every_case = pytest.mark.parametrize('make', CASES)
+LAST = {type(make()).__name__: make for make in CASES}  # Of each class.
 
 
 def scores(model: torch.nn.Module) -> torch.Tensor:
@@ -74,7 +74,7 @@ def scores(model: torch.nn.Module) -> torch.Tensor:
     return model.score(user, item)
 
 
-@every_case
+@pytest.mark.parametrize('make', CASES)
 @pytest.mark.parametrize('dtype', [torch.float, torch.double], ids=str)
 def test_a_description_and_a_state_make_the_model_anew(make, dtype):
     model = make().to(dtype).eval()
@@ -93,7 +93,7 @@ def test_a_description_and_a_state_make_the_model_anew(make, dtype):
         assert (parameter != wanted[key]).all() and parameter.requires_grad
 
 
-@every_case
+@pytest.mark.parametrize('make', LAST.values(), ids=LAST)
 def test_what_is_ones_own_has_no_description(make):
     """Neither a class, even of the same name, nor one of a part."""
     model = make()
@@ -122,4 +122,4 @@ def test_other_models_and_states():
 
 
 def test_every_model_is_there():
-    assert {type(make()).__name__ for make in CASES} == MODELS.keys()
+    assert LAST.keys() == MODELS.keys()

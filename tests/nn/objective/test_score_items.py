@@ -79,6 +79,11 @@ def test_iedr(dataset, batch, change):
     arguments = {'hidden_channels': 16, 'contrastive_weight': 0.0} | change
     model = IEDR(dataset.schema.num_embeddings, 6, **arguments).double().eval()
     items = torch.cat([torch.randperm(batch.item.num_graphs), torch.tensor([2, 2, 0])])
+    encoded = model.encode(batch)
+    alone = encoded._replace(distinct_item=None)  # As where each row draws its own.
+    torch.testing.assert_close(
+        model.score_items(batch, items, alone), model.score_items(batch, items, encoded)
+    )
     assert_says_the_same(model, batch, items)
     assert_says_the_same(model, batch[:1], items[:1])
 
