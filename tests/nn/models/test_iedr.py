@@ -8,7 +8,7 @@ import pytest
 import torch
 from cinema import EDGES, FIELDS, make_cinema
 from pairs import distinct_rows_and_counts
-from runs import assert_same_run, features_by_hand, run
+from runs import assert_same_run, features_by_hand, gradients, run
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -18,11 +18,13 @@ from iedr_geo.nn import (
     IEDR,
     IEDR_VARIANTS,
     SIGN,
+    ContrastiveDraws,
     FeatureEmbedding,
     LinearGenerator,
     MeanEncoder,
     MLPGenerator,
     ResidualGenerator,
+    dense,
 )
 from iedr_geo.testing import check_interaction_model
 
@@ -220,6 +222,74 @@ def test_terms_of_the_loss(kwargs, cinema):
         for name, loss in losses.items():
             assert loss.shape == () and loss != 0
             torch.testing.assert_close(loss, expected[name])
+
+
+@pytest.mark.parametrize('variant', ['infonce', 'released'])
+def test_rows_with_the_same_pair_count_as_often(variant, cinema, monkeypatch):
+    # Given the same draws for equal rows, it is no matter whether the loss is taken for
+    # all rows, for distinct ones, or if each row comes twice.
+    model = make(
+        cinema,
+        contrastive_weight=1.0,
+        contrastive_variant=variant,
+        mask_false_negatives=True,
+    )
+    loss = model.contrastive
+    twice = [row for row in ROWS for _ in range(2)]
+    draws: list[ContrastiveDraws] = []  # One for each side.
+    expected = 0.0
+    batch = as_batch(cinema, ROWS)
+    encoded = model.encode(batch)
+    for side in ('user', 'item'):
+        entity_id = getattr(batch, f'{side}_id')
+        pairs = torch.stack([entity_id, batch.context_id])
+        distinct, inverse = pairs.unique(dim=1, return_inverse=True)
+        assert distinct.size(1) < len(ROWS)
+        draws.append(loss.draw(encoded.context, distinct.size(1)))
+        expected = expected + loss(
+            model.generators[side],
+            getattr(encoded, side),
+            encoded.context,
+            entity_id,
+            ContrastiveDraws(*(draw[inverse] for draw in draws[-1])),
+        )
+    for rows in (ROWS, twice):
+        each = len(rows) // len(ROWS)
+        left = iter(draws)
+
+        def draw(context: Tensor, num_rows: int, left=left, each=each) -> Any:
+            drawn = next(left)
+            assert num_rows == len(drawn.permuted)
+            return drawn._replace(
+                permutation=each * drawn.permutation,
+                negative=each * drawn.negative,
+                other_negative=each * drawn.other_negative + (each - 1),  # Or the second.
+            )
+
+        monkeypatch.setattr(loss, 'draw', draw)
+        batch = as_batch(cinema, rows)
+        actual = model.extra_losses(batch, model.encode(batch))['contrastive']
+        torch.testing.assert_close(actual, expected)
+        assert_same_run(gradients(model, actual), gradients(model, expected), tol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'dtype'),
+    [
+        ({}, torch.double),
+        ({'combine': 'sum', 'mask_false_negatives': True}, torch.float),
+        ({'generator': 'residual'}, torch.double),
+        (IEDR_VARIANTS['released'], torch.float),
+    ],
+    ids=['IEDR', 'sum', 'residual', 'released'],
+)
+def test_fast_ways_equal_plain_ones(kwargs, dtype, cinema, device, monkeypatch):
+    model = make(cinema, contrastive_weight=1.0, **kwargs).to(dtype).to(device)
+    batch = as_batch(cinema.to(device))
+    fast = run(model, batch)
+    model.contrastive.fused = False
+    monkeypatch.setattr(dense, '_ONEDNN', {})
+    assert_same_run(run(model, batch), fast, 1e-10 if dtype == torch.double else 1e-4)
 
 
 @every_variant
