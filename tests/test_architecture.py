@@ -19,7 +19,7 @@ ALLOWED = {
     'data': 'transforms',
     'datasets': 'data',
     'loader': 'data',
-    'nn': 'transforms',
+    'nn': '',
     'scoring': 'data loader nn',
     'evaluation': 'metrics data loader scoring',
     'training': 'metrics data loader nn scoring evaluation',

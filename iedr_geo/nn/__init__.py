@@ -1,92 +1,29 @@
 """Layers, encoders, losses and models."""
+# ruff: noqa: F403
 
-from iedr_geo.nn.conv import SIGNConv
-from iedr_geo.nn.encoder import SIGN, BiInteractionEncoder, MeanEncoder, MLPEncoder
-from iedr_geo.nn.generator import (
-    FactorGenerator,
-    Factors,
-    LinearGenerator,
-    MLPGenerator,
-    ResidualGenerator,
-    SplitGenerator,
+from iedr_geo.nn import (
+    conv,
+    encoder,
+    feature_embedding,
+    generator,
+    loss,
+    models,
+    objective,
 )
-from iedr_geo.nn.loss import (
-    BiCLUB,
-    ContextInvariantContrastiveLoss,
-    ContrastiveDraws,
-    DistanceCorrelation,
-    DropoutContrastiveLoss,
-    InverseL1,
-    InverseL2,
-    bpr_loss,
-)
-from iedr_geo.nn.models import (
-    DICE,
-    IEDR,
-    IEDR_VARIANTS,
-    IPS,
-    MF,
-    Biased,
-    BipartiteModel,
-    CausE,
-    CausELosses,
-    ContextPopularity,
-    DICELosses,
-    Encoded,
-    IEDRFactors,
-    IPSLosses,
-    LightGCN,
-    Popularity,
-    Repeat,
-)
-from iedr_geo.nn.objective import (
-    BCEObjective,
-    BPRObjective,
-    Objective,
-    SoftmaxObjective,
-    score_items,
-)
+from iedr_geo.nn.conv import *
+from iedr_geo.nn.encoder import *
+from iedr_geo.nn.feature_embedding import *
+from iedr_geo.nn.generator import *
+from iedr_geo.nn.loss import *
+from iedr_geo.nn.models import *
+from iedr_geo.nn.objective import *
 
 __all__ = [
-    'DICE',
-    'IEDR',
-    'IEDR_VARIANTS',
-    'IPS',
-    'MF',
-    'SIGN',
-    'BCEObjective',
-    'BPRObjective',
-    'BiCLUB',
-    'BiInteractionEncoder',
-    'Biased',
-    'BipartiteModel',
-    'CausE',
-    'CausELosses',
-    'ContextInvariantContrastiveLoss',
-    'ContextPopularity',
-    'ContrastiveDraws',
-    'DICELosses',
-    'DistanceCorrelation',
-    'DropoutContrastiveLoss',
-    'Encoded',
-    'FactorGenerator',
-    'Factors',
-    'IEDRFactors',
-    'IPSLosses',
-    'InverseL1',
-    'InverseL2',
-    'LightGCN',
-    'LinearGenerator',
-    'MLPEncoder',
-    'MLPGenerator',
-    'MeanEncoder',
-    'Objective',
-    'Popularity',
-    'Repeat',
-    'ResidualGenerator',
-    'SIGNConv',
-    'SoftmaxObjective',
-    'SplitGenerator',
-    'bpr_loss',
-    'score_items',
+    *conv.__all__,
+    *encoder.__all__,
+    *feature_embedding.__all__,
+    *generator.__all__,
+    *loss.__all__,
+    *models.__all__,
+    *objective.__all__,
 ]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
 
-HOOKS = (
-    '_forward_hooks',
-    '_forward_pre_hooks',
-)
+import torch
 
 
 def has_hooks(module: torch.nn.Module, parts: bool = True) -> bool:
@@ -15,10 +12,10 @@ def has_hooks(module: torch.nn.Module, parts: bool = True) -> bool:
 
     Args:
         module: The module.
-        parts: Whether hooks on its parts count as well.
+        parts: If :obj:`True`, hooks on its parts count as well.
     """
-    modules = module.modules() if parts else [module]
-    return any(getattr(part, name) for part in modules for name in HOOKS)
+    modules: Any = module.modules() if parts else [module]
+    return any(part._forward_hooks or part._forward_pre_hooks for part in modules)
 
 
 def _owner(model: object, name: str) -> int:

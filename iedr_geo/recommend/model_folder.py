@@ -18,7 +18,7 @@ from iedr_geo import __version__
 from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
-from iedr_geo.nn.models import describe, rebuild
+from iedr_geo.nn.models.rebuild import describe, rebuild
 from iedr_geo.scoring import Queries, scorer
 
 WEIGHTS, CONFIG, SCHEMA = 'weights.pt', 'config.json', 'schema.json'

@@ -15,7 +15,7 @@ from iedr_geo.nn import IEDR, Factors
 from iedr_geo.nn.blocks import blocks
 from iedr_geo.nn.contract import stands_for
 from iedr_geo.nn.dense import linear
-from iedr_geo.nn.models.iedr import split_score
+from iedr_geo.nn.models.encoded import split_score
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.evaluating import evaluating
 from iedr_geo.scoring.plain import PAIRS

@@ -7,9 +7,12 @@ from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.loader import EdgeBatch
-from iedr_geo.nn import LightGCN
+from iedr_geo.nn import MF, LightGCN
 
 NUM_USERS, NUM_ITEMS = 6, 8
+# Items 1 and 2 are equally popular, and so are 4, 5 and 6.
+POPULARITY = torch.tensor([9, 4, 4, 0, 2, 2, 2, 30])
+BACKBONES = ('MF', 'LightGCN')
 
 
 def random_graph(num_edges: int = 15) -> BipartiteGraph:
@@ -60,3 +63,21 @@ def double_lightgcn(
     weight = dense_adjacency(graph, self_loops)[row, column]
     size = graph.num_users, graph.num_items
     return LightGCN(*size, edge_index, weight, **kwargs).double()
+
+
+def make_backbone(
+    name: str, graph: BipartiteGraph, channels: int = 4, **kwargs
+) -> MF | LightGCN:
+    """One of the backbones, in float64."""
+    if name == 'LightGCN':
+        return double_lightgcn(graph, channels=channels, **kwargs)
+    return MF(graph.num_users, graph.num_items, channels, **kwargs).double()
+
+
+def vectors_by_hand(model: MF | LightGCN, adjacency: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of the tables, or their mean over the powers of the adjacency."""
+    powers = [torch.cat([model.user.weight, model.item.weight])]
+    for _ in range(getattr(model, 'num_layers', 0)):
+        powers.append(adjacency.to(powers[0].device) @ powers[-1])
+    mean = torch.stack(powers).mean(dim=0)
+    return mean.split([model.num_users, model.num_items])

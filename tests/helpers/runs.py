@@ -1,62 +1,67 @@
-"""All that IEDR makes of a batch, to compare two ways to it."""
+"""All that IEDR makes of a batch, to compare two ways to it, and its nodes by hand."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor
+from cinema import values_of
+from torch import Tensor, cat, manual_seed, stack, testing
+from torch.nn import Module
 from torch_geometric.data import Batch
 
+from iedr_geo.data import InteractionDataset
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import IEDR, BCEObjective
 
+Run = dict[str, Tensor | None]
 
-def gradients(model: IEDR, loss: Tensor) -> dict[str, Tensor | None]:
+
+def gradients(model: Module, loss: Tensor, prefix: str = '') -> Run:
     model.zero_grad()
     loss.backward(retain_graph=True)
-    return {name: p.grad for name, p in model.named_parameters()}
+    return {f'{prefix}{name}': p.grad for name, p in model.named_parameters()}
 
 
-def assert_same_gradients(
-    actual: dict[str, Tensor | None], expected: dict[str, Tensor | None], tol: float
-) -> None:
+def run(model: IEDR, batch: InteractionBatch | Batch) -> Run:
+    """Readouts, factors, logits, losses, and the gradients of both steps."""
+    manual_seed(1)
+    encoded = model.encode(batch)
+    losses = [BCEObjective()(encoded.logits, batch.y)]
+    losses += model.extra_losses(batch, encoded).values()
+    out = gradients(model, sum(losses), 'total ')
+    if model.disentangling:
+        losses.append(model.estimator_loss(encoded))
+        out |= gradients(model, losses[-1], 'estimator ')
+    return out | {
+        'readouts': cat(encoded[:3], dim=1),
+        'factors': cat([*encoded.factors.user, *encoded.factors.item], dim=1),
+        'logits': encoded.logits,
+        'losses': stack(losses),
+    }
+
+
+def assert_same_run(actual: Run, expected: Run, tol: float) -> None:
     assert actual.keys() == expected.keys()
     for name, wanted in expected.items():
-        grad = actual[name]
-        if wanted is None or grad is None:
-            assert grad is wanted, name
+        got = actual[name]
+        assert (got is None) == (wanted is None), name
+        if wanted is not None and got is not None:
+            message = f'{name}: {{}}'.format
+            testing.assert_close(got.cpu(), wanted.cpu(), rtol=tol, atol=tol, msg=message)
+
+
+def features_by_hand(
+    table: Tensor, dataset: InteractionDataset, side: str, row: int
+) -> list[tuple[str, Tensor]]:
+    """Field and features of each node of a graph of the cinema, read off its tables."""
+    nodes = []
+    for field, value, factor in values_of(side, row):
+        first = dataset.schema.offsets(side)[field]
+        if value == '<vector>':  # Its entries times as many rows.
+            rows = table[first + 2 : first + 2 + len(factor)]
+            z = sum(float(v) * e for v, e in zip(factor, rows, strict=True))
+        elif value is None:
+            z = table[first + 1]
         else:
-            torch.testing.assert_close(
-                grad.cpu(), wanted.cpu(), rtol=tol, atol=tol, msg=f'{name}: {{}}'.format
-            )
-
-
-def run(model: IEDR, batch: InteractionBatch | Batch) -> dict[str, Any]:
-    torch.manual_seed(1)
-    encoded = model.encode(batch)
-    losses = {'prediction': BCEObjective()(encoded.logits, batch.y)}
-    losses |= model.extra_losses(batch, encoded)
-    total = sum(losses.values())
-    out = {
-        'readouts': torch.cat(encoded[:3], dim=1),
-        'factors': torch.cat([*encoded.factors.user, *encoded.factors.item], dim=1),
-        'logits': encoded.logits,
-        'losses': torch.stack([*losses.values(), total]),
-        'total': gradients(model, total),
-    }
-    if model.disentangling:
-        estimator = model.estimator_loss(encoded)
-        out['losses'] = torch.cat([out['losses'], estimator.view(1)])
-        out['estimator'] = gradients(model, estimator)
-    return out
-
-
-def assert_same_run(actual: dict[str, Any], expected: dict[str, Any], tol: float) -> None:
-    for name in ('readouts', 'factors', 'logits', 'losses'):
-        torch.testing.assert_close(
-            actual[name].cpu(), expected[name].cpu(), rtol=tol, atol=tol
-        )
-    for name in ('total', 'estimator'):
-        if name in expected:
-            assert_same_gradients(actual[name], expected[name], tol)
+            index = dataset.schema.vocabulary[side][field].index(value)
+            z = float(factor) * table[first + 2 + index]
+        nodes.append((field, z))
+    return nodes

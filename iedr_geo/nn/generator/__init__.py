@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from iedr_geo.nn.generator.factors import FactorGenerator, Factors, Folded
+from iedr_geo.nn.generator.factors import FactorGenerator, Factors
 from iedr_geo.nn.generator.linear import LinearGenerator
 from iedr_geo.nn.generator.mlp import MLPGenerator
 from iedr_geo.nn.generator.residual import ResidualGenerator
@@ -21,10 +21,8 @@ GENERATORS: dict[str, Callable[[int, int, str], FactorGenerator]] = {
 the size of hidden layers and how a readout and a context are combined."""
 
 __all__ = [
-    'GENERATORS',
     'FactorGenerator',
     'Factors',
-    'Folded',
     'LinearGenerator',
     'MLPGenerator',
     'ResidualGenerator',

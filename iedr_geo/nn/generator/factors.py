@@ -47,10 +47,11 @@ class FactorGenerator(torch.nn.Module):
     """
 
     second_embeddings: ClassVar[bool] = False
-    """Whether readouts come with the sums of second embeddings, :math:`(*, 2F)`."""
+    """If :obj:`True`, readouts come with the sums of second embeddings,
+    :math:`(*, 2F)`."""
 
     context_free_intrinsic: ClassVar[bool] = False
-    """Whether the intrinsic factors look at no context."""
+    """If :obj:`True`, the intrinsic factors look at no context."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ class LinearGenerator(FactorGenerator):
 
     Args:
         channels (int): Size of the readouts and of each factor.
-        relu (bool, optional): Whether a ReLU follows (*Nonlinear*).
+        relu (bool, optional): If :obj:`True`, a ReLU follows (*Nonlinear*).
             (default: :obj:`False`)
 
     Shapes: see :class:`MLPGenerator`.

@@ -46,20 +46,24 @@ class MLPGenerator(FactorGenerator):
     def forward(self, entity: Tensor, context: Tensor) -> Factors:
         """Returns the factors of users or items in their contexts."""
         x = combined(entity, context, self.combine)
-        return Factors(*two_layers(x, *parameters_of(self.mlp)).chunk(2, dim=-1))
+        intrinsic, extrinsic = two_layers(x, *parameters_of(self.mlp)).chunk(2, dim=-1)
+        return Factors(self._added(intrinsic, entity), self._added(extrinsic, context))
+
+    def _added(self, out: Tensor, readout: Tensor) -> Tensor:
+        """Returns a factor, given what the last layer gives for it."""
+        return out
 
     def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
         """Returns the intrinsic factors alone, at two thirds of the cost."""
-        *layers, _ = self.intrinsic_layers()
-        return two_layers(combined(entity, context, self.combine), *layers)
+        *layers, combine = self.intrinsic_layers()
+        out = two_layers(combined(entity, context, combine), *layers)
+        return self._added(out, entity)
 
     def intrinsic_layers(self) -> Layers:
         """Returns the two layers of the intrinsic factors."""
-        hidden, last = self.mlp.lins
+        w1, b1, w2, b2 = parameters_of(self.mlp)
         size = self.channels
-        return Layers(
-            hidden.weight, hidden.bias, last.weight[:size], last.bias[:size], self.combine
-        )
+        return Layers(w1, b1, w2[:size], b2[:size], self.combine)
 
     def hidden(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Returns weight and bias of the hidden layer of readouts in contexts.
@@ -70,10 +74,8 @@ class MLPGenerator(FactorGenerator):
         Returns:
             Tensors of shapes :math:`(C, H, F)` and :math:`(C, H)`.
         """
-        weight, bias = self.mlp.lins[0].weight, self.mlp.lins[0].bias
-        if self.combine == 'product':
-            return weight * context.unsqueeze(1), bias.expand(len(context), -1)
-        return weight.expand(len(context), -1, -1), bias + context @ weight.t()
+        weight, bias, _, _ = parameters_of(self.mlp)
+        return hidden_in_contexts(weight, bias, context, self.combine)
 
     def fold(self, vector: Tensor, context: Tensor) -> Folded:
         """Folds vectors into the last layer: their inner products with both factors.
@@ -82,14 +84,19 @@ class MLPGenerator(FactorGenerator):
             vector: Vectors, of shape :math:`(N, F)`.
             context: The context of each, likewise.
         """
-        return fold_last(vector, self.mlp.lins[1].weight, self.mlp.lins[1].bias)
+        _, _, weight, bias = parameters_of(self.mlp)
+        # The last layer gives both factors side by side.
+        both = sum(weight.chunk(2))
+        return Folded(vector @ both, None, vector @ sum(bias.chunk(2)))
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.channels}, combine={self.combine!r})'
 
 
-def fold_last(vector: Tensor, weight: Tensor, bias: Tensor) -> Folded:
-    """Folds vectors into a layer that gives both factors side by side."""
-    both = weight.chunk(2)
-    constant = vector @ sum(bias.chunk(2))
-    return Folded(vector @ (both[0] + both[1]), None, constant)
+def hidden_in_contexts(
+    weight: Tensor, bias: Tensor, context: Tensor, combine: str
+) -> tuple[Tensor, Tensor]:
+    """Returns weight and bias of a layer of readouts that are combined with contexts."""
+    if combine == 'product':
+        return weight * context.unsqueeze(1), bias.expand(len(context), -1)
+    return weight.expand(len(context), -1, -1), bias + context @ weight.t()

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MLP
 
-from iedr_geo.nn.dense import parameters_of, two_layers
-from iedr_geo.nn.generator.factors import FactorGenerator, Factors, Folded
-from iedr_geo.nn.generator.mlp import fold_last
-from iedr_geo.nn.loss.fused_contrastive import Layers, combined
+from iedr_geo.nn.generator.factors import FactorGenerator, Folded
+from iedr_geo.nn.generator.mlp import MLPGenerator
 
 
-class ResidualGenerator(FactorGenerator):
+class ResidualGenerator(MLPGenerator):
     r"""A factor generator that is added to sums of second embeddings (not in the paper).
 
     .. math::
@@ -33,31 +31,12 @@ class ResidualGenerator(FactorGenerator):
     second_embeddings = True
 
     def __init__(self, channels: int, hidden_channels: int = 128) -> None:
-        super().__init__(channels)
+        FactorGenerator.__init__(self, channels)
+        self.combine = 'residual'
         self.mlp = MLP([3 * channels, hidden_channels, 2 * channels], norm=None)
 
-    def forward(self, entity: Tensor, context: Tensor) -> Factors:
-        """Returns the factors of users or items in their contexts."""
-        x = combined(entity, context, 'residual')
-        intrinsic, extrinsic = two_layers(x, *parameters_of(self.mlp)).chunk(2, dim=-1)
-        return Factors(
-            intrinsic + entity[..., self.channels :],
-            extrinsic + context[..., self.channels :],
-        )
-
-    def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
-        """Returns the intrinsic factors alone, at two thirds of the cost."""
-        *layers, operation = self.intrinsic_layers()
-        out = two_layers(combined(entity, context, operation), *layers)
-        return out + entity[..., self.channels :]
-
-    def intrinsic_layers(self) -> Layers:
-        """Returns the two layers of the intrinsic factors."""
-        hidden, last = self.mlp.lins
-        size = self.channels
-        return Layers(
-            hidden.weight, hidden.bias, last.weight[:size], last.bias[:size], 'residual'
-        )
+    def _added(self, out: Tensor, readout: Tensor) -> Tensor:
+        return out + readout[..., self.channels :]
 
     def hidden(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Returns weight and bias of the hidden layer; see :meth:`MLPGenerator.hidden`.
@@ -73,8 +52,9 @@ class ResidualGenerator(FactorGenerator):
 
     def fold(self, vector: Tensor, context: Tensor) -> Folded:
         """Folds vectors into the last layer; see :meth:`MLPGenerator.fold`."""
-        last = self.mlp.lins[1]
-        weight, _, constant = fold_last(vector, last.weight, last.bias)
+        weight, _, constant = super().fold(vector, context)
         constant = constant + (vector * context[..., self.channels :]).sum(dim=-1)
         direct = torch.cat([torch.zeros_like(vector), vector], dim=-1)
         return Folded(weight, direct, constant)
+
+    __repr__ = FactorGenerator.__repr__

@@ -8,7 +8,7 @@ from torch_geometric.nn import MLP
 
 from iedr_geo.nn.dense import parameters_of, two_layers
 from iedr_geo.nn.generator.factors import FactorGenerator, Factors, Folded
-from iedr_geo.nn.generator.mlp import check_combine
+from iedr_geo.nn.generator.mlp import check_combine, hidden_in_contexts
 from iedr_geo.nn.loss.fused_contrastive import combined
 
 
@@ -58,13 +58,9 @@ class SplitGenerator(FactorGenerator):
         """
         w_in, b_in, _, _ = parameters_of(self.intrinsic_mlp)
         w_ex, b_ex, _, _ = parameters_of(self.extrinsic_mlp)
-        size = len(context)
-        if self.combine == 'product':
-            w_ex, b_ex = w_ex * context.unsqueeze(1), b_ex.expand(size, -1)
-        else:
-            w_ex, b_ex = w_ex.expand(size, -1, -1), b_ex + context @ w_ex.t()
-        weight = torch.cat([w_in.expand(size, -1, -1), w_ex], dim=1)
-        return weight, torch.cat([b_in.expand(size, -1), b_ex], dim=1)
+        w_ex, b_ex = hidden_in_contexts(w_ex, b_ex, context, self.combine)
+        weight = torch.cat([w_in.expand(len(context), -1, -1), w_ex], dim=1)
+        return weight, torch.cat([b_in.expand(len(context), -1), b_ex], dim=1)
 
     def fold(self, vector: Tensor, context: Tensor) -> Folded:
         """Folds vectors into both last layers; see :meth:`MLPGenerator.fold`."""

@@ -12,11 +12,15 @@ from torch import Tensor
 from iedr_geo.nn.contract import stands_for
 from iedr_geo.nn.loss.blockwise import blockwise_sum
 from iedr_geo.nn.loss.fused_contrastive import Layers, fused_contrastive_sum
-from iedr_geo.nn.loss.similarity import cosine_to_each, cross_entropy_of_first
+from iedr_geo.nn.loss.similarity import (
+    Contrast,
+    cosine_to_each,
+    cross_entropy_of_first,
+)
 
 
 class IntrinsicGenerator(Protocol):
-    """What the loss asks of a generator: intrinsic factors, and parameters.
+    """The methods that the loss asks of a generator.
 
     One that has a method :obj:`intrinsic_layers`, as :class:`MLPGenerator`, and returns
     its :class:`Layers` there, is evaluated faster.
@@ -51,16 +55,21 @@ class ContrastiveDraws(NamedTuple):
     other_negative: Tensor
 
 
-def _check(num_negatives: int, temperature: float, dropout: float) -> None:
-    if num_negatives < 1:
-        raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
-    if not temperature > 0:
-        raise ValueError(f'`temperature` must be positive (got {temperature})')
-    if not 0 <= dropout < 1:
-        raise ValueError(f'`dropout` must be in [0, 1) (got {dropout})')
+class _ContrastiveLoss(torch.nn.Module):
+    def __init__(self, num_negatives: int, temperature: float, dropout: float) -> None:
+        super().__init__()
+        if num_negatives < 1:
+            raise ValueError(f'`num_negatives` must be at least 1 (got {num_negatives})')
+        if not temperature > 0:
+            raise ValueError(f'`temperature` must be positive (got {temperature})')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'`dropout` must be in [0, 1) (got {dropout})')
+        self.num_negatives = num_negatives
+        self.temperature = temperature
+        self.dropout = dropout
 
 
-class ContextInvariantContrastiveLoss(torch.nn.Module):
+class ContextInvariantContrastiveLoss(_ContrastiveLoss):
     r"""The context-invariant contrastive loss of IEDR (Equation (2) and Algorithm 1,
     lines 4 to 20, of `Su et al. <https://doi.org/10.1145/3722553>`_).
 
@@ -89,14 +98,15 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             (default: :obj:`0.5`)
         variant (str, optional): :obj:`"infonce"`, as above, or :obj:`"released"`, the
             double softmax of the authors' scripts. (default: :obj:`"infonce"`)
-        mask_false_negatives (bool, optional): Whether negatives that are the same
+        mask_false_negatives (bool, optional): If :obj:`True`, negatives that are the same
             entity as the row's are left out; :meth:`forward` then needs
             :obj:`entity_id`. (default: :obj:`False`)
         block_size (int, optional): The number of negatives that are evaluated at a time.
             Changes speed and memory alone. (default: :obj:`2560`, which fits into the
             cache, on a CPU, and a million elsewhere)
-        fused (bool, optional): Whether a generator of two layers is evaluated with its
-            gradient written out. Changes speed and memory alone. (default: :obj:`True`)
+        fused (bool, optional): If :obj:`True`, a generator of two layers is evaluated
+            with its gradient written out. Changes speed and memory alone.
+            (default: :obj:`True`)
 
     Shapes:
         - **input:** entity readouts :math:`(B, F)`, context readouts :math:`(B, F)`,
@@ -115,18 +125,14 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         block_size: int | None = None,
         fused: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(num_negatives, temperature, dropout)
         if contexts not in ('sample', 'dropout', 'both'):
             raise ValueError(
                 f"`contexts` is 'sample', 'dropout' or 'both' (got '{contexts}')"
             )
         if variant not in ('infonce', 'released'):
             raise ValueError(f"`variant` is 'infonce' or 'released' (got '{variant}')")
-        _check(num_negatives, temperature, dropout)
-        self.num_negatives = num_negatives
-        self.temperature = temperature
         self.contexts = contexts
-        self.dropout = dropout
         self.variant = variant
         self.mask_false_negatives = mask_false_negatives
         self.block_size = block_size
@@ -178,7 +184,8 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
             entity_id: Who each row's user or item is, of shape :math:`(B)`.
             draws: The random choices for :obj:`rows` (default: drawn here).
             rows: The rows to take the loss of, of shape :math:`(A)` (default: all).
-            row_weight: What each of them counts, of shape :math:`(A)` (default: one).
+            row_weight: The factor of the loss of each, of shape :math:`(A)` (default:
+                one).
             other_context: The readout of each one's other context
                 :math:`\mathbf{c}_j`, of shape :math:`(A, F)`, *e.g.*, by an augmentation
                 of one's own (default: by *NegGen1* or *NegGen2*).
@@ -204,61 +211,29 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
                 f'`other_context` must hold the readout of a context for each row, of '
                 f'shape {tuple(own.shape)} (got {tuple(other_context.shape)})'
             )
-        place = torch.stack([own, other_context], dim=1)
+        contexts = torch.stack([own, other_context], dim=1)
         candidates = torch.stack([draws.negative, draws.other_negative], dim=1)
         candidates = torch.cat([rows.view(-1, 1, 1).expand(-1, 2, 1), candidates], dim=2)
         left_out = None
         if self.mask_false_negatives and entity_id is not None:
             left_out = entity_id[candidates[:, :, 1:]] == entity_id[rows].view(-1, 1, 1)
+        if row_weight is None:
+            row_weight = torch.ones(rows.numel(), device=entity.device)
+        contrast = Contrast(
+            candidates, left_out, row_weight, self.temperature, self.variant
+        )
 
         block_size = self.block_size or (2560 if entity.is_cpu else 1_000_000)
         block_size = max(1, block_size // (2 * self.num_negatives))  # In rows.
-        layers: Layers | None = None
-        if self.fused and stands_for(
+        fused = self.fused and stands_for(
             generator, 'intrinsic_layers', 'intrinsic', 'forward'
-        ):
-            layers = generator.intrinsic_layers()  # type: ignore[attr-defined]
+        )
+        layers: Layers | None = generator.intrinsic_layers() if fused else None  # type: ignore[attr-defined]
         if layers is not None:
-            total = fused_contrastive_sum(
-                entity,
-                place,
-                candidates,
-                layers,
-                self.temperature,
-                self.variant,
-                left_out,
-                row_weight,
-                block_size,
-            )
+            total = fused_contrastive_sum(entity, contexts, layers, contrast, block_size)
         else:
-            intrinsic = generator.intrinsic
-            if not stands_for(generator, 'intrinsic', 'forward'):
-
-                def intrinsic(entity: Tensor, context: Tensor) -> Tensor:
-                    factors: Any = generator(entity, context)  # type: ignore[operator]
-                    return factors.intrinsic
-
-            def block(block: slice, entity: Tensor, place: Tensor) -> Tensor:
-                at = place[block].unsqueeze(2)
-                out = intrinsic(entity[candidates[block]], at)
-                first = out[:, :, 0]
-                positive = F.cosine_similarity(first[:, 0], first[:, 1]).unsqueeze(1)
-                similarity = cosine_to_each(first, out[:, :, 1:])
-                if left_out is not None:
-                    similarity = similarity.masked_fill(left_out[block], -torch.inf)
-                similarity = torch.cat([positive, similarity.flatten(1)], dim=1)
-                losses = cross_entropy_of_first(
-                    similarity, self.temperature, self.variant
-                )
-                return (
-                    losses if row_weight is None else losses * row_weight[block]
-                ).sum()
-
-            parameters = tuple(generator.parameters())
-            total = blockwise_sum(
-                block, rows.numel(), (entity, place), parameters, block_size
-            )
-        return total / (rows.numel() if row_weight is None else row_weight.sum())
+            total = _contrastive_sum(generator, entity, contexts, contrast, block_size)
+        return total / row_weight.sum()
 
     def __repr__(self) -> str:
         return (
@@ -267,7 +242,37 @@ class ContextInvariantContrastiveLoss(torch.nn.Module):
         )
 
 
-class DropoutContrastiveLoss(torch.nn.Module):
+def _contrastive_sum(
+    generator: Any,
+    entity: Tensor,
+    contexts: Tensor,
+    contrast: Contrast,
+    block_size: int,
+) -> Tensor:
+    """Returns :func:`fused_contrastive_sum` for any generator."""
+    intrinsic = generator.intrinsic
+    if not stands_for(generator, 'intrinsic', 'forward'):
+
+        def intrinsic(entity: Tensor, context: Tensor) -> Tensor:
+            return generator(entity, context).intrinsic
+
+    def block(rows: slice, entity: Tensor, contexts: Tensor) -> Tensor:
+        candidates, left_out, row_weight, temperature, variant = contrast.block(rows)
+        out = intrinsic(entity[candidates], contexts[rows].unsqueeze(2))
+        first = out[:, :, 0]
+        positive = F.cosine_similarity(first[:, 0], first[:, 1]).unsqueeze(1)
+        similarity = cosine_to_each(first, out[:, :, 1:])
+        if left_out is not None:
+            similarity = similarity.masked_fill(left_out, -torch.inf)
+        similarity = torch.cat([positive, similarity.flatten(1)], dim=1)
+        losses = cross_entropy_of_first(similarity, temperature, variant)
+        return (losses * row_weight).sum()
+
+    parameters = tuple(generator.parameters())
+    return blockwise_sum(block, len(contexts), (entity, contexts), parameters, block_size)
+
+
+class DropoutContrastiveLoss(_ContrastiveLoss):
     r"""The contrastive loss of *IEDR*\ :sub:`sp` (Section 7.4 and Table 11 of `Su et al.
     <https://doi.org/10.1145/3722553>`_), which looks at no context.
 
@@ -277,7 +282,7 @@ class DropoutContrastiveLoss(torch.nn.Module):
     Args:
         num_negatives (int, optional): The number of negatives of a row, drawn from the
             batch with replacement. (default: :obj:`40`)
-        temperature (float, optional): What similarities are divided by.
+        temperature (float, optional): The number that similarities are divided by.
             (default: :obj:`0.5`)
         dropout (float, optional): The probability of the dropout. (default: :obj:`0.1`)
 
@@ -289,11 +294,7 @@ class DropoutContrastiveLoss(torch.nn.Module):
     def __init__(
         self, num_negatives: int = 40, temperature: float = 0.5, dropout: float = 0.1
     ) -> None:
-        super().__init__()
-        _check(num_negatives, temperature, dropout)
-        self.num_negatives = num_negatives
-        self.temperature = temperature
-        self.dropout = dropout
+        super().__init__(num_negatives, temperature, dropout)
 
     def forward(self, factor: Tensor) -> Tensor:
         """Returns the mean loss of the rows."""

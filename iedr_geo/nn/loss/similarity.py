@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+class Contrast(NamedTuple):
+    """The rows of a batch that are compared with each other, and how.
+
+    Args:
+        candidates: In each of two contexts, the entity of the row and those of its
+            negatives, of shape :math:`(A, 2, 1 + L)`.
+        left_out: :obj:`True` for a negative that does not count, of shape
+            :math:`(A, 2, L)` (default: all count).
+        row_weight: The factor of each row's loss, of shape :math:`(A)`.
+        temperature: The number that similarities are divided by.
+        variant: As in :class:`ContextInvariantContrastiveLoss`.
+    """
+
+    candidates: Tensor
+    left_out: Tensor | None
+    row_weight: Tensor
+    temperature: float
+    variant: str
+
+    def block(self, rows: slice) -> Contrast:
+        """Returns the contrast of some of the rows."""
+        return self._replace(
+            candidates=self.candidates[rows],
+            left_out=None if self.left_out is None else self.left_out[rows],
+            row_weight=self.row_weight[rows],
+        )
 
 
 def cosine_to_each(one: Tensor, many: Tensor) -> Tensor:

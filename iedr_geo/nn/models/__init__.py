@@ -5,29 +5,19 @@ from iedr_geo.nn.models.bipartite import BipartiteModel
 from iedr_geo.nn.models.cause import CausE, CausELosses
 from iedr_geo.nn.models.context_popularity import ContextPopularity
 from iedr_geo.nn.models.dice import DICE, DICELosses
-from iedr_geo.nn.models.iedr import IEDR, IEDR_VARIANTS, Encoded, IEDRFactors
+from iedr_geo.nn.models.encoded import Encoded, IEDRFactors
+from iedr_geo.nn.models.iedr import IEDR
+from iedr_geo.nn.models.iedr_variants import IEDR_VARIANTS
 from iedr_geo.nn.models.ips import IPS, IPSLosses
 from iedr_geo.nn.models.lightgcn import LightGCN
 from iedr_geo.nn.models.mf import MF
 from iedr_geo.nn.models.popularity import Popularity
-from iedr_geo.nn.models.rebuild import MODELS, describe, rebuild
+from iedr_geo.nn.models.rebuild import MODELS
 from iedr_geo.nn.models.repeat import Repeat
 
-MODELS.update(
-    (model.__name__, model)
-    for model in (
-        Biased,
-        CausE,
-        ContextPopularity,
-        DICE,
-        IEDR,
-        IPS,
-        LightGCN,
-        MF,
-        Popularity,
-        Repeat,
-    )
-)
+COUNTED = ContextPopularity, Popularity, Repeat
+TRAINED = Biased, CausE, DICE, IEDR, IPS, LightGCN, MF
+MODELS.update((cls.__name__, cls) for cls in (*COUNTED, *TRAINED))
 
 __all__ = [
     'DICE',
@@ -47,6 +37,4 @@ __all__ = [
     'LightGCN',
     'Popularity',
     'Repeat',
-    'describe',
-    'rebuild',
 ]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Embedding
 
-from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors, check_backbone
-from iedr_geo.nn.models.rebuild import describe, rebuild_part
-
-if TYPE_CHECKING:
-    from iedr_geo.loader import EdgeBatch
+from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
+from iedr_geo.nn.models.over_backbone import OverBackbone
 
 
-class Biased(BipartiteModel):
+class Biased(OverBackbone):
     r"""Adds scalar biases to a model (*BIAS-U*, *BIAS-I* and *BIAS-UI*, Section 4.2.2 of
     `Zheng et al. <https://doi.org/10.1145/3442381.3449788>`_).
 
@@ -26,27 +22,25 @@ class Biased(BipartiteModel):
 
     Args:
         backbone (BipartiteModel): The model.
-        user (bool, optional): Whether users have biases. (default: :obj:`True`)
-        item (bool, optional): Whether items have biases. (default: :obj:`True`)
+        user (bool, optional): If :obj:`True`, users have biases. (default: :obj:`True`)
+        item (bool, optional): If :obj:`True`, items have biases. (default: :obj:`True`)
     """
 
     def __init__(
         self, backbone: BipartiteModel, user: bool = True, item: bool = True
     ) -> None:
-        super().__init__()
-        check_backbone(self, backbone)
-        self.backbone = backbone
-        self.num_users, self.num_items = backbone.num_users, backbone.num_items
-        self.channels = backbone.channels + 2
+        super().__init__(backbone)
+        self.channels += 2
         self.user_bias = Embedding(self.num_users, 1) if user else None
         self.item_bias = Embedding(self.num_items, 1) if item else None
-        for bias in (self.user_bias, self.item_bias):
-            if bias is not None:
-                torch.nn.init.zeros_(bias.weight)
+        self._reset_biases()
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters."""
-        self.backbone.reset_parameters()  # type: ignore[operator]
+        super().reset_parameters()
+        self._reset_biases()
+
+    def _reset_biases(self) -> None:
         for bias in (self.user_bias, self.item_bias):
             if bias is not None:
                 torch.nn.init.zeros_(bias.weight)
@@ -54,15 +48,9 @@ class Biased(BipartiteModel):
     @property
     def config(self) -> dict[str, Any] | None:
         """The constructor's arguments; nothing if the backbone cannot be described."""
-        backbone = describe(self.backbone)
         biases = {'user': self.user_bias is not None, 'item': self.item_bias is not None}
-        return None if backbone is None else {'backbone': backbone, **biases}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> Biased:
-        """Makes a model that a state can be loaded into."""
-        backbone = rebuild_part(config['backbone'], state, 'backbone')
-        return cls(backbone, config['user'], config['item'])
+        config = super().config
+        return None if config is None else config | biases
 
     def forward(self, user: Tensor, item: Tensor) -> Vectors:
         """Returns the vectors of users and items, extended by their biases."""
@@ -75,7 +63,3 @@ class Biased(BipartiteModel):
             torch.cat([users, b_u.expand(u_shape), one.expand(u_shape)], dim=-1),
             torch.cat([items, one.expand(i_shape), b_i.expand(i_shape)], dim=-1),
         )
-
-    def extra_losses(self, batch: EdgeBatch, encoded: None = None) -> dict[str, Tensor]:
-        """Returns those of the backbone."""
-        return self.backbone.extra_losses(batch)

@@ -1,13 +1,14 @@
-"""What all models that map users and items to vectors have in common."""
+"""The base class of models that map users and items to vectors."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
+
+from iedr_geo.nn.models.rebuild import Rebuildable
 
 if TYPE_CHECKING:
     from iedr_geo.loader import EdgeBatch
@@ -15,16 +16,7 @@ if TYPE_CHECKING:
 Vectors: TypeAlias = tuple[Tensor, Tensor]
 
 
-def check_backbone(model: torch.nn.Module, backbone: torch.nn.Module) -> None:
-    """Raises an error if a backbone has losses that the model around it leaves out."""
-    if hasattr(backbone, 'losses'):
-        raise ValueError(
-            f'{type(backbone).__name__} has losses of its own, which '
-            f'{type(model).__name__} would leave out: it is no backbone'
-        )
-
-
-class BipartiteModel(torch.nn.Module, ABC):
+class BipartiteModel(Rebuildable, ABC):
     r"""Maps ids of users and items to vectors, whose inner product is the score.
 
     Subclasses define :meth:`forward`, have :obj:`num_users`, :obj:`num_items` and
@@ -47,23 +39,6 @@ class BipartiteModel(torch.nn.Module, ABC):
         Returns:
             Vectors, with one more dimension of size :obj:`channels` each.
         """
-
-    @property
-    @abstractmethod
-    def config(self) -> dict[str, Any] | None:
-        """The constructor's arguments, for JSON, but for tensors and models."""
-
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], state: Mapping[str, Tensor]
-    ) -> BipartiteModel:
-        """Makes a model that a state can be loaded into.
-
-        Args:
-            config: What :obj:`config` was.
-            state: What :meth:`state_dict` returned.
-        """
-        return cls(**config)
 
     @property
     def factors(self) -> dict[str, slice]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
 from iedr_geo.nn.models.mf import MF
-from iedr_geo.nn.models.rebuild import describe, rebuild_part
+from iedr_geo.nn.models.over_backbone import OverBackbone
 
 if TYPE_CHECKING:
     from iedr_geo.loader import EdgeBatch
@@ -26,57 +24,40 @@ class CausELosses(NamedTuple):
     total: Tensor
 
 
-class CausE(BipartiteModel):
+class CausE(OverBackbone):
     r"""The model from the `"Causal Embeddings for Recommendation"
     <https://arxiv.org/abs/1706.07639>`_ paper, as the experiments on DICE have it.
 
     Normal edges train a *control*, intervened ones a *treatment* table of items, with one
     table of users, by the binary cross-entropy of each pair; its means over both kinds of
     edges are added. The mean squared difference between both tables, taken of the
-    distinct items of a batch, pulls them together. The control table predicts.
+    distinct items of a batch, pulls them together. The control table predicts: it is the
+    backbone.
 
     Args:
         backbone (MF): The model of the control, *e.g.*, :class:`MF` or :class:`LightGCN`.
         weight (float, optional): The weight of the difference. (default: :obj:`0.01`)
     """
 
+    arguments = ('weight',)
+    backbone: MF
+
     def __init__(self, backbone: MF, weight: float = 0.01) -> None:
-        super().__init__()
-        self.num_users, self.num_items = backbone.num_users, backbone.num_items
-        self.channels = backbone.channels
-        self.discrepancy_weight = weight
-        self.control = backbone
+        super().__init__(backbone)
+        self.weight = weight
         self.treatment = copy.deepcopy(backbone)
         self.treatment.user = backbone.user
         self._reset_treatment()
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters."""
-        self.control.reset_parameters()
+        super().reset_parameters()
         self._reset_treatment()
 
     def _reset_treatment(self) -> None:
-        fresh = copy.deepcopy(self.control)
+        fresh = copy.deepcopy(self.backbone)
         fresh.reset_parameters()
         self.treatment.item.load_state_dict(fresh.item.state_dict())
-
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """The constructor's arguments; nothing if the backbone cannot be described."""
-        backbone = describe(self.control)
-        if backbone is None:
-            return None
-        return {'backbone': backbone, 'weight': self.discrepancy_weight}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> CausE:
-        """Makes a model that a state can be loaded into."""
-        return cls(rebuild_part(config['backbone'], state, 'control'), config['weight'])
-
-    def forward(self, user: Tensor, item: Tensor) -> Vectors:
-        """Returns the vectors of users and of items in the control."""
-        users, items = self.control(user, item)
-        return users, items
 
     def losses(self, batch: EdgeBatch) -> CausELosses:
         """Returns the cross-entropy and the difference of the batch's items.
@@ -87,7 +68,7 @@ class CausE(BipartiteModel):
         if batch.intervened is None:
             raise ValueError('CausE needs to know which edges are intervened')
         items, row = torch.unique(batch.candidates, return_inverse=True)
-        user, control = self.control(batch.user, items)
+        user, control = self.backbone(batch.user, items)
         treated_user, treatment = self.treatment(batch.user, items)
         score = torch.where(
             batch.intervened.unsqueeze(1),
@@ -101,6 +82,6 @@ class CausE(BipartiteModel):
         for part in (~batch.intervened, batch.intervened):
             prediction = prediction + (loss * part).sum() / part.sum().clamp(min=1)
         discrepancy = F.mse_loss(control, treatment)
-        total = prediction + self.discrepancy_weight * discrepancy
-        total = total + sum(self.control.extra_losses(batch).values())
+        total = prediction + self.weight * discrepancy
+        total = total + sum(self.extra_losses(batch).values())
         return CausELosses(prediction, discrepancy, total)

@@ -1,4 +1,4 @@
-"""What is popular in a context."""
+"""Popularity in a context."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class PairCounts(torch.nn.Module):
         key = torch.where(right < 0, -1, left.long() * self.num_right + right)
         if not self.key.numel():
             return torch.zeros_like(key)
-        place = torch.searchsorted(self.key, key.contiguous())
-        place = place.clamp(max=self.key.numel() - 1)
-        return torch.where(self.key[place] == key, self.count[place], 0)
+        index = torch.searchsorted(self.key, key.contiguous())
+        index = index.clamp(max=self.key.numel() - 1)
+        return torch.where(self.key[index] == key, self.count[index], 0)
 
 
 class ContextPopularity(CountedModel):
-    r"""What is popular in a context: an item's score is how often it was had in exactly
-    this one.
+    r"""Recommends what is popular in a context: an item's score is how often it was had
+    in exactly this one.
 
     .. math::
         s_{u,i,c} = n_{c,i} + \frac{n_i}{1 + \sum_j n_j}
@@ -107,7 +107,7 @@ class ContextPopularity(CountedModel):
 
     @property
     def _unit(self) -> Tensor:
-        """What one more in the context counts, where one more in all counts one."""
+        """The weight of one more in the context, where one more in all counts one."""
         return self.popularity.count.sum() + 1
 
     def tally(self, item: Tensor, context: Tensor) -> Tensor:

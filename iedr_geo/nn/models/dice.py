@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.nn.loss import DistanceCorrelation, InverseL1, InverseL2
-from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors, check_backbone
-from iedr_geo.nn.models.rebuild import describe, rebuild_part
+from iedr_geo.nn.models.bipartite import BipartiteModel
+from iedr_geo.nn.models.over_backbone import OverBackbone, check_popularity
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from iedr_geo.loader import EdgeBatch
 
 DISCREPANCIES = {'dcor': DistanceCorrelation, 'l1': InverseL1, 'l2': InverseL2}
@@ -29,7 +31,7 @@ class DICELosses(NamedTuple):
     total: Tensor
 
 
-class DICE(BipartiteModel):
+class DICE(OverBackbone):
     r"""The model from the `"Disentangling User Interest and Conformity for Recommendation
     with Causal Embedding" <https://doi.org/10.1145/3442381.3449788>`_ paper.
 
@@ -66,6 +68,7 @@ class DICE(BipartiteModel):
             square. (default: :obj:`4096`)
     """
 
+    arguments = ('alpha', 'beta', 'discrepancy', 'max_rows')
     popularity: Tensor
 
     def __init__(
@@ -77,8 +80,7 @@ class DICE(BipartiteModel):
         discrepancy: str = 'dcor',
         max_rows: int = 4096,
     ) -> None:
-        super().__init__()
-        check_backbone(self, backbone)
+        super().__init__(backbone)
         if discrepancy not in DISCREPANCIES:
             raise ValueError(
                 f'`discrepancy` is one of {", ".join(DISCREPANCIES)} (got '
@@ -89,53 +91,22 @@ class DICE(BipartiteModel):
                 f'The vectors of the backbone must split in halves (got '
                 f'{backbone.channels} channels)'
             )
-        if popularity.shape != (backbone.num_items,):
-            raise ValueError(
-                f'`popularity` must be of shape ({backbone.num_items}) (got '
-                f'{tuple(popularity.shape)})'
-            )
-        self.backbone = backbone
-        self.num_users, self.num_items = backbone.num_users, backbone.num_items
-        self.channels = backbone.channels
+        check_popularity(popularity, self.num_items)
         self.alpha, self.beta, self.max_rows = alpha, beta, max_rows
-        self.kind = discrepancy
-        self.discrepancy = DISCREPANCIES[discrepancy]()
+        self.discrepancy = discrepancy
+        self.dependence = DISCREPANCIES[discrepancy]()
         self.register_buffer('popularity', popularity.clone())
 
-    def reset_parameters(self) -> None:
-        """Resets all learnable parameters."""
-        self.backbone.reset_parameters()  # type: ignore[operator]
-
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """The constructor's arguments; nothing if the backbone cannot be described."""
-        backbone = describe(self.backbone)
-        if backbone is None:
-            return None
-        return {
-            'backbone': backbone,
-            'alpha': self.alpha,
-            'beta': self.beta,
-            'discrepancy': self.kind,
-            'max_rows': self.max_rows,
-        }
-
     @classmethod
-    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> DICE:
-        """Makes a model that a state can be loaded into."""
-        backbone = rebuild_part(config['backbone'], state, 'backbone')
-        return cls(**{**config, 'backbone': backbone}, popularity=state['popularity'])
+    def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
+        """Makes a model that a state, which has the popularity, can be loaded into."""
+        return super().from_config({**config, 'popularity': state['popularity']}, state)
 
     @property
     def factors(self) -> dict[str, slice]:
         """The columns of interest and of conformity."""
         half = self.channels // 2
         return {'interest': slice(0, half), 'conformity': slice(half, self.channels)}
-
-    def forward(self, user: Tensor, item: Tensor) -> Vectors:
-        """Returns the vectors of users and items, both halves side by side."""
-        users, items = self.backbone(user, item)
-        return users, items
 
     def losses(self, batch: EdgeBatch) -> DICELosses:
         """Returns the four terms of the loss, and the total, which has the extra losses
@@ -159,12 +130,12 @@ class DICE(BipartiteModel):
         if self.beta != 0:
             discrepancy = self._discrepancy(user) + self._discrepancy(item)
             total = total + self.beta * discrepancy
-        total = total + sum(self.backbone.extra_losses(batch).values())
+        total = total + sum(self.extra_losses(batch).values())
         return DICELosses(click, interest, conformity, discrepancy, total)
 
     def _discrepancy(self, vectors: Tensor) -> Tensor:
         if len(vectors) > self.max_rows:
             rows = torch.randperm(len(vectors), device=vectors.device)[: self.max_rows]
             vectors = vectors[rows]
-        loss: Tensor = self.discrepancy(*vectors.chunk(2, dim=1))
+        loss: Tensor = self.dependence(*vectors.chunk(2, dim=1))
         return loss

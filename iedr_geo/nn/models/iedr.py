@@ -3,131 +3,36 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Parameter
-from torch.utils.checkpoint import checkpoint
+from torch.nn import Module, ModuleDict, Parameter
 from torch_geometric.data import Batch
-from torch_geometric.utils import segment
 
-from iedr_geo.nn.blocks import blocks
+from iedr_geo.nn.blocks import checkpointed
 from iedr_geo.nn.contract import has_hooks, stands_for
+from iedr_geo.nn.distinct_pairs import distinct_pairs
 from iedr_geo.nn.encoder import SIGN, BiInteractionEncoder, MeanEncoder, MLPEncoder
+from iedr_geo.nn.feature_embedding import FeatureEmbedding
 from iedr_geo.nn.generator import GENERATORS, Factors
 from iedr_geo.nn.loss import (
     BiCLUB,
     ContextInvariantContrastiveLoss,
     DropoutContrastiveLoss,
 )
+from iedr_geo.nn.models.encoded import Encoded, IEDRFactors
 
 if TYPE_CHECKING:
     from iedr_geo.loader import InteractionBatch
 
 SIDES = ('user', 'item', 'context')
+ENTITIES = ('user', 'item')
 
 
-class IEDRFactors(NamedTuple):
-    """The factors of the users and items of a batch, in their contexts."""
-
-    user: Factors
-    item: Factors
-
-
-def split_score(user: Factors, item: Factors) -> dict[str, Tensor]:
-    """Returns the parts of the inner product of two sums of factors, by name.
-
-    Args:
-        user: Factors of users, each of shape :math:`(*, F)`.
-        item: Factors of items, of a shape that broadcasts with it.
-    """
-    return {
-        'intrinsic': (user.intrinsic * item.intrinsic).sum(dim=-1),
-        'extrinsic': (user.extrinsic * item.extrinsic).sum(dim=-1),
-        'cross': (user.intrinsic * item.extrinsic + user.extrinsic * item.intrinsic).sum(
-            dim=-1
-        ),
-    }
-
-
-class Encoded(NamedTuple):
-    """One pass over a batch: readouts, factors and logits of its rows.
-
-    Args:
-        user: Readouts of the users, of shape :math:`(B, F)`; with second embeddings and
-            their sums, :math:`(B, 2F)`.
-        item: Readouts of the items, likewise.
-        context: Readouts of the contexts, likewise.
-        factors: The factors of users and items.
-        logits: The logits, of shape :math:`(B)`.
-        pointwise: The pointwise terms of the rows, of shape :math:`(B)`, if there are
-            any.
-        distinct_item: The readouts of the distinct items of the batch, where its rows
-            share them.
-    """
-
-    user: Tensor
-    item: Tensor
-    context: Tensor
-    factors: IEDRFactors
-    logits: Tensor
-    pointwise: Tensor | None = None
-    distinct_item: Tensor | None = None
-
-    @property
-    def parts(self) -> dict[str, Tensor]:
-        """The parts that add up to the logits, by name, each of shape :math:`(B)`."""
-        parts = split_score(*self.factors)
-        return parts if self.pointwise is None else parts | {'pointwise': self.pointwise}
-
-
-IEDR_VARIANTS: dict[str, dict[str, Any]] = {
-    'IEDR': {},
-    'noDis': {'disentangling_weight': 0.0},
-    'noCL': {'contrastive_weight': 0.0},
-    'noCIED': {'contrastive_weight': 0.0, 'disentangling_weight': 0.0},
-    'vCLUB': {'bidirectional': False},
-    'NegGen1': {'contexts': 'sample'},
-    'NegGen2': {'contexts': 'dropout'},
-    'AVG': {'encoder': 'mean'},
-    'MLP': {'encoder': 'mlp'},
-    'BI': {'encoder': 'bi'},
-    'Linear': {'generator': 'linear'},
-    'Nonlinear': {'generator': 'nonlinear'},
-    'IEDR_sp': {'generator': 'split', 'context_dropout': 0.1},
-    'dropout': {'dropout': 0.5, 'pointwise': True},
-    'released': {
-        'dropout': 0.5,
-        'pointwise': True,
-        'contrastive_variant': 'released',
-        'halve': False,
-    },
-}
-r"""Constructor arguments of the variants in the paper's experiments, by name.
-
-:obj:`"dropout"` adds to the paper's losses what the authors' scripts do and the paper
-does not mention: message dropout and pointwise terms. :obj:`"released"` has the scripts'
-losses as well: the double softmax, no one half.
-"""
-
-
-def distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns a row of each distinct pair, and how many rows have it."""
-    if one.numel() == 0:
-        return one, one
-    pair = one * (two.max() + 1) + two
-    _, inverse, counts = torch.unique(pair, return_inverse=True, return_counts=True)
-    rows = torch.arange(pair.numel(), device=pair.device)
-    first = torch.zeros_like(counts).scatter_reduce(
-        0, inverse, rows, 'amin', include_self=False
-    )
-    return first, counts
-
-
-ENCODERS: dict[str, Callable[[int, int, float], torch.nn.Module]] = {
+ENCODERS: dict[str, Callable[[int, int, float], Module]] = {
     'sign': lambda channels, hidden, dropout: SIGN(channels, hidden, dropout=dropout),
     'mean': lambda *_: MeanEncoder(),
     'mlp': lambda channels, hidden, _: MLPEncoder(channels, hidden),
@@ -139,106 +44,44 @@ the size of hidden layers and the dropout of messages."""
 HIDDEN = 1 << 22  # Values of the hidden layers of pairs that are held at a time.
 
 
-def _copies(
-    module: str | torch.nn.Module, known: dict[str, Any], name: str, *arguments: Any
-) -> Callable[[], torch.nn.Module]:
-    """Returns what makes a module for each side: one that is known by name, or copies."""
-    if isinstance(module, torch.nn.Module):
-
-        def make() -> torch.nn.Module:
-            return copy.deepcopy(module)
-
-        return make
-    if module not in known:
+def _one_a_side(
+    sides: tuple[str, ...],
+    module: str | Module,
+    made_by_name: dict[str, Any],
+    argument: str,
+    *sizes: Any,
+) -> ModuleDict:
+    """Returns a module for each side: one that has a name, or copies of the one given."""
+    if isinstance(module, Module):
+        return ModuleDict({side: copy.deepcopy(module) for side in sides})
+    if module not in made_by_name:
         raise ValueError(
-            f'`{name}` is a module of your own or one of '
-            f"{', '.join(map(repr, known))} (got '{module}')"
+            f'`{argument}` is a module of your own or one of '
+            f"{', '.join(map(repr, made_by_name))} (got '{module}')"
         )
-    return lambda: known[module](*arguments)
+    return ModuleDict({side: made_by_name[module](*sizes) for side in sides})
 
 
-class _Side(NamedTuple):
-    x: Tensor
-    edge_index: Tensor
-    ptr: Tensor
-    value: Tensor | None
-    edge_weight: Tensor | None
-    vectors: dict[int, Tensor]
-    node_id: Tensor | None = None
-    rows: Tensor | None = None
-
-    @property
-    def graphs(self) -> dict[str, Any]:
-        """What an encoder is to know of the graphs, besides the features of nodes."""
-        names = ('edge_index', 'ptr', 'edge_weight', 'node_id', 'rows')
-        return {name: getattr(self, name) for name in names}
+_Graphs: TypeAlias = tuple[Batch, Tensor | None]
+"""The graphs of one side, and the graph of each row unless each has one of its own."""
 
 
-def _vectors(batch: Batch, suffix: str = '') -> dict[int, Tensor]:
-    """Returns the vectors of a batch by the embedding row of their nodes."""
-    names = [name for name in batch.keys() if name.startswith('vector_')]  # noqa: SIM118
-    rows = {name.removeprefix('vector_').removesuffix(suffix): name for name in names}
-    return {int(row): batch[name] for row, name in rows.items() if row.isdigit()}
-
-
-def _of_graphs(graphs: Batch, rows: Tensor | None = None) -> _Side:
-    """Returns the graphs of one side as :class:`FeatureGraphs` batches them."""
-    return _Side(
-        graphs.x,
-        graphs.edge_index,
-        graphs.ptr,
-        graphs.get('value'),
-        graphs.get('edge_weight'),
-        _vectors(graphs),
-        graphs.get('node_id', graphs.x),
-        rows,
-    )
-
-
-def _side(batch: InteractionBatch | Batch, side: str) -> _Side:
-    """Returns the graphs of one side: one a row or, with `rows`, each distinct one."""
+def _graphs_of(batch: InteractionBatch | Batch, side: str) -> _Graphs:
+    """Returns the graphs of one side of a batch."""
     if not isinstance(batch, Batch):
-        return _of_graphs(getattr(batch, side), getattr(batch, f'{side}_graph'))
-    return _Side(
-        batch[f'x_{side}'],
-        batch[f'edge_index_{side}'],
-        batch[f'x_{side}_ptr'],
-        batch.get(f'value_{side}'),
-        batch.get(f'edge_weight_{side}'),
-        _vectors(batch, f'_{side}'),
-    )
+        return getattr(batch, side), getattr(batch, f'{side}_graph')
+    suffix = f'_{side}'
+    names = [name for name in batch.keys() if name.endswith(suffix)]  # noqa: SIM118
+    own = {name.removesuffix(suffix): batch[name] for name in names}
+    return Batch(**own, ptr=batch[f'x_{side}_ptr']), None
 
 
-def _look_up(table: torch.nn.Embedding, sides: list[_Side]) -> list[Tensor]:
-    """Returns the features of the nodes of each side.
-
-    A node is its embedding row, times its value if it has one; or a vector times its row
-    and the rows after it.
-    """
-    # At once: the gradient of each lookup is as large as the whole table.
-    rows = table(torch.cat([side.x for side in sides]))
-    parts = []
-    for side, z in zip(sides, rows.split([s.x.numel() for s in sides]), strict=True):
-        if side.value is not None:
-            z = z * side.value.to(z.dtype).unsqueeze(1)
-        for row, vector in side.vectors.items():
-            weight = table.weight[row : row + vector.size(1)]
-            node = (side.x == row).nonzero().view(-1)
-            z = z.index_copy(0, node, (vector.to(weight.dtype) @ weight).to(z.dtype))
-        parts.append(z)
-    return parts
+def _node_id(graphs: Batch) -> Tensor | None:
+    """Returns numbers of equal nodes, where graphs are of a store that knows them."""
+    return graphs.get('node_id', graphs.x) if 'graph_id' in graphs else None
 
 
-def _sums(table: torch.nn.Embedding, sides: list[_Side]) -> list[Tensor]:
-    """Returns the sum over the nodes of the graph of each row, for each side."""
-    out = []
-    for side, nodes in zip(sides, _look_up(table, sides), strict=True):
-        each = segment(nodes, side.ptr, reduce='sum')
-        out.append(each if side.rows is None else each[side.rows])
-    return out
-
-
-class IEDR(torch.nn.Module):
+class IEDR(Module):
     r"""The Intrinsic-Extrinsic Disentangled Recommendation model from the `"Intrinsic and
     Extrinsic Factor Disentanglement for Recommendation in Various Context Scenarios"
     <https://doi.org/10.1145/3722553>`_ paper.
@@ -278,8 +121,8 @@ class IEDR(torch.nn.Module):
             so themselves. (default: :obj:`"product"`)
         dropout (float, optional): Dropout of SIGN's messages. The authors' scripts use
             :obj:`0.5`, the paper mentions none. (default: :obj:`0.0`)
-        pointwise (bool, optional): Whether to add to the logit a learned number for each
-            feature, as the authors' scripts do. (default: :obj:`False`)
+        pointwise (bool, optional): If :obj:`True`, adds to the logit a learned number for
+            each feature, as the authors' scripts do. (default: :obj:`False`)
         contrastive_weight (float, optional): :math:`\lambda_1`; :obj:`0.0` leaves the
             term out (*noCL*). (default: :obj:`0.1`)
         disentangling_weight (float, optional): :math:`\lambda_2`; :obj:`0.0` leaves the
@@ -313,8 +156,8 @@ class IEDR(torch.nn.Module):
         channels: int = 32,
         hidden_channels: int = 128,
         *,
-        encoder: str | torch.nn.Module = 'sign',
-        generator: str | torch.nn.Module = 'mlp',
+        encoder: str | Module = 'sign',
+        generator: str | Module = 'mlp',
         combine: str = 'product',
         dropout: float = 0.0,
         pointwise: bool = False,
@@ -347,22 +190,23 @@ class IEDR(torch.nn.Module):
                 f"The encoder '{name}' has no messages to drop out, or does so itself"
             )
         sizes = channels, hidden_channels
-        make_encoder = _copies(encoder, ENCODERS, 'encoder', *sizes, dropout)
-        make_generator = _copies(generator, GENERATORS, 'generator', *sizes, combine)
         self.contrastive_weight = contrastive_weight
         self.disentangling_weight = disentangling_weight
         # A module of one's own may draw as well.
-        self._draws = dropout > 0 or isinstance(encoder, torch.nn.Module)
-        self.embedding = torch.nn.Embedding(num_embeddings, channels)
-        self.pointwise = torch.nn.Embedding(num_embeddings, 1) if pointwise else None
-        self.encoders = torch.nn.ModuleDict({side: make_encoder() for side in SIDES})
-        self.generators = torch.nn.ModuleDict(
-            {side: make_generator() for side in ('user', 'item')}
+        self._draws = dropout > 0 or isinstance(encoder, Module)
+        # SIGN multiplies embeddings: around zero, products and gradients vanish.
+        self.embedding = FeatureEmbedding(num_embeddings, channels, mean=1.0)
+        self.pointwise: FeatureEmbedding | None = None
+        if pointwise:
+            self.pointwise = FeatureEmbedding(num_embeddings, 1, std=0.01)
+        self.encoders = _one_a_side(SIDES, encoder, ENCODERS, 'encoder', *sizes, dropout)
+        self.generators = _one_a_side(
+            ENTITIES, generator, GENERATORS, 'generator', *sizes, combine
         )
         first = self.generators['user']
-        self.direct: torch.nn.Embedding | None = None
+        self.direct: FeatureEmbedding | None = None
         if getattr(first, 'second_embeddings', False):
-            self.direct = torch.nn.Embedding(num_embeddings, channels)
+            self.direct = FeatureEmbedding(num_embeddings, channels, std=0.1)
         context_free = getattr(first, 'context_free_intrinsic', False)
         if context_free and (
             contexts != 'both' or contrastive_variant != 'infonce' or mask_false_negatives
@@ -375,49 +219,39 @@ class IEDR(torch.nn.Module):
         self.contrastive: (
             ContextInvariantContrastiveLoss | DropoutContrastiveLoss | None
         ) = None
+        drawn = num_negatives, temperature
         if contrastive_weight > 0 and context_free:
-            self.contrastive = DropoutContrastiveLoss(
-                num_negatives, temperature, context_dropout
-            )
+            self.contrastive = DropoutContrastiveLoss(*drawn, context_dropout)
         elif contrastive_weight > 0:
             self.contrastive = ContextInvariantContrastiveLoss(
-                num_negatives,
-                temperature,
+                *drawn,
                 contexts,
                 context_dropout,
                 contrastive_variant,
                 mask_false_negatives,
             )
-        self.disentangling = torch.nn.ModuleDict()
+        self.disentangling = ModuleDict()
         if disentangling_weight > 0:
-            for side in ('user', 'item'):
+            for side in ENTITIES:
                 self.disentangling[side] = BiCLUB(
-                    channels,
-                    hidden_channels,
-                    num_disentangling_negatives,
-                    bidirectional,
-                    halve,
+                    *sizes, num_disentangling_negatives, bidirectional, halve
                 )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters."""
-        # SIGN multiplies embeddings: around zero, products and gradients vanish.
-        torch.nn.init.normal_(self.embedding.weight, mean=1.0, std=1.0)
-        if self.pointwise is not None:
-            torch.nn.init.normal_(self.pointwise.weight, std=0.01)
-        if self.direct is not None:
-            torch.nn.init.normal_(self.direct.weight, std=0.1)
-        for modules in (self.encoders, self.generators, self.disentangling):
-            for module in modules.values():
-                if hasattr(module, 'reset_parameters'):
-                    module.reset_parameters()  # type: ignore[operator]
+        modules: list[Any] = [self.embedding, self.pointwise, self.direct]
+        for of_sides in (self.encoders, self.generators, self.disentangling):
+            modules += of_sides.values()
+        for module in modules:
+            if hasattr(module, 'reset_parameters'):
+                module.reset_parameters()
 
     @property
     def config(self) -> dict[str, Any] | None:
         """The constructor's arguments; nothing where one is a module."""
         modules = [self._arguments['encoder'], self._arguments['generator']]
-        if any(isinstance(module, torch.nn.Module) for module in modules):
+        if any(isinstance(module, Module) for module in modules):
             return None
         return dict(self._arguments)
 
@@ -431,12 +265,19 @@ class IEDR(torch.nn.Module):
         """Returns the parameters of the mutual-information estimator."""
         return self.disentangling.parameters()
 
-    def _readouts(self, sides: list[_Side]) -> list[Tensor]:
-        """Returns the readouts of the graphs, or rows, of all three sides."""
-        features = _look_up(self.embedding, sides)
+    def _readouts(self, names: Sequence[str], sides: Sequence[_Graphs]) -> list[Tensor]:
+        """Returns the readouts of the graphs, or rows, of each side."""
+        features = self.embedding([graphs for graphs, _ in sides])
         readouts = [
-            self.encoders[name](z, **side.graphs)
-            for name, side, z in zip(SIDES, sides, features, strict=True)
+            self.encoders[name](
+                x,
+                edge_index=graphs.edge_index,
+                ptr=graphs.ptr,
+                edge_weight=graphs.get('edge_weight'),
+                node_id=_node_id(graphs),
+                rows=rows,
+            )
+            for name, x, (graphs, rows) in zip(names, features, sides, strict=True)
         ]
         if self.direct is None:
             return readouts
@@ -452,7 +293,8 @@ class IEDR(torch.nn.Module):
                 :class:`InteractionData` that follows :obj:`x_user`, :obj:`x_item` and
                 :obj:`x_context`, which is evaluated edge by edge.
         """
-        user, item, context = self._readouts([_side(batch, side) for side in SIDES])
+        sides = [_graphs_of(batch, side) for side in SIDES]
+        user, item, context = self._readouts(SIDES, sides)
         return user, item, context
 
     def node_features(self, graphs: Batch) -> Tensor:
@@ -461,7 +303,7 @@ class IEDR(torch.nn.Module):
         Args:
             graphs: As in :meth:`encode_graphs`.
         """
-        return _look_up(self.embedding, [_of_graphs(graphs)])[0]
+        return self.embedding(graphs)
 
     def encode_graphs(self, side: str, graphs: Batch) -> tuple[Tensor, Tensor]:
         """Returns the readouts and the pointwise terms of the graphs of one side.
@@ -474,14 +316,10 @@ class IEDR(torch.nn.Module):
             Readouts of shape :math:`(G, F)`, or :math:`(G, 2F)` with
             :obj:`generator="residual"`, and terms of shape :math:`(G)`.
         """
-        one = _of_graphs(graphs)
-        [x] = _look_up(self.embedding, [one])
-        out = self.encoders[side](x, **one.graphs)
-        if self.direct is not None:
-            out = torch.cat([out, *_sums(self.direct, [one])], dim=1)
+        [out] = self._readouts([side], [(graphs, None)])
         if self.pointwise is None:
             return out, out.new_zeros(len(out))
-        return out, _sums(self.pointwise, [one])[0].squeeze(1)
+        return out, self.pointwise.sums([graphs])[0].squeeze(1)
 
     def encode(self, batch: InteractionBatch | Batch) -> Encoded:
         """Encodes the graphs of a batch and generates factors and logits.
@@ -489,27 +327,23 @@ class IEDR(torch.nn.Module):
         Args:
             batch: As in :meth:`readouts`.
         """
-        sides = [_side(batch, side) for side in SIDES]
-        rows = sides[1].rows
-        if self._draws and self.training:  # Each row on its own.
-            rows = None
-        if rows is not None:
-            sides[1] = sides[1]._replace(rows=None)
-        user, item, context = self._readouts(sides)
+        of_user, (items, rows), of_context = sides = [
+            _graphs_of(batch, side) for side in SIDES
+        ]
+        # What draws does so for each row, others give distinct items one readout.
+        each_row = rows is None or (self._draws and self.training)
+        of_item = (items, rows if each_row else None)
+        user, item, context = self._readouts(SIDES, [of_user, of_item, of_context])
         distinct = None
-        if rows is not None:
+        if not each_row:
             distinct, item = item, item[rows]
         factors = IEDRFactors(
             self.generators['user'](user, context),
             self.generators['item'](item, context),
         )
-        logits = (
-            (factors.user.intrinsic + factors.user.extrinsic)
-            * (factors.item.intrinsic + factors.item.extrinsic)
-        ).sum(dim=-1)
+        logits = (torch.add(*factors.user) * torch.add(*factors.item)).sum(dim=-1)
         pointwise = None
         if self.pointwise is not None:
-            sides[1] = _side(batch, 'item')
             pointwise = torch.stack(_sums(self.pointwise, sides)).sum(0).squeeze(1)
             logits = logits + pointwise
         return Encoded(user, item, context, factors, logits, pointwise, distinct)
@@ -530,23 +364,24 @@ class IEDR(torch.nn.Module):
         Args:
             batch: The batch.
             items: Item graphs of the batch, of shape :math:`(I)`.
-            encoded: What :meth:`encode` returned for it.
+            encoded: The result of :meth:`encode` for it.
 
         Returns:
             Logits of shape :math:`(B, I)`.
         """
         generator = self.generators['item']
-        vector = encoded.factors.user.intrinsic + encoded.factors.user.extrinsic
+        vectors = torch.add(*encoded.factors.user)
         readout = encoded.distinct_item
         if readout is None:
             readout = self.encode_graphs('item', batch.item)[0]
         readout = readout[items]
         folds = stands_for(generator, 'fold', 'forward') and not has_hooks(generator)
 
-        def score(vector: Tensor, context: Tensor, readout: Tensor) -> Tensor:
+        def score(rows: slice) -> Tensor:
+            vector, context = vectors[rows], encoded.context[rows]
             if not folds:
                 factors = generator(readout, context.unsqueeze(1))
-                return torch.einsum('bf,bif->bi', vector, sum(factors))
+                return torch.einsum('bf,bif->bi', vector, torch.add(*factors))
             weight, bias = generator.hidden(context)  # type: ignore[operator]
             folded = generator.fold(vector, context)  # type: ignore[operator]
             # One product for all rows: each has a hidden layer of its own.
@@ -557,20 +392,11 @@ class IEDR(torch.nn.Module):
             return out if folded.direct is None else out + folded.direct @ readout.t()
 
         size = max(1, HIDDEN // max(1, len(items) * self._arguments['hidden_channels']))
-        parts = [
-            (vector[rows], encoded.context[rows], readout)
-            for rows in blocks(len(vector), size)
-        ]
-        if len(parts) == 1:
-            logits = score(*parts[0])
-        else:
-            logits = torch.cat(
-                [checkpoint(score, *p, use_reentrant=False) for p in parts]
-            )
+        logits = checkpointed(score, len(vectors), size)
         if self.pointwise is None:
             return logits
-        of_rows = [_side(batch, side) for side in ('user', 'context')]
-        *rows, item = _sums(self.pointwise, [*of_rows, _of_graphs(batch.item)])
+        of_rows = [_graphs_of(batch, side) for side in ('user', 'context')]
+        *rows, item = _sums(self.pointwise, [*of_rows, (batch.item, None)])
         return logits + sum(rows) + item[items].t()
 
     def extra_losses(
@@ -587,36 +413,27 @@ class IEDR(torch.nn.Module):
 
         Args:
             batch: The batch.
-            encoded: What :meth:`encode` returned for it.
+            encoded: The result of :meth:`encode` for it.
         """
         losses: dict[str, Tensor] = {}
         if self.contrastive is not None:
-            terms = [
-                self._contrast(self.contrastive, batch, encoded, side)
-                for side in ('user', 'item')
-            ]
+            terms = [self._contrast(batch, encoded, side) for side in ENTITIES]
             losses['contrastive'] = self.contrastive_weight * sum(terms)
         if self.disentangling:
-            terms = [
-                self.disentangling[side](*getattr(encoded.factors, side))
-                for side in ('user', 'item')
-            ]
+            terms = [bound(*factors) for bound, factors in self._bounds(encoded)]
             losses['disentangling'] = self.disentangling_weight * sum(terms)
         return losses
 
     def _contrast(
-        self,
-        loss: ContextInvariantContrastiveLoss | DropoutContrastiveLoss,
-        batch: InteractionBatch | Batch,
-        encoded: Encoded,
-        side: str,
+        self, batch: InteractionBatch | Batch, encoded: Encoded, side: str
     ) -> Any:
-        if isinstance(loss, DropoutContrastiveLoss):
-            return loss(getattr(encoded.factors, side).intrinsic)
+        if isinstance(self.contrastive, DropoutContrastiveLoss):
+            return self.contrastive(getattr(encoded.factors, side).intrinsic)
         entity_id, rows, counts = getattr(batch, f'{side}_id'), None, None
         if not isinstance(batch, Batch):
             rows, counts = distinct_pairs(entity_id, batch.context_id)
-        return loss(
+        assert self.contrastive is not None
+        return self.contrastive(
             self.generators[side],
             getattr(encoded, side),
             encoded.context,
@@ -629,14 +446,24 @@ class IEDR(torch.nn.Module):
         """Returns the loss of the estimator's step; no gradient reaches the factors.
 
         Args:
-            encoded: What :meth:`encode` returned.
+            encoded: The result of :meth:`encode`.
         """
         if not self.disentangling:
             raise ValueError('The model has no estimator: its disentangling weight is 0')
         losses = [
-            self.disentangling[side].estimator_loss(  # type: ignore[operator]
-                *getattr(encoded.factors, side)
-            )
-            for side in ('user', 'item')
+            bound.estimator_loss(*factors) for bound, factors in self._bounds(encoded)
         ]
         return torch.stack(losses).sum()
+
+    def _bounds(self, encoded: Encoded) -> Iterator[tuple[Any, Factors]]:
+        """Returns the bound of users and of items, and the factors that it is of."""
+        return zip(self.disentangling.values(), encoded.factors, strict=True)
+
+
+def _sums(table: FeatureEmbedding, sides: Sequence[_Graphs]) -> list[Tensor]:
+    """Returns the sum over the nodes of the graph of each row, for each side."""
+    of_graphs = table.sums([graphs for graphs, _ in sides])
+    return [
+        each if rows is None else each[rows]
+        for (_, rows), each in zip(sides, of_graphs, strict=True)
+    ]

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from iedr_geo.nn.loss import bpr_loss
-from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors, check_backbone
-from iedr_geo.nn.models.rebuild import describe, rebuild_part
+from iedr_geo.nn.models.bipartite import BipartiteModel
+from iedr_geo.nn.models.over_backbone import OverBackbone, check_popularity
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from iedr_geo.loader import EdgeBatch
 
 WEIGHTINGS = ('plain', 'c', 'cn', 'cnsr')
@@ -25,7 +27,7 @@ class IPSLosses(NamedTuple):
     total: Tensor
 
 
-class IPS(BipartiteModel):
+class IPS(OverBackbone):
     r"""Trains a model on positives weighted by inverse popularity (Section 4.2.1 of
     `Zheng et al. <https://doi.org/10.1145/3442381.3449788>`_).
 
@@ -41,6 +43,7 @@ class IPS(BipartiteModel):
         exponent (float, optional): The power of *IPS-CNSR*. (default: :obj:`0.5`)
     """
 
+    arguments = ('weighting', 'exponent')
     item_weight: Tensor
 
     def __init__(
@@ -50,20 +53,13 @@ class IPS(BipartiteModel):
         weighting: str = 'cn',
         exponent: float = 0.5,
     ) -> None:
-        super().__init__()
-        check_backbone(self, backbone)
+        super().__init__(backbone)
         if weighting not in WEIGHTINGS:
             raise ValueError(
                 f"`weighting` is one of {', '.join(WEIGHTINGS)} (got '{weighting}')"
             )
-        if popularity.shape != (backbone.num_items,):
-            raise ValueError(
-                f'`popularity` must be of shape ({backbone.num_items}) (got '
-                f'{tuple(popularity.shape)})'
-            )
-        self.backbone, self.weighting, self.exponent = backbone, weighting, exponent
-        self.num_users, self.num_items = backbone.num_users, backbone.num_items
-        self.channels = backbone.channels
+        check_popularity(popularity, self.num_items)
+        self.weighting, self.exponent = weighting, exponent
         popularity = popularity.double().clamp(min=1)
         weight = popularity.max() / popularity
         if weighting != 'plain':
@@ -74,30 +70,11 @@ class IPS(BipartiteModel):
             weight = weight / weight.max()
         self.register_buffer('item_weight', weight.float())
 
-    def reset_parameters(self) -> None:
-        """Resets all learnable parameters."""
-        self.backbone.reset_parameters()  # type: ignore[operator]
-
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """The constructor's arguments; nothing if the backbone cannot be described."""
-        backbone = describe(self.backbone)
-        if backbone is None:
-            return None
-        weights = {'weighting': self.weighting, 'exponent': self.exponent}
-        return {'backbone': backbone, **weights}
-
     @classmethod
-    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> IPS:
+    def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
         """Makes a model that a state, which has the weights, can be loaded into."""
-        backbone = rebuild_part(config['backbone'], state, 'backbone')
-        rest = {'weighting': config['weighting'], 'exponent': config['exponent']}
-        return cls(backbone, torch.ones(len(state['item_weight'])), **rest)
-
-    def forward(self, user: Tensor, item: Tensor) -> Vectors:
-        """Returns the vectors of the backbone."""
-        users, items = self.backbone(user, item)
-        return users, items
+        popularity = torch.ones_like(state['item_weight'])
+        return super().from_config({**config, 'popularity': popularity}, state)
 
     def losses(self, batch: EdgeBatch) -> IPSLosses:
         """Returns the pairwise ranking loss, each positive weighted, and the total, which
@@ -109,5 +86,5 @@ class IPS(BipartiteModel):
         score = self.score(batch.user.unsqueeze(1), batch.candidates)
         weight = self.item_weight[batch.item]
         ranking = bpr_loss(score[:, 0], score[:, 1:], weight)
-        extra = self.backbone.extra_losses(batch)
+        extra = self.extra_losses(batch)
         return IPSLosses(ranking, ranking + sum(extra.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,9 @@ from torch_geometric.utils.sparse import index2ptr, ptr2index
 from iedr_geo.nn.models.bipartite import Vectors
 from iedr_geo.nn.models.mf import MF
 from iedr_geo.nn.sparse import Compressed, layer_sum, sparse_product
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class LightGCN(MF):
@@ -45,6 +48,7 @@ class LightGCN(MF):
         ValueError: If the edges are not sorted by row or not symmetric.
     """
 
+    arguments = (*MF.arguments, 'num_layers', 'dropout')
     ptr: Tensor
     column: Tensor
     weight: Tensor
@@ -77,14 +81,8 @@ class LightGCN(MF):
         self.register_buffer('column', column.clone())
         self.register_buffer('weight', edge_weight.clone())
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments but for the edges."""
-        layers = {'num_layers': self.num_layers, 'dropout': self.dropout}
-        return super().config | layers
-
     @classmethod
-    def from_config(cls, config: dict[str, Any], state: Mapping[str, Tensor]) -> LightGCN:
+    def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
         """Makes a model of the edges of a state that can be loaded into it."""
         edges = torch.stack([ptr2index(state['ptr']), state['column']])
         return cls(edge_index=edges, edge_weight=state['weight'], **config)

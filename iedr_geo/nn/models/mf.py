@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,15 @@ class MF(BipartiteModel):
             edge and its negatives, averaged over the batch. (default: :obj:`0`)
     """
 
+    arguments: ClassVar[tuple[str, ...]] = (
+        'num_users',
+        'num_items',
+        'channels',
+        'bound',
+        'std',
+        'l2',
+    )
+
     def __init__(
         self,
         num_users: int,
@@ -57,18 +66,6 @@ class MF(BipartiteModel):
             else:
                 bound = 1 / math.sqrt(self.channels) if self.bound is None else self.bound
                 torch.nn.init.uniform_(table.weight, -bound, bound)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            'num_users': self.num_users,
-            'num_items': self.num_items,
-            'channels': self.channels,
-            'bound': self.bound,
-            'std': self.std,
-            'l2': self.l2,
-        }
 
     def forward(self, user: Tensor, item: Tensor) -> Vectors:
         """Returns the vectors of users and items."""

@@ -1,13 +1,15 @@
-"""What is popular, and what all models that are fitted by counting have in common."""
+"""The base class of models that are fitted by counting, and overall popularity."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from iedr_geo.nn.models.rebuild import Rebuildable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -22,7 +24,7 @@ def positive_rows(train: InteractionDataset | BipartiteGraph) -> Tensor | slice:
     return slice(None) if y is None else y == 1
 
 
-class CountedModel(torch.nn.Module, ABC):
+class CountedModel(Rebuildable, ABC):
     r"""A baseline that :meth:`fit` makes of counts. It has no parameters, only buffers.
 
     Counts are integers and scores float64, so that neither ``model.half()`` nor a large
@@ -35,6 +37,8 @@ class CountedModel(torch.nn.Module, ABC):
     Args:
         num_items (int): The number of items.
     """
+
+    arguments: ClassVar[tuple[str, ...]] = ('num_items',)
 
     def __init__(self, num_items: int) -> None:
         super().__init__()
@@ -52,22 +56,12 @@ class CountedModel(torch.nn.Module, ABC):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
-        """Makes a model that can load a state: how much it holds depends on the data.
-
-        Args:
-            config: The :obj:`config` of the model that the state is of.
-            state: Its state dict.
-        """
+        """Makes a model that can load a state: how much it holds depends on the data."""
         model = cls(**config)
         for name, buffer in model.named_buffers():
             if buffer.numel() == 0:
                 buffer.resize_(state.get(name, buffer).shape)
         return model
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {'num_items': self.num_items}
 
     @abstractmethod
     def _scores(self, user: Tensor, item: Tensor, context: Tensor) -> Tensor:
@@ -99,11 +93,11 @@ class CountedModel(torch.nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """Returns the arguments for the model's text."""
-        return ', '.join(f'{name}={value}' for name, value in self.config.items())
+        return ', '.join(f'{name}={getattr(self, name)}' for name in self.arguments)
 
 
 class Popularity(CountedModel):
-    r"""What is popular: an item's score is how often it was had.
+    r"""Recommends what is popular: an item's score is how often it was had.
 
     .. math::
         s_{u,i} = n_i

@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 MODELS: dict[str, Any] = {}
 """The classes that a description can name: those of :mod:`iedr_geo.nn.models`."""
+
+
+class Rebuildable(torch.nn.Module):
+    """Base class of models that keep the arguments that they are made from."""
+
+    arguments: ClassVar[tuple[str, ...]] = ()
+    """Those of the constructor that JSON can hold, each an attribute of the model."""
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The constructor's arguments, for JSON, but for tensors; nothing if one is a
+        model that cannot be described.
+        """
+        return {name: getattr(self, name) for name in self.arguments}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
+        """Makes a model that a state can be loaded into.
+
+        Args:
+            config: The :obj:`config` of the model that the state is of.
+            state: Its state dict.
+        """
+        return cls(**config)
 
 
 def describe(model: torch.nn.Module) -> dict[str, Any] | None:
@@ -57,7 +84,7 @@ def rebuild(
     """Makes the model that :func:`describe` described, with its weights.
 
     Args:
-        description: What :func:`describe` returned.
+        description: The result of :func:`describe`.
         state: The state of the model.
 
     Raises:

@@ -1,8 +1,8 @@
-"""What a user had before."""
+"""Recommendation of items that a user had before."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Repeat(CountedModel):
-    r"""What a user had before, the most often had first, then what is popular:
+    r"""Recommends what a user had before, the most often had first, then what is popular:
     *GP-TopFreq* of the `"A Next Basket Recommendation Reality Check"
     <https://arxiv.org/abs/2109.14233>`_ paper, in contexts.
 
@@ -38,10 +38,11 @@ class Repeat(CountedModel):
 
     Args:
         num_items (int): The number of items.
-        contexts (bool, optional): Whether items are popular in a context, rather than
+        contexts (bool, optional): If :obj:`True`, items are popular in a context, else
             overall. (default: :obj:`True`)
     """
 
+    arguments = ('num_items', 'contexts')
     levels: Tensor
     popularity: Popularity | ContextPopularity
 
@@ -66,11 +67,6 @@ class Repeat(CountedModel):
         model.popularity = type(model.popularity).fit(train)
         model.levels = torch.unique(model.popularity.tallies())
         return model
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().config, 'contexts': self.contexts}
 
     def _scores(self, user: Tensor, item: Tensor, context: Tensor) -> Tensor:
         tally = self.popularity.tally(item, context).contiguous()

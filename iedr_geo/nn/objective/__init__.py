@@ -1,4 +1,4 @@
-"""What the prediction is trained by."""
+"""Losses that the prediction is trained by."""
 
 from iedr_geo.nn.objective.bce import BCEObjective
 from iedr_geo.nn.objective.bpr import BPRObjective

@@ -25,14 +25,8 @@ class BCEObjective(Objective):
 
     grouped = False
 
-    def forward(
-        self,
-        logits: Tensor,
-        y: Tensor,
-        left_out: Tensor | None = None,
-        log_q: Tensor | None = None,
-    ) -> Tensor:
-        """Returns the mean loss of the candidates; :obj:`log_q` plays no part."""
+    def loss(self, logits: Tensor, y: Tensor, left_out: Tensor | None) -> Tensor:
+        """Returns the mean loss of the candidates."""
         y = y.to(logits.dtype)
         if left_out is None:
             return F.binary_cross_entropy_with_logits(logits, y)

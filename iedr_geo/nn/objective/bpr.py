@@ -19,14 +19,8 @@ class BPRObjective(Objective):
         over (str, optional): As in :class:`Objective`. (default: :obj:`"negatives"`)
     """
 
-    def forward(
-        self,
-        logits: Tensor,
-        y: Tensor,
-        left_out: Tensor | None = None,
-        log_q: Tensor | None = None,
-    ) -> Tensor:
-        """Returns the mean loss of all pairs; :obj:`log_q` plays no part."""
+    def loss(self, logits: Tensor, y: Tensor, left_out: Tensor | None) -> Tensor:
+        """Returns the mean loss of all pairs."""
         positive = logits.gather(1, y.int().argmax(dim=1, keepdim=True))
         counts = y == 0 if left_out is None else (y == 0) & ~left_out
         losses = -F.logsigmoid(positive - logits)

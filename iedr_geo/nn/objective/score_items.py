@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from iedr_geo.nn.blocks import blocks
+from iedr_geo.nn.blocks import checkpointed
 from iedr_geo.nn.contract import has_hooks, stands_for
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ def score_items(
         model: The model.
         batch: The batch.
         items: Item graphs of the batch, of shape :math:`(I)`.
-        encoded: What :obj:`encode` of the model returned for the batch, if it has one.
+        encoded: The result of its :obj:`encode` for the batch, if it has one.
 
     Returns:
         Logits of shape :math:`(B, I)`.
@@ -43,7 +41,4 @@ def score_items(
         pairs: Tensor = model(batch[rows].cross(items))
         return pairs.view(-1, len(items))
 
-    parts = blocks(len(batch), max(1, PAIRS // max(1, len(items))))
-    if len(parts) == 1:
-        return block(parts[0])
-    return torch.cat([checkpoint(block, rows, use_reentrant=False) for rows in parts])
+    return checkpointed(block, len(batch), max(1, PAIRS // max(1, len(items))))

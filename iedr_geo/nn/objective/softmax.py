@@ -22,24 +22,16 @@ class SoftmaxObjective(Objective):
 
     Args:
         over (str, optional): As in :class:`Objective`. (default: :obj:`"negatives"`)
-        log_q (bool, optional): Whether to take off :math:`\ln q` of the items of the
-            batch. Without it, popular items score lower. (default: :obj:`True`)
+        log_q (bool, optional): If :obj:`True`, :math:`\ln q` of the items of the batch is
+            taken off. Without it, popular items score lower. (default: :obj:`True`)
     """
 
     def __init__(self, over: str = 'negatives', log_q: bool = True) -> None:
         super().__init__(over)
         self.log_q = log_q
 
-    def forward(
-        self,
-        logits: Tensor,
-        y: Tensor,
-        left_out: Tensor | None = None,
-        log_q: Tensor | None = None,
-    ) -> Tensor:
+    def loss(self, logits: Tensor, y: Tensor, left_out: Tensor | None) -> Tensor:
         """Returns the mean cross-entropy of the rows."""
-        if log_q is not None and self.log_q:
-            logits = logits - log_q.to(logits.dtype)
         if left_out is not None:
             logits = logits.masked_fill(left_out, -torch.inf)
         return F.cross_entropy(logits, y.int().argmax(dim=1))

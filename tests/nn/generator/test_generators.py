@@ -10,12 +10,15 @@ from torch import Tensor
 
 from iedr_geo.nn import (
     FactorGenerator,
+    Factors,
     LinearGenerator,
     MLPGenerator,
     ResidualGenerator,
     SplitGenerator,
 )
+from iedr_geo.nn.contract import stands_for
 from iedr_geo.nn.generator import GENERATORS
+from iedr_geo.testing import check_generator
 
 CHANNELS, HIDDEN = 3, 6
 MAKE: dict[str, Callable[[], FactorGenerator]] = {
@@ -88,31 +91,16 @@ def test_equals_formula(name, shapes, device, formula, assert_same):
 
 
 @every_generator
-def test_folded_layers_give_products_with_both_factors(name, device, assert_same):
-    generator, width = make(name, device)
-    vector, context = draw(5, CHANNELS, device=device), draw(5, width, device=device)
-    readout = draw(7, width, device=device)
-    weight, bias = generator.hidden(context)
-    folded = generator.fold(vector, context)
-    scores = []
-    for n in range(5):
-        hidden = (readout @ weight[n].t() + bias[n]).relu()
-        score = hidden @ folded.weight[n] + folded.constant[n]
-        if folded.direct is not None:
-            score = score + readout @ folded.direct[n]
-        scores.append(score)
-    factors = generator(readout, context.unsqueeze(1))
-    expected = (vector.unsqueeze(1) * (factors.intrinsic + factors.extrinsic)).sum(-1)
-    tensors = [vector, context, readout, *generator.parameters()]
-    assert_same(torch.stack(scores), expected, tensors)
-
-
-def test_split_keeps_the_context_from_the_intrinsic_factor():
-    generator = SplitGenerator(CHANNELS)
-    u, c, other = torch.randn(3, 5, CHANNELS)
-    one, two = generator(u, c), generator(u, other)
-    assert torch.equal(one.intrinsic, two.intrinsic)
-    assert not torch.equal(one.extrinsic, two.extrinsic)
+def test_stands_in_for_others(name):
+    """What is folded too, and what is said by layers."""
+    generator = MAKE[name]()
+    width = CHANNELS * (1 + generator.second_embeddings)
+    check_generator(generator, width, CHANNELS)
+    for method in ('hidden', 'fold'):
+        assert stands_for(generator, method, 'forward')
+    assert (name.split()[0] in ('mlp', 'residual')) == stands_for(
+        generator, 'intrinsic_layers', 'intrinsic', 'forward'
+    )
 
 
 def test_names_and_defaults():
@@ -128,16 +116,23 @@ def test_names_and_defaults():
     assert shapes == [(128, 32), (128,), (64, 128), (64,)]
 
 
-@every_generator
-def test_reset_parameters(name):
-    generator = MAKE[name]()
-    before = [p.clone() for p in generator.parameters()]
-    generator.reset_parameters()
-    after = generator.parameters()
-    assert all((p != q).any() for p, q in zip(after, before, strict=True))
-
-
 @pytest.mark.parametrize('cls', [MLPGenerator, SplitGenerator])
 def test_bad_arguments(cls):
     with pytest.raises(ValueError, match=r"'product' or 'sum'.*'max'"):
         cls(CHANNELS, combine='max')
+
+
+class Own(FactorGenerator):
+    """Has nothing but a call."""
+
+    def __init__(self) -> None:
+        super().__init__(CHANNELS)
+        self.layer = torch.nn.Linear(CHANNELS, 2 * CHANNELS)
+
+    def forward(self, entity: Tensor, context: Tensor) -> Factors:
+        return Factors(*self.layer(entity * context).chunk(2, dim=-1))
+
+
+def test_a_call_is_all_that_is_needed():
+    check_generator(Own(), CHANNELS)
+    assert str(Own()) == 'Own(3)'

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from iedr_geo.nn import DistanceCorrelation, InverseL1, InverseL2
-from iedr_geo.nn.loss import discrepancy
 
 both_dtypes = pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+every_loss = pytest.mark.parametrize(
+    'loss', [DistanceCorrelation(), InverseL1(), InverseL2()]
+)
 inverse = pytest.mark.parametrize('loss', [InverseL1(), InverseL2()])
 
 
@@ -46,9 +48,7 @@ def check_nothing(x: Tensor, y: Tensor) -> None:
     assert loss.shape == ()
     assert loss == 0
     loss.backward()
-    for table in (x, y):
-        assert table.grad.shape == table.shape
-        assert (table.grad == 0).all()
+    assert all(torch.equal(t.grad, torch.zeros_like(t)) for t in (x, y))
 
 
 def test_by_hand():
@@ -59,42 +59,45 @@ def test_by_hand():
     assert DistanceCorrelation()(x, y).item() == pytest.approx(wanted, rel=1e-6)
 
 
+def near(rows: int) -> list[Tensor]:
+    """Rows that differ by as little as double precision has room for."""
+    tables, noise = make(rows, 3, 3), 1e-8 * torch.randn(rows, 3, dtype=torch.double)
+    pairs = zip(tables, (noise, -2 * noise), strict=True)
+    return [torch.cat([t, t + e]).detach().requires_grad_() for t, e in pairs]
+
+
+def recurring(rows: int) -> list[Tensor]:
+    tables = make(rows, 8, 6)
+    return [t.detach()[torch.randint(rows, (300,))].requires_grad_() for t in tables]
+
+
 @pytest.mark.parametrize(
-    ('rows', 'size_x', 'size_y'),
-    [(3, 1, 1), (7, 4, 2), (128, 3, 5), (129, 2, 2), (300, 8, 8)],
+    ('build', 'sizes', 'tol'),
+    [
+        *((make, sizes, 1e-11) for sizes in [(3, 1, 1), (128, 3, 5), (129, 2, 2)]),
+        *((recurring, (rows,), 1e-11) for rows in (3, 70)),
+        (near, (20,), 1e-7),
+    ],
 )
-def test_equals_textbook(rows, size_x, size_y, device, assert_same):
-    x, y = make(rows, size_x, size_y)
+def test_equals_textbook(build, sizes, tol, device, assert_same):
+    x, y = tables = build(*sizes)
     actual = DistanceCorrelation()(x.to(device), y.to(device))
-    assert_same(actual, textbook(x, y), [x, y], tol=1e-11)
+    assert_same(actual, textbook(x, y), tables, tol=tol)
+    # Of one of them alone.
+    for table in tables:
+        one = [(t if t is table else t.detach()).to(device) for t in tables]
+        [grad] = torch.autograd.grad(DistanceCorrelation()(*one), [table])
+        [wanted] = torch.autograd.grad(textbook(x, y), [table])
+        torch.testing.assert_close(grad, wanted, rtol=tol, atol=tol)
 
 
+@pytest.mark.parametrize('block', [1, 3, 8])
 @both_dtypes
-def test_two_rows_have_all_correlation(dtype, device):
-    x, y = make(2, 3, 4, dtype=dtype)
-    loss = DistanceCorrelation()(x.to(device), y.to(device))
-    assert loss.item() == pytest.approx(1, abs=1e-6)
-    for grad in torch.autograd.grad(loss, [x, y]):
-        assert grad.abs().max() < 1e-5
-
-
-@pytest.mark.parametrize('block', [1, 2, 3, 7, 8])
-@both_dtypes
-def test_blocks_of_any_size(block, dtype, monkeypatch, assert_same):
-    monkeypatch.setattr(discrepancy, 'BLOCK', block)
+def test_blocks_of_any_size(block, dtype, assert_same):
     x, y = make(7, 3, 2, dtype=dtype)
     tol = 1e-12 if dtype == torch.double else 1e-5
-    assert_same(DistanceCorrelation()(x, y), textbook(x, y).to(dtype), [x, y], tol)
-
-
-@pytest.mark.parametrize('distinct', [3, 70])
-@both_dtypes
-def test_rows_that_recur(distinct, dtype, device, assert_same):
-    x, y = make(distinct, 8, 6, dtype=dtype)
-    x_row, y_row = torch.randint(distinct, (2, 300))
-    expected = textbook(x[x_row], y[y_row]).to(dtype)
-    actual = DistanceCorrelation()(x.to(device)[x_row], y.to(device)[y_row])
-    assert_same(actual, expected, [x, y], 1e-11 if dtype == torch.double else 1e-5)
+    loss = DistanceCorrelation(block)
+    assert_same(loss(x, y), textbook(x, y).to(dtype), [x, y], tol)
 
 
 @pytest.mark.parametrize(
@@ -126,14 +129,6 @@ def test_accuracy_where_means_cancel(kind, device):
     assert actual.item() == pytest.approx(textbook(x, y).item(), rel=1e-6)
 
 
-def test_rows_that_are_near_in_double_precision(assert_same):
-    x, y = make(20, 3, 3)
-    near = 1e-8 * torch.randn(20, 3, dtype=torch.double)
-    x, y = torch.cat([x, x + near]), torch.cat([y, y - 2 * near])
-    x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
-    assert_same(DistanceCorrelation()(x, y), textbook(x, y), [x, y], tol=1e-7)
-
-
 @pytest.mark.parametrize('rows', [2, 5, 130])
 @both_dtypes
 def test_of_a_table_and_a_copy(rows, dtype):
@@ -141,24 +136,11 @@ def test_of_a_table_and_a_copy(rows, dtype):
     rotation = torch.linalg.qr(torch.randn(4, 4, dtype=dtype)).Q
     for y in (x, 2 * x + 3, -x @ rotation):
         loss = DistanceCorrelation()(x, y)
-        assert loss.item() == pytest.approx(1, abs=1e-6)
+        assert 1 - 1e-6 < loss.item() <= 1
     if rows > 2:
         assert DistanceCorrelation()(x, (10 * x).exp()) < 0.99
-
-
-def test_is_one_at_most():
-    # Not by rounding either: without a bound, a few of these are above.
-    for rows in range(2, 60):
-        for scale in torch.randn(40, dtype=torch.double):
-            x = torch.randn(rows, 3, dtype=torch.double)
-            assert DistanceCorrelation()(x, scale * x) <= 1
-
-
-def test_measures_dependence():
-    x, other = torch.randn(2, 1_000, 1)
-    assert DistanceCorrelation()(x, other) < 0.1
-    assert DistanceCorrelation()(x, x.square()) > 0.4  # Without linear correlation.
-    assert DistanceCorrelation()(x, x + other) > 0.6
+    for scale in torch.randn(40, dtype=torch.double):  # By rounding, some would be above.
+        assert DistanceCorrelation()(x.double(), scale * x.double()) <= 1
 
 
 @both_dtypes
@@ -180,13 +162,6 @@ def test_invariances(dtype):
         torch.testing.assert_close(scale * grad, wanted, rtol=1e-4, atol=1e-8)
 
 
-def test_gradcheck():
-    x, y = make(6, 3, 2)
-    assert torch.autograd.gradcheck(DistanceCorrelation(), (x, y))
-    assert torch.autograd.gradcheck(DistanceCorrelation(), (x, y.detach()))
-    assert torch.autograd.gradcheck(DistanceCorrelation(), (x.detach(), y))
-
-
 def test_first_derivatives_only():
     x, y = make(6, 3, 2)
     loss = DistanceCorrelation()(x, y).square()
@@ -195,7 +170,7 @@ def test_first_derivatives_only():
         grad.sum().backward()
 
 
-@pytest.mark.parametrize('rows', [0, 1, 2, 7, 130])
+@pytest.mark.parametrize('rows', [0, 1, 2, 130])
 @pytest.mark.parametrize(
     'dtype', [torch.half, torch.bfloat16, torch.float32, torch.float64]
 )
@@ -205,14 +180,10 @@ def test_equal_rows_have_no_correlation(rows, dtype, device):
     check_nothing(equal, others)
     check_nothing(others, equal)
     check_nothing(equal, equal + 1)
+    check_nothing(others[:, :0], others)
 
 
-@both_dtypes
-def test_empty_rows(dtype):
-    check_nothing(torch.zeros(4, 0, dtype=dtype), torch.randn(4, 2, dtype=dtype))
-
-
-@pytest.mark.parametrize('size', [2, 3, 14])
+@pytest.mark.parametrize('size', [2, 14])
 @both_dtypes
 def test_independence_has_finite_gradients(size, dtype, device):
     # Each of some values with each of others: exactly independent.
@@ -238,40 +209,26 @@ def test_what_is_not_finite_is_not_hidden(wrong, dtype):
         assert all(g.isnan().any() for g in torch.autograd.grad(loss, [broken, y]))
 
 
-@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
-@pytest.mark.parametrize('loss', [DistanceCorrelation(), InverseL1(), InverseL2()])
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16, torch.float])
+@every_loss
 def test_low_precision(loss, dtype, device):
+    """Sums are in single precision, under autocast too."""
     x, y = (t.detach().to(device, dtype).requires_grad_() for t in make(140, 3, 3))
     exact = [t.detach().float().requires_grad_() for t in (x, y)]
-    actual, expected = loss(x, y), loss(*exact)
-    assert actual.dtype == torch.float32
-    assert actual == expected
+    expected = loss(*exact)
     wanted = torch.autograd.grad(expected, exact)
-    for grad, one in zip(torch.autograd.grad(actual, [x, y]), wanted, strict=True):
-        assert torch.equal(grad, one.to(dtype))
-
-
-@pytest.mark.parametrize('loss', [DistanceCorrelation(), InverseL1(), InverseL2()])
-def test_autocast(loss, device):
-    x, y = (t.detach().to(device).requires_grad_() for t in make(140, 3, 3))
-    x, y = (t.detach().float().requires_grad_() for t in (x, y))
-    expected = loss(x, y)
-    wanted = torch.autograd.grad(expected, [x, y])
-    with torch.autocast(device.type, torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.float):
         actual = loss(x, y)
         grads = torch.autograd.grad(actual, [x, y])
-    assert torch.equal(actual, expected)
-    assert all(torch.equal(*pair) for pair in zip(grads, wanted, strict=True))
-
-
-@pytest.mark.parametrize('loss', [DistanceCorrelation(), InverseL1(), InverseL2()])
-def test_wider_of_two_dtypes(loss):
-    x, y = (t.detach() for t in make(9, 3, 3))
-    x = x.float()
+    assert actual.dtype == torch.float32
+    assert actual == expected
+    for grad, one in zip(grads, wanted, strict=True):
+        assert torch.equal(grad, one.to(dtype))
+    x, y = x.detach(), y.detach().double()
     assert torch.equal(loss(x, y), loss(x.double(), y))
 
 
-@pytest.mark.parametrize('loss', [DistanceCorrelation(), InverseL1(), InverseL2()])
+@every_loss
 @pytest.mark.parametrize(
     ('one', 'other'), [((3, 2), (4, 2)), ((3, 2), (1, 2)), ((3,), (3,)), ((3, 2), (3,))]
 )
@@ -283,9 +240,7 @@ def test_needs_as_many_rows(loss, one, other):
 
 @inverse
 def test_needs_the_same_size(loss):
-    with pytest.raises(
-        ValueError, match=r'same shape \(got shapes \(3, 2\) and \(3, 1\)\)'
-    ):
+    with pytest.raises(ValueError, match=r'shape \(got shapes \(3, 2\) and \(3, 1\)\)'):
         loss(torch.randn(3, 2), torch.randn(3, 1))
 
 
@@ -300,19 +255,10 @@ def test_inverse_equals_loops(loss, power, device, assert_same):
 
 
 @inverse
-def test_minimizing_the_inverse_separates(loss):
-    x, y = make(5, 3, 3)
-    d_x, d_y = torch.autograd.grad(loss(x, y), [x, y])
-    assert (x - d_x - (y - d_y)).norm() > (x - y).norm()
-
-
-@inverse
 @pytest.mark.parametrize('shape', [(0, 3), (4, 0), (4, 3)])
 def test_inverse_of_equal_tables(loss, shape):
     x = torch.randn(shape).requires_grad_()
     y = x.detach().clone().requires_grad_()
     out = loss(x, y)
     assert out == 0
-    for grad in torch.autograd.grad(out, [x, y]):
-        assert grad.shape == shape
-        assert (grad == 0).all()
+    assert not any(grad.any() for grad in torch.autograd.grad(out, [x, y]))

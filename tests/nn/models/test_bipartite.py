@@ -7,35 +7,39 @@ from collections.abc import Callable
 import pytest
 import torch
 from clicks import (
+    BACKBONES,
     NUM_ITEMS,
     NUM_USERS,
-    double_lightgcn,
+    POPULARITY,
+    dense_adjacency,
+    make_backbone,
     random_batch,
     random_graph,
+    vectors_by_hand,
 )
 
 from iedr_geo.loader import EdgeBatch
-from iedr_geo.nn import DICE, IPS, MF, Biased, BipartiteModel, CausE
+from iedr_geo.nn import DICE, IPS, MF, Biased, BipartiteModel, CausE, bpr_loss
+from iedr_geo.nn.models.bipartite import Vectors
+from iedr_geo.testing import check_bipartite_model
 
-POPULARITY = torch.arange(NUM_ITEMS)
 OVER: dict[str, Callable[[MF], BipartiteModel]] = {
     'alone': lambda backbone: backbone,
     'Biased': Biased,
+    'Biased user': lambda backbone: Biased(backbone, item=False),
+    'Biased item': lambda backbone: Biased(backbone, user=False),
     'CausE': CausE,
     'DICE': lambda backbone: DICE(backbone, POPULARITY),
     'IPS': lambda backbone: IPS(backbone, POPULARITY),
-}
-BACKBONES: dict[str, Callable[..., MF]] = {
-    'MF': lambda **kwargs: MF(NUM_USERS, NUM_ITEMS, 4, **kwargs).double(),
-    'LightGCN': lambda **kwargs: double_lightgcn(random_graph(), channels=4, **kwargs),
 }
 
 every_model = pytest.mark.parametrize('over', OVER)
 every_backbone = pytest.mark.parametrize('backbone', BACKBONES)
 
 
-def make(over: str, backbone: str, **kwargs) -> BipartiteModel:
-    model = OVER[over](BACKBONES[backbone](**kwargs)).double()
+def make(over: str, backbone: str, graph=None, **kwargs) -> BipartiteModel:
+    graph = random_graph() if graph is None else graph
+    model = OVER[over](make_backbone(backbone, graph, **kwargs)).double()
     for bias in (getattr(model, 'user_bias', None), getattr(model, 'item_bias', None)):
         if bias is not None:
             torch.nn.init.normal_(bias.weight)
@@ -44,43 +48,57 @@ def make(over: str, backbone: str, **kwargs) -> BipartiteModel:
 
 @every_model
 @every_backbone
-@pytest.mark.parametrize(
-    ('of_users', 'of_items'),
-    [
+def test_vectors_and_scores(over, backbone, device, assert_same):
+    """Those of the backbone, and biases."""
+    graph = random_graph()
+    model = make(over, backbone, graph).to(device)
+    inner = next(part for part in model.modules() if isinstance(part, MF))
+    users, items = vectors_by_hand(inner, dense_adjacency(graph))
+    table = users @ items.t()
+    if over.startswith('Biased'):
+        if model.user_bias is not None:
+            table = table + model.user_bias.weight
+        if model.item_bias is not None:
+            table = table + model.item_bias.weight.t()
+    else:
+        for one, two in zip(model.embeddings(), (users, items), strict=True):
+            assert_same(one, two, tol=1e-12)
+    tensors = list(model.parameters())
+    one, two = model.embeddings()
+    assert one.shape == (NUM_USERS, model.channels)
+    assert two.shape == (NUM_ITEMS, model.channels)
+    assert_same(one @ two.t(), table, tensors, 1e-12)
+    for of_users, of_items in [
         ((), ()),
-        ((5,), (5,)),
         ((5, 1), (7,)),
         ((5, 1), (5, 3)),
-        ((3,), (2, 4, 3)),
         ((0, 1), (4,)),
-    ],
-)
-def test_scores_of_indices_of_any_shapes(
-    over, backbone, of_users, of_items, device, assert_same
-):
-    model = make(over, backbone).to(device)
-    users, items = model.embeddings()
-    assert users.shape == (NUM_USERS, model.channels)
-    assert items.shape == (NUM_ITEMS, model.channels)
-    user = torch.randint(NUM_USERS, of_users, device=device)
-    item = torch.randint(NUM_ITEMS, of_items, device=device)
-    scores, expected = model.score(user, item), (users @ items.t())[user, item]
-    tensors = list(model.parameters()) if expected.numel() else []
-    assert_same(scores, expected, tensors, 1e-12)
-    one, two = model(user, item)
-    assert_same(one, users[user], tol=1e-12)
-    assert_same(two, items[item], tol=1e-12)
+    ]:
+        user = torch.randint(NUM_USERS, of_users, device=device)
+        item = torch.randint(NUM_ITEMS, of_items, device=device)
+        expected = table[user, item]
+        some = tensors if expected.numel() else []
+        assert_same(model.score(user, item), expected, some, 1e-12)
+        assert torch.equal(model(user, item)[0], one[user])
+        assert torch.equal(model(user, item)[1], two[item])
 
 
 @every_model
-@pytest.mark.parametrize(
-    ('user', 'item'), [(NUM_USERS, 0), (-1, 0), (0, NUM_ITEMS), (0, -1)]
-)
 @every_backbone
-def test_ids_out_of_range(user, item, over, backbone):
+def test_is_a_model_of_a_graph(over, backbone):
+    graph = random_graph(40)
+    graph.intervened[::3] = True
+    check_bipartite_model(make(over, backbone, graph).float(), graph)
+
+
+@every_model
+@every_backbone
+def test_ids_out_of_range(over, backbone):
     """A user's number too large must not give an item's vector."""
-    with pytest.raises(IndexError):
-        make(over, backbone).score(torch.tensor([user]), torch.tensor([item]))
+    model = make(over, backbone)
+    for user, item in ((NUM_USERS, 0), (-1, 0), (0, NUM_ITEMS), (0, -1)):
+        with pytest.raises(IndexError):
+            model.score(torch.tensor([user]), torch.tensor([item]))
 
 
 def total(model: BipartiteModel, batch: EdgeBatch) -> torch.Tensor:
@@ -97,6 +115,7 @@ def test_regularisation_equals_loops(over, backbone, device, assert_same):
     model, batch = make(over, backbone, l2=0.3).to(device), random_batch(device=device)
     inner = next(part for part in model.modules() if isinstance(part, MF))
     inner.l2 = 0.0
+    assert inner.extra_losses(batch) == {}
     without = total(model, batch)
     inner.l2 = 0.3
     squares = 0.0
@@ -108,13 +127,76 @@ def test_regularisation_equals_loops(over, backbone, device, assert_same):
     parameters = list(model.parameters())
     assert_same(total(model, batch), without + penalty, parameters, 1e-12)
     assert (inner.extra_losses(batch)['regularization'] - penalty).abs() < 1e-12
-    inner.l2 = 0.0
-    assert inner.extra_losses(batch) == {}
 
 
 @every_model
 def test_reset_parameters(over):
-    model = make(over, 'MF')
+    model = make(over, 'MF', std=0.1)
     before = [p.clone() for p in model.parameters()]
     model.reset_parameters()
-    assert all((p != q).all() for p, q in zip(before, model.parameters(), strict=True))
+    for one, (name, two) in zip(before, model.named_parameters(), strict=True):
+        assert (one != two).all()
+        assert (two == 0).all() if 'bias' in name else 0.02 < two.std() < 0.3
+    # A model around a backbone leaves it as it is, and begins without biases.
+    backbone = make_backbone('MF', random_graph(), std=0.1)
+    pretrained = [p.clone() for p in backbone.parameters()]
+    model = OVER[over](backbone).double()
+    assert all(map(torch.equal, pretrained, backbone.parameters()))
+    users, items = model.embeddings()
+    torch.testing.assert_close(users @ items.t(), pretrained[0] @ pretrained[1].t())
+
+
+@pytest.mark.parametrize('over', ['Biased', 'Biased user', 'Biased item'])
+def test_where_a_pairwise_loss_moves_biases(over, device):
+    model, batch = make(over, 'MF').to(device), random_batch(device=device)
+    scores = model.score(batch.user.unsqueeze(1), batch.candidates)
+    bpr_loss(scores[:, 0], scores[:, 1:]).backward()
+    if model.user_bias is not None:
+        assert model.user_bias.weight.grad.abs().max() < 1e-15
+    if model.item_bias is not None:
+        moved = model.item_bias.weight.grad
+        assert moved.abs().max() > 1e-3
+        assert moved.sum().abs() < 1e-15  # What one item gains, another loses.
+
+
+class Own(BipartiteModel):
+    """Has nothing but vectors."""
+
+    def __init__(self, inner: MF) -> None:
+        super().__init__()
+        self.inner, self.channels = inner, inner.channels
+        self.num_users, self.num_items = inner.num_users, inner.num_items
+
+    def forward(self, user: torch.Tensor, item: torch.Tensor) -> Vectors:
+        return self.inner(user, item)
+
+
+@pytest.mark.parametrize('over', ['DICE', 'IPS', 'Biased'])
+def test_any_model_can_be_a_backbone(over):
+    inner, batch = make_backbone('MF', random_graph()), random_batch()
+    model, same = OVER[over](Own(inner)).double(), OVER[over](inner).double()
+    assert torch.equal(total(model, batch), total(same, batch))
+    assert all(map(torch.equal, model.embeddings(), same.embeddings()))
+    assert model.config is None
+
+
+def test_models_with_losses_are_no_backbones():
+    for over in ('Biased', 'CausE', 'DICE', 'IPS'):
+        with pytest.raises(ValueError, match=r'IPS has losses of its own.*no backbone'):
+            OVER[over](make('IPS', 'MF'))
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda mf: DICE(mf, POPULARITY[:7]), r'shape \(8\) \(got \(7,\)\)'),
+        (lambda mf: DICE(mf, POPULARITY.unsqueeze(1)), r'shape \(8\) \(got \(8, 1\)\)'),
+        (lambda mf: DICE(Biased(mf), POPULARITY), r'halves \(got 7 channels\)'),
+        (lambda mf: DICE(mf, POPULARITY, discrepancy='no'), "dcor, l1, l2 .*'no'"),
+        (lambda mf: IPS(mf, POPULARITY[:7]), r'shape \(8\) \(got \(7,\)\)'),
+        (lambda mf: IPS(mf, POPULARITY, 'CN'), "plain, c, cn, cnsr .*'CN'"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(MF(NUM_USERS, NUM_ITEMS, 5 if 'halves' in message else 4))

@@ -5,143 +5,68 @@ from __future__ import annotations
 import pytest
 import torch
 from clicks import (
+    BACKBONES,
     NUM_ITEMS,
     NUM_USERS,
     dense_adjacency,
-    double_lightgcn,
+    make_backbone,
     random_batch,
     random_graph,
+    vectors_by_hand,
 )
 from torch import Tensor
 
+from iedr_geo.loader import EdgeBatch
 from iedr_geo.nn import MF, CausE
 
-
-def make(device='cpu', weight=0.4) -> CausE:
-    return CausE(MF(NUM_USERS, NUM_ITEMS, 4), weight).double().to(device)
+Vectors = tuple[Tensor, Tensor]
 
 
-def naive(users: Tensor, control: Tensor, treatment: Tensor, batch) -> list[Tensor]:
-    """A pair at a time: users, and items of both tables."""
+def naive(control: Vectors, treatment: Vectors, batch: EdgeBatch) -> list[Tensor]:
+    """A pair at a time, of users and items of both models."""
     terms, squares = {True: [], False: []}, {}
     for row, user in enumerate(batch.user.tolist()):
         kind = bool(batch.intervened[row])
-        table = treatment if kind else control
+        users, items = treatment if kind else control
         positive = int(batch.item[row])
-        terms[kind].append(-(users[user] @ table[positive]).sigmoid().log())
+        terms[kind].append(-(users[user] @ items[positive]).sigmoid().log())
         for item in batch.negative[row].tolist():
-            terms[kind].append(-(1 - (users[user] @ table[item]).sigmoid()).log())
+            terms[kind].append(-(1 - (users[user] @ items[item]).sigmoid()).log())
         for item in (positive, *batch.negative[row].tolist()):
-            squares[item] = (control[item] - treatment[item]).square().mean()
+            squares[item] = (control[1][item] - treatment[1][item]).square().mean()
     prediction = sum(sum(each) / len(each) for each in terms.values() if each)
     return [prediction, sum(squares.values()) / len(squares)]
 
 
+@pytest.mark.parametrize('backbone', BACKBONES)
 @pytest.mark.parametrize('num_negatives', [1, 3])
-def test_equals_loops(num_negatives, device, assert_same):
-    model, batch = make(device), random_batch(10, num_negatives, device)
-    tables = model.control.user, model.control.item, model.treatment.item
-    prediction, discrepancy = naive(*(t.weight for t in tables), batch)
-    losses, parameters = model.losses(batch), list(model.parameters())
-    assert losses._fields == ('prediction', 'discrepancy', 'total')
-    assert_same(losses.prediction, prediction, parameters, 1e-12)
-    assert_same(losses.discrepancy, discrepancy, parameters, 1e-12)
-    assert_same(losses.total, prediction + 0.4 * discrepancy, parameters, 1e-12)
-
-
-def test_equals_loops_on_propagated_vectors(device, assert_same):
-    """Users of the treatment are propagated with its items."""
-    graph, batch = random_graph(), random_batch(device=device)
-    model = CausE(double_lightgcn(graph, channels=3, num_layers=1), 0.4).to(device)
-    adjacency = dense_adjacency(graph).to(device)
-    sides = []
-    for part in (model.control, model.treatment):
-        table = torch.cat([model.control.user.weight, part.item.weight])
-        sides.append(((table + adjacency @ table) / 2).split([NUM_USERS, NUM_ITEMS]))
-    (users, control), (treated_users, treatment) = sides
-    rows, prediction = batch.intervened, 0
-    for mask, own in ((rows, treated_users), (~rows, users)):
-        part = batch._replace(
-            user=batch.user[mask],
-            item=batch.item[mask],
-            negative=batch.negative[mask],
-            intervened=rows[mask],
-        )
-        prediction = prediction + naive(own, control, treatment, part)[0]
-    discrepancy = naive(users, control, treatment, batch)[1]
-    losses, parameters = model.losses(batch), list(model.parameters())
-    assert_same(losses.prediction, prediction, parameters, 1e-12)
-    assert_same(losses.discrepancy, discrepancy, parameters, 1e-12)
-    for one, two in zip(model.embeddings(), (users, control), strict=True):
-        assert_same(one, two, parameters[:2], 1e-12)
-
-
-@pytest.mark.parametrize('intervened', [False, True])
-def test_an_edge_trains_the_table_of_its_kind(intervened):
-    model, batch = make(), random_batch()
-    batch = batch._replace(intervened=torch.full((10,), intervened))
-    model.losses(batch).prediction.backward()
-    grads = model.control.item.weight.grad, model.treatment.item.weight.grad
-    trained, other = reversed(grads) if intervened else grads
-    assert other is None or not other.any()
-    named = {*batch.item.tolist(), *batch.negative.flatten().tolist()}
-    assert set(trained.any(dim=1).nonzero().view(-1).tolist()) == named
-    moved = model.control.user.weight.grad.any(dim=1).nonzero().view(-1)
-    assert set(moved.tolist()) == set(batch.user.tolist())
-
-
-def test_rows_train_by_kind_within_a_batch():
-    model = make()
-    batch = random_batch(2, 1)._replace(
-        item=torch.tensor([0, 1]),
-        negative=torch.tensor([[2], [3]]),
-        intervened=torch.tensor([False, True]),
-    )
-    model.losses(batch).prediction.backward()
-    for part, items in ((model.control, [0, 2]), (model.treatment, [1, 3])):
-        grad = part.item.weight.grad.any(dim=1)
-        assert grad.nonzero().view(-1).tolist() == items
-
-
-def test_discrepancy_pulls_the_tables_together():
-    model, batch = make(), random_batch()
-    one, two = model.control.item.weight, model.treatment.item.weight
-    model.losses(batch).discrepancy.backward()
-    torch.testing.assert_close(one.grad, -two.grad)
-    # Descent of the control is towards the treatment, in proportion.
-    named = one.grad.any(dim=1)
-    ratio = one.grad[named] / (one - two)[named]
-    assert (ratio > 0).all()
-    assert not named.all()
-    assert model.control.user.weight.grad is None
+def test_equals_loops(backbone, num_negatives, device, assert_same):
+    """With edges of both kinds, and of one. Vectors of either table are propagated."""
+    graph, batch = random_graph(), random_batch(10, num_negatives, device)
+    model = CausE(make_backbone(backbone, graph), 0.4).to(device)
+    adjacency, parameters = dense_adjacency(graph), list(model.parameters())
+    both = [vectors_by_hand(m, adjacency) for m in (model.backbone, model.treatment)]
+    nothing = torch.zeros_like(batch.intervened)
+    for intervened in (batch.intervened, nothing, ~nothing):
+        batch = batch._replace(intervened=intervened)
+        losses, expected = model.losses(batch), naive(*both, batch)
+        assert losses._fields == ('prediction', 'discrepancy', 'total')
+        assert_same(losses.prediction, expected[0], parameters, 1e-12)
+        assert_same(losses.discrepancy, expected[1], parameters, 1e-12)
+        total = expected[0] + 0.4 * expected[1]
+        assert_same(losses.total, total, parameters, 1e-12)
 
 
 def test_tables():
-    """Users are shared, items are not, and both tables of items can begin anew."""
-    backbone = MF(NUM_USERS, NUM_ITEMS, 4, std=0.1)
-    pretrained = [p.clone() for p in backbone.parameters()]
-    model = CausE(backbone)
-    # The backbone stays what it was.
-    assert all(map(torch.equal, pretrained, model.control.parameters()))
-    assert model.control.user.weight is model.treatment.user.weight
+    """Users are shared, items are not, and the control predicts."""
+    model = CausE(MF(NUM_USERS, NUM_ITEMS, 4))
+    assert model.weight == 0.01
+    assert model.backbone.user.weight is model.treatment.user.weight
     assert sum(p.numel() for p in model.parameters()) == 4 * (NUM_USERS + 2 * NUM_ITEMS)
-    before = [p.clone() for p in model.parameters()]
-    assert (model.control.item.weight != model.treatment.item.weight).all()
-    model.reset_parameters()
-    for one, two in zip(before, model.parameters(), strict=True):
-        assert (one != two).all()
-        assert 0.02 < two.std() < 0.3
-
-
-def test_control_predicts(device):
-    model, batch = make(device), random_batch(device=device)
-    for one, two in zip(model.embeddings(), model.control.embeddings(), strict=True):
-        assert torch.equal(one, two)
-    before = model.score(batch.user, batch.item)
-    model.treatment.item.weight.data.zero_()
-    assert torch.equal(model.score(batch.user, batch.item), before)
+    assert (model.backbone.item.weight != model.treatment.item.weight).all()
 
 
 def test_batch_must_say_what_is_intervened():
+    model = CausE(MF(NUM_USERS, NUM_ITEMS, 4))
     with pytest.raises(ValueError, match='which edges are intervened'):
-        make().losses(random_batch()._replace(intervened=None))
+        model.losses(random_batch()._replace(intervened=None))

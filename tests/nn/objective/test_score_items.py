@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
+from runs import assert_same_run, gradients
 
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import IEDR, score_items
 from iedr_geo.nn.generator import GENERATORS, MLPGenerator
-from runs import assert_same_gradients, gradients
 
 
 class Squared(MLPGenerator):
@@ -54,7 +54,7 @@ def assert_says_the_same(model, batch, items, tol=1e-10):
     expected = plain(batch.cross(items)).view(len(batch), -1)
     torch.testing.assert_close(logits, expected, rtol=tol, atol=tol)
     weight = torch.randn_like(logits)
-    assert_same_gradients(
+    assert_same_run(
         gradients(model, (logits * weight).sum()),
         gradients(plain, (expected * weight).sum()),
         tol,
@@ -79,6 +79,11 @@ def test_iedr(dataset, batch, change):
     arguments = {'hidden_channels': 16, 'contrastive_weight': 0.0} | change
     model = IEDR(dataset.schema.num_embeddings, 6, **arguments).double().eval()
     items = torch.cat([torch.randperm(batch.item.num_graphs), torch.tensor([2, 2, 0])])
+    encoded = model.encode(batch)
+    alone = encoded._replace(distinct_item=None)  # As where each row draws its own.
+    torch.testing.assert_close(
+        model.score_items(batch, items, alone), model.score_items(batch, items, encoded)
+    )
     assert_says_the_same(model, batch, items)
     assert_says_the_same(model, batch[:1], items[:1])
 

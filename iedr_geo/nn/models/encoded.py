@@ -1,0 +1,63 @@
+"""Readouts, factors and logits of a batch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from iedr_geo.nn.generator import Factors
+
+
+class IEDRFactors(NamedTuple):
+    """The factors of the users and items of a batch, in their contexts."""
+
+    user: Factors
+    item: Factors
+
+
+def split_score(user: Factors, item: Factors) -> dict[str, Tensor]:
+    """Returns the parts of the inner product of two sums of factors, by name.
+
+    Args:
+        user: Factors of users, each of shape :math:`(*, F)`.
+        item: Factors of items, of a shape that broadcasts with it.
+    """
+    return {
+        'intrinsic': (user.intrinsic * item.intrinsic).sum(dim=-1),
+        'extrinsic': (user.extrinsic * item.extrinsic).sum(dim=-1),
+        'cross': (user.intrinsic * item.extrinsic + user.extrinsic * item.intrinsic).sum(
+            dim=-1
+        ),
+    }
+
+
+class Encoded(NamedTuple):
+    """One pass over a batch: readouts, factors and logits of its rows.
+
+    Args:
+        user: Readouts of the users, of shape :math:`(B, F)`; with second embeddings and
+            their sums, :math:`(B, 2F)`.
+        item: Readouts of the items, likewise.
+        context: Readouts of the contexts, likewise.
+        factors: The factors of users and items.
+        logits: The logits, of shape :math:`(B)`.
+        pointwise: The pointwise terms of the rows, of shape :math:`(B)`, if there are
+            any.
+        distinct_item: The readouts of the distinct items of the batch, where its rows
+            share them.
+    """
+
+    user: Tensor
+    item: Tensor
+    context: Tensor
+    factors: IEDRFactors
+    logits: Tensor
+    pointwise: Tensor | None = None
+    distinct_item: Tensor | None = None
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """The parts that add up to the logits, by name, each of shape :math:`(B)`."""
+        parts = split_score(*self.factors)
+        return parts if self.pointwise is None else parts | {'pointwise': self.pointwise}
