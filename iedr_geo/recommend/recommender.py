@@ -506,8 +506,9 @@ class Recommender:
         known, name = self._entities.ids(side), self._entities.name(side)
         in_contexts = context is not None or not self._entities.context_names
         tables = {}
-        if self.scorer.has_readouts or not (in_contexts and self.scorer.factors):
-            tables['readout'] = self.scorer.readouts(side)
+        vectors = self.scorer.vectors(side)
+        if vectors is not None:
+            tables['vector'] = vectors
         if in_contexts:
             one, every = self._context(context), torch.arange(len(known))
             for factor in self.scorer.factors:

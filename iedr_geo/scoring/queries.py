@@ -44,6 +44,16 @@ class Queries:
         context = None if self.context is None else self.context.to(device)
         return replace(self, user=self.user.to(device), context=context)
 
+    def get_context(self) -> Tensor:
+        """Returns the context of each query.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if self.context is None:
+            raise ValueError('Queries of a dataset need a context each')
+        return self.context
+
     def graphs(self, side: str) -> FeatureGraphs | None:
         """Returns the new graphs of a side, if there are any."""
         graphs: FeatureGraphs | None = getattr(self, f'{side}s')

@@ -256,7 +256,7 @@ def test_parts_and_factors(kind, name):
                 torch.testing.assert_close(factor, own, **TIGHT)
         for side, readouts in zip(('user', 'item'), encoded, strict=False):
             index = places[0] if side == 'user' else places[1]
-            torch.testing.assert_close(made.readouts(side)[index], readouts, **TIGHT)
+            torch.testing.assert_close(made.vectors(side)[index], readouts, **TIGHT)
     elif made.parts:  # The columns of the model's vectors.
         vectors = dict(zip(('user', 'item'), model.embeddings(), strict=True))
         for part, columns in model.factors.items():

@@ -232,8 +232,7 @@ def test_an_own_scorer_is_used_where_it_stands_for_the_model():
     assert made.split(Queries(*torch.zeros(2, 1).long()), torch.arange(3)) == {}
     with pytest.raises(ValueError, match=r"no factor 'intrinsic' \(it has: none\)"):
         made.factor('intrinsic', 'user', Queries(torch.arange(1)), torch.arange(1))
-    with pytest.raises(ValueError, match='no vectors of items'):
-        made.readouts('item')
+    assert made.vectors('item') is None
     assert made.seconds(10**9) is None
     assert repr(made) == 'Tables(num_users=5, num_items=12, parts=[])'
     with pytest.raises(ValueError, match="must name 'forward' or 'score'"):
