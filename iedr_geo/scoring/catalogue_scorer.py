@@ -112,7 +112,12 @@ class CatalogueScorer(ABC):
                 f"The model has no factor '{name}' (it has: "
                 f'{", ".join(self.factors) or "none"})'
             )
-        return self._factor(name, side, queries.to(self.device), index.to(self.device))
+        queries, index = queries.to(self.device), index.to(self.device)
+        parts = [
+            self._factor(name, side, queries[rows], index[rows])
+            for rows in blocks(max(1, len(index)), self.pairs_at_once)
+        ]
+        return torch.cat(parts)
 
     def _factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
         """Returns a factor that there is. To be defined where there are factors."""

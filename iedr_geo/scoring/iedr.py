@@ -225,8 +225,6 @@ class IEDRScorer(CatalogueScorer):
         weights, biases = generator.hidden(contexts)
         # The bias is the weight of a feature that is one.
         weights = torch.cat([weights, biases.unsqueeze(-1)], dim=-1)
-        highest = weights.size(-1) * _highest(weights) * max(_highest(item), 1.0)
-        finite = highest < torch.finfo(item.dtype).max
         users = folded.weight.split(sizes)
         constants = folded.constant.unsqueeze(1).split(sizes)
         for columns in blocks(len(item), self.items_at_once):
@@ -239,9 +237,8 @@ class IEDRScorer(CatalogueScorer):
                     part.copy_(constant.expand_as(part))
                     continue
                 # Not kept: the next one is to lie where this one lay in the cache.
-                torch.addmm(
-                    constant, user, linear(weight, some, None, True, finite), out=part
-                )
+                hidden = linear(weight, some, relu=True)
+                torch.addmm(constant, user, hidden, out=part)
         if folded.direct is not None:
             out += folded.direct @ item.t()
 
@@ -277,8 +274,3 @@ class IEDRScorer(CatalogueScorer):
         """Returns the readouts of all users or items."""
         with evaluating(self.model):
             return self._readouts[side].all()[0]
-
-
-def _highest(x: Tensor) -> float:
-    """Returns the highest absolute value, NaN if there is one."""
-    return max(map(abs, torch.stack(x.aminmax()).tolist())) if x.numel() else 0.0

@@ -16,7 +16,6 @@ from torch_geometric.data import Batch
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn.blocks import blocks
 from iedr_geo.nn.contract import has_hooks, stands_for
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.evaluating import evaluating
@@ -226,14 +225,11 @@ class InteractionScorer(_PairScorer):
         # Of a pair, whose other end does not matter.
         first = torch.zeros_like(index)
         user, item = (index, first) if side == 'user' else (first, index)
-        pairs = replace(queries, user=user)
-        factors = []
         with evaluating(self.model):
-            for rows in blocks(len(index), self.pairs_at_once):
-                batch = self._checked_batch(pairs[rows], item[rows].unsqueeze(1))
-                of_side = getattr(self.model.encode(batch).factors, side)
-                factors.append(getattr(of_side, name))
-        return torch.cat(factors)
+            batch = self._checked_batch(replace(queries, user=user), item.unsqueeze(1))
+            factors = getattr(self.model.encode(batch).factors, side)
+        factor: Tensor = getattr(factors, name)
+        return factor
 
 
 class GraphScorer(_PairScorer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -101,11 +102,11 @@ class _ScorerFunction:
                     f'{model.num_items} items, the data have {size[0]} and {size[1]}'
                 )
             return model
-        plain: Callable[..., InteractionScorer | GraphScorer]
+        plain: Callable[[], InteractionScorer | GraphScorer]
         if isinstance(data, InteractionDataset):
-            entry, plain = 'forward', InteractionScorer
+            entry, plain = 'forward', partial(InteractionScorer, model, data)
         elif isinstance(data, BipartiteGraph):
-            entry, plain = 'score', GraphScorer
+            entry, plain = 'score', partial(GraphScorer, model, data)
         else:
             raise TypeError(
                 f'Data are an InteractionDataset or a BipartiteGraph (got '
@@ -113,9 +114,9 @@ class _ScorerFunction:
             )
         factory = self._faster(model, entry)
         if factory is None:
-            return plain(model, data)
+            return plain()
         fast: CatalogueScorer = factory(model, data)
-        _check_same(fast, plain(model, data), model)
+        _check_same(fast, plain(), model)
         return fast
 
 

@@ -102,7 +102,7 @@ def check(found: Explanation, model: IEDR, graphs: dict[str, Graph], features) -
 @pytest.mark.parametrize('pointwise', [False, True])
 @pytest.mark.parametrize('encoder', ['sign', 'bi', 'mean', 'mlp'])
 def test_equals_samples_by_hand(dataset, encoder, pointwise, chunk, monkeypatch, device):
-    monkeypatch.setattr(explanation, 'BATCH', chunk)
+    if chunk != 1024: monkeypatch.setattr(explanation.explain, '__defaults__', (chunk,))
     model = make_model(dataset.schema, encoder=encoder, pointwise=pointwise)
     article = ARTICLES[ARTICLES['article'] == ARTICLE].to_dict('records')[0]
     graphs = graphs_of(dataset.schema, row_of(CUSTOMER), article)

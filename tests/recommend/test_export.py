@@ -44,8 +44,8 @@ def test_embeddings_give_the_scores(dataset):
     wanted = model(all_triples(dataset, 3)).view(20, 15)
     torch.testing.assert_close(scores, wanted, rtol=1e-4, atol=1e-5)
     # Without a context, IEDR has no factors.
-    assert recommender.embeddings('item').columns.levels[0].tolist() == ['readout']
-    pd.testing.assert_frame_equal(recommender.embeddings('item'), items[['readout']])
+    assert recommender.embeddings('item').columns.levels[0].tolist() == ['vector']
+    pd.testing.assert_frame_equal(recommender.embeddings('item'), items[['vector']])
     with pytest.raises(ValueError, match=r"'user' or 'item' \(got 'context'\)"):
         recommender.embeddings('context')
 
@@ -69,7 +69,7 @@ def test_factors_of_a_bipartite_model(dataset):
     table = Recommender(model, graph).embeddings('item')
     weight = model.backbone.item.weight.detach()
     assert table['conformity'].to_numpy().tolist() == weight[:, 3:].tolist()
-    assert table['readout'].to_numpy().tolist() == weight.tolist()
+    assert table['vector'].to_numpy().tolist() == weight.tolist()
 
 
 @pytest.mark.parametrize('generator', GENERATORS)

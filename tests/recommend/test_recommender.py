@@ -42,7 +42,6 @@ from iedr_geo.data import (
 )
 from iedr_geo.nn import IEDR, MF
 from iedr_geo.recommend import Recommender, UnknownValueWarning
-from iedr_geo.recommend import recommender as module
 
 PARTS = ['intrinsic', 'extrinsic', 'cross', 'pointwise']
 COLUMNS = ['article', 'rank', 'score', *PARTS]
@@ -283,7 +282,7 @@ def test_contexts_that_are_equal_to_python_alone(recommender):
 
 def test_contexts_that_are_kept(shop, model, recommender, monkeypatch):
     """Columns in any order, more contexts than are kept, and twice."""
-    monkeypatch.setattr('iedr_geo.recommend.entities.KEPT', 2)
+    recommender._entities.contexts_kept = 2
     for context in (*CONTEXTS, *CONTEXTS[::-1]):
         for one in (context, dict(reversed(context.items()))):
             actual = recommender.recommend(5, one, 12, False)
@@ -380,7 +379,7 @@ def one_by_one(recommender: Recommender, rows: pd.DataFrame, *args) -> pd.DataFr
 def test_many_equal_one_by_one(
     recommender, rows, cells, exclude, candidates, monkeypatch
 ):
-    monkeypatch.setattr(module, 'CELLS', cells)
+    recommender.scorer.scores_at_once = cells
     for table in (rows, rows[::-1], rows.iloc[[4, 8, 0, 2, 6, 1]], rows[1:2]):
         for k in (1, 5):
             actual = recommender.recommend_many(table, k, exclude, candidates)
@@ -450,9 +449,9 @@ def cosines(model: IEDR, batch, side: str, factor: str) -> torch.Tensor:
 @pytest.mark.parametrize('by', [None, 'intrinsic', 'extrinsic'])
 @pytest.mark.parametrize('size', [5, 1 << 14])
 def test_similar_items_and_users(shop, by, size, monkeypatch):
-    monkeypatch.setattr(module, 'VECTORS', size)
     model = make_model(shop.schema)
     recommender = Recommender(model, shop)
+    recommender.scorer.pairs_at_once = size
     users = [str(customer) for customer in CUSTOMERS['customer']]
     for context in CONTEXTS[1:3]:
         batch = batch_of(shop.schema, row_of(30), context)
