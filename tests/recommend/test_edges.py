@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-from itertools import combinations_with_replacement, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cinema import DIRECTED, EDGES, FIELDS, FILMS, GUESTS, Chain, make_cinema
+from cinema import DIRECTED, EDGES, FILMS, GUESTS, Chain, make_cinema
 from pandas.testing import assert_frame_equal
 from shop import every_triple, make_model, parts_of
-from torch_geometric.data import Batch, Data
 
 from iedr_geo.data import (
     Categorical,
     DateTime,
     FeatureSchema,
-    InteractionData,
     InteractionDataset,
     Vector,
 )
@@ -62,96 +58,6 @@ def test_recommends_what_the_model_says(edges, encoder):
             expected = pd.Series(column[user, :, place].tolist(), films)
             wanted = expected[table['film']].to_numpy()
             np.testing.assert_allclose(table[name], wanted, atol=1e-10)
-
-
-def sample(graphs: dict[str, Data]) -> InteractionData:
-    data = InteractionData(num_nodes=sum(g.num_nodes for g in graphs.values()))
-    for side, graph in graphs.items():
-        for name, value in graph:
-            data[f'{name}_{side}'] = value
-    return data
-
-
-def scores_of(model: IEDR, variants: list[dict[str, Data]]) -> list[float]:
-    samples, follow = [sample(v) for v in variants], [f'x_{side}' for side in FIELDS]
-    return model(Batch.from_data_list(samples, follow_batch=follow)).tolist()
-
-
-def without_node(graph: Data, node: int) -> Data:
-    """Writes down what is left, node by node and edge by edge."""
-    kept = [i for i in range(graph.num_nodes) if i != node]
-    edges = [
-        (e, source, target)
-        for e, (source, target) in enumerate(graph.edge_index.t().tolist())
-        if node not in (source, target)
-    ]
-    ends = [[kept.index(s), kept.index(t)] for _, s, t in edges]
-    out = Data(
-        x=graph.x[kept], edge_index=torch.tensor(ends, dtype=torch.long).view(-1, 2).t()
-    )
-    if 'edge_weight' in graph:
-        out.edge_weight = graph.edge_weight[[e for e, *_ in edges]]
-    if 'value' in graph:
-        out.value = graph.value[kept]
-    for name in graph.keys():  # noqa: SIM118
-        if name.startswith('vector_'):
-            owners = [i for i, x in enumerate(graph.x.tolist()) if x == int(name[7:])]
-            out[name] = graph[name][[j for j, i in enumerate(owners) if i != node]]
-    return out
-
-
-def without_pair(graph: Data, i: int, j: int) -> Data:
-    kept = [
-        e
-        for e, (source, target) in enumerate(graph.edge_index.t().tolist())
-        if {source, target} != {i, j}
-    ]
-    out = copy.copy(graph)
-    out.edge_index = graph.edge_index[:, kept]
-    if 'edge_weight' in graph:
-        out.edge_weight = graph.edge_weight[kept]
-    return out
-
-
-# The last has one edge and one vector: tensors of equal lengths, for different things.
-SINGLE = {'item': FieldPairs([('studio', 'poster', 2)], directed=True)}
-
-
-@pytest.mark.parametrize(
-    ('edges', 'film'),
-    [*product([*EDGES, 'single'], [13]), *product(['weighted', 'single'], [11, NEW])],
-)
-def test_explanations_by_hand(edges, film):
-    dataset = make_cinema(EDGES.get(edges, SINGLE))
-    model = make_model(dataset.schema, pointwise=True).double()
-    found = Recommender(model, dataset).explain(3, film, CONTEXT)
-    item = pd.DataFrame([film if film is NEW else {}], dtype=object)
-    graphs = {
-        'user': dataset.users[0],
-        'item': dataset.schema.encode('item', item)[0]
-        if film is NEW
-        else dataset.items[film - 10],
-        'context': dataset.schema.encode('context', pd.DataFrame([CONTEXT]))[0],
-    }
-    for graph in graphs.values():
-        for name in ('graph_id', 'node_id'):
-            graph.pop(name, None)
-    sides: dict[str, list[str]] = {'features': [], 'pairs': []}
-    variants: dict[str, list] = {'features': [graphs], 'pairs': [graphs]}
-    for side, graph in graphs.items():
-        for i in range(graph.num_nodes):
-            sides['features'].append(side)
-            variants['features'].append(graphs | {side: without_node(graph, i)})
-        for i, j in combinations_with_replacement(range(graph.num_nodes), 2):
-            sides['pairs'].append(side)
-            variants['pairs'].append(graphs | {side: without_pair(graph, i, j)})
-    for name, table in (('features', found.features), ('pairs', found.pairs)):
-        whole, *rest = scores_of(model, variants[name])
-        assert found.score == pytest.approx(whole, abs=1e-10)
-        assert table['side'].tolist() == sides[name]
-        expected = [whole - score for score in rest]
-        assert table['difference'].tolist() == pytest.approx(expected, abs=1e-10)
-    assert (found.pairs['difference'].abs().max() > 1e-6) == (edges != 'none')
 
 
 def test_new_film_with_a_vector():
