@@ -1,4 +1,4 @@
-"""What changes between two lists of one user."""
+"""The changes between two lists of one user."""
 
 from __future__ import annotations
 

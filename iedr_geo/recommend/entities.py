@@ -38,10 +38,8 @@ class Entities(ABC):
     """The ids of users and items, and contexts.
 
     Args:
-        user_ids: The id of each user.
-        item_ids: The id of each item.
-        user_name: The name of the users' column.
-        item_name: The name of the items' column.
+        ids: The ids of all users and of all items.
+        names: The names of their columns.
     """
 
     context_names: tuple[str, ...] = ()
@@ -53,20 +51,11 @@ class Entities(ABC):
     contexts_kept = 10_000
     """The number of contexts that are kept for the next time."""
 
-    def __init__(
-        self, user_ids: pd.Index, item_ids: pd.Index, user_name: str, item_name: str
-    ) -> None:
-        self._ids = {'user': user_ids, 'item': item_ids}
-        self._names = {'user': user_name, 'item': item_name}
+    def __init__(self, ids: Iterable[pd.Index], names: Iterable[str]) -> None:
+        sides: tuple[Side, ...] = ('user', 'item')
+        self.ids: dict[Side, pd.Index] = dict(zip(sides, ids, strict=True))
+        self.names: dict[Side, str] = dict(zip(sides, names, strict=True))
         self._kept: dict[Hashable, Numbers | None] = {}
-
-    def ids(self, side: Side) -> pd.Index:
-        """Returns the ids of all users or items."""
-        return self._ids[side]
-
-    def name(self, side: Side) -> str:
-        """Returns the name of the column of users or items."""
-        return self._names[side]
 
     def find(self, side: Side, entities: Iterable[Any]) -> np.ndarray:
         """Returns the number of each user or item, -1 for those that are new.
@@ -76,7 +65,7 @@ class Entities(ABC):
             entities: Ids, or mappings from columns to values.
         """
         wanted = pd.Index([_token(entity) for entity in entities], dtype=object)
-        return self._ids[side].get_indexer(wanted)
+        return self.ids[side].get_indexer(wanted)
 
     def candidates(self, candidates: Iterable[Any]) -> Tensor:
         """Returns the numbers of items by their ids, in the order of the item table.
@@ -85,14 +74,14 @@ class Entities(ABC):
             ValueError: If there are none, or one is not in the table or comes twice.
         """
         ids = pd.Index([token(candidate) for candidate in candidates], dtype=object)
-        number = self._ids['item'].get_indexer(ids)
+        number = self.ids['item'].get_indexer(ids)
         strangers = ids[number < 0]
         if ids.empty:
             raise ValueError('There are no candidates')
         if len(strangers):
             raise ValueError(
                 f'{len(strangers)} of {len(ids)} candidates are not in column '
-                f"'{self.name('item')}' of the item table, among them: "
+                f"'{self.names['item']}' of the item table, among them: "
                 f'{", ".join(strangers[:5])}'
             )
         if ids.has_duplicates:
@@ -144,11 +133,10 @@ class GraphEntities(Entities):
     """
 
     def __init__(self, graph: BipartiteGraph) -> None:
-        users, items = (
-            pd.Index([token(value) for value in ids])
-            for ids in (graph.user_ids, graph.item_ids)
+        sides = graph.user_ids, graph.item_ids
+        super().__init__(
+            (pd.Index(list(map(token, ids))) for ids in sides), ('user', 'item')
         )
-        super().__init__(users, items, 'user', 'item')
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
         """Returns the number of each user or item.
@@ -180,9 +168,8 @@ class DatasetEntities(Entities):
     """
 
     def __init__(self, dataset: InteractionDataset) -> None:
-        super().__init__(
-            dataset.user_ids, dataset.item_ids, dataset.user_name, dataset.item_name
-        )
+        ids = dataset.user_ids, dataset.item_ids
+        super().__init__(ids, (dataset.user_name, dataset.item_name))
         self.data = dataset
         self.exclude_seen = dataset.exclude_seen
         self.context_names = tuple(dataset.schema.sources('context'))
@@ -191,7 +178,7 @@ class DatasetEntities(Entities):
         """Encodes rows of features, and warns of values that are not known."""
         schema = self.data.schema
         names = schema.sources(side)
-        others = [] if side == 'context' else [self.name(side)]
+        others = [] if side == 'context' else [self.names[side]]
         unknown = [name for name in frame if name not in names and name not in others]
         if unknown:
             raise ValueError(
@@ -225,14 +212,14 @@ class DatasetEntities(Entities):
         for entity in (entities[i] for i in np.flatnonzero(found < 0).tolist()):
             described = isinstance(entity, Mapping)
             rows.append(
-                blank | (dict(entity) if described else {self.name(side): entity})
+                blank | (dict(entity) if described else {self.names[side]: entity})
             )
         graphs = self._encode(side, pd.DataFrame(rows, dtype=object)) if rows else None
-        return Numbers(_numbers(found, len(self.ids(side))), graphs)
+        return Numbers(_numbers(found, len(self.ids[side])), graphs)
 
     @cached_property
     def _hashes(self) -> pd.Index:
-        """What the stored contexts are found by."""
+        """The index by which stored contexts are found."""
         hashes = pd.Index(self.data.contexts.hashes())
         if hashes.has_duplicates:  # Contexts that differ in what no field looks at.
             first = ~hashes.duplicated()

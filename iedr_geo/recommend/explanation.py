@@ -1,4 +1,4 @@
-"""What a score is made of, and what it would be without a feature."""
+"""The parts of a score, and its change without a feature."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAIR_COLUMNS = ['side', 'feature_a', 'feature_b', 'difference']
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a score is made of.
+    """The parts of a score, and its change without a feature.
 
     The differences are of leaving one thing out: the score, less the score without it,
     means taken over what remains. They do not add up to the score, because features act

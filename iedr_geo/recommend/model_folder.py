@@ -36,11 +36,11 @@ _load = partial(torch.load, map_location='cpu', weights_only=True)
 
 
 class LoadedModel(NamedTuple):
-    """What a model folder holds.
+    """The content of a model folder.
 
     Args:
         model: The model, in evaluation mode.
-        schema: What the rows of its embedding table mean, if that was saved.
+        schema: The meaning of the rows of its embedding table, if that was saved.
     """
 
     model: torch.nn.Module
@@ -119,7 +119,7 @@ def save_model(
     Args:
         folder: Where to write.
         model: The model.
-        schema: What the rows of its embedding table mean, if it has one.
+        schema: The meaning of the rows of its embedding table, if it has one.
 
     Raises:
         ValueError: If model and schema do not fit each other.
@@ -144,8 +144,14 @@ def save_recommender(
             seen.save(new / CATALOGUE)
         else:
             _write_model(new, model, None, data='graph', remembered=remembered)
-            ids = [list(map(token, ids)) for ids in (data.user_ids, data.item_ids)]
-            content = {'user': data.user, 'item': data.item, 'ids': json.dumps(ids)}
+            content = {
+                'user': data.user,
+                'item': data.item,
+                'num_users': data.num_users,
+                'num_items': data.num_items,
+                'user_ids': list(map(token, data.user_ids)),
+                'item_ids': list(map(token, data.item_ids)),
+            }
             torch.save(content, new / CATALOGUE)
 
 
@@ -173,7 +179,7 @@ def load_recommender(
     config = _read_config(folder)
     data: Data
     if config.get('data') == 'graph':
-        data = _read(folder / CATALOGUE, _load_graph)
+        data = _read(folder / CATALOGUE, lambda path: BipartiteGraph(**_load(path)))
     else:
         data = InteractionDataset.load(folder / CATALOGUE)
         if schema is None:
@@ -196,19 +202,6 @@ def load_recommender(
             f'{config["class"]}: was it made with other arguments, or is a file damaged?'
         )
     return model, data
-
-
-def _load_graph(path: Path) -> BipartiteGraph:
-    content = _load(path)
-    user_ids, item_ids = json.loads(content['ids'])
-    return BipartiteGraph(
-        content['user'],
-        content['item'],
-        len(user_ids),
-        len(item_ids),
-        user_ids=user_ids,
-        item_ids=item_ids,
-    )
 
 
 def _load_schema(path: Path) -> FeatureSchema:
@@ -242,7 +235,7 @@ def load_model(
     """Reads a model folder, onto the CPU and in evaluation mode.
 
     Args:
-        folder: What :func:`save_model` or :meth:`Recommender.save` wrote.
+        folder: The folder that :func:`save_model` or :meth:`Recommender.save` wrote.
         model: A model like the one that was saved, whose state is replaced. Needed where
             the library does not know how to make it.
 

@@ -1,4 +1,4 @@
-"""What a user should see, in which context, and by which factor."""
+"""Recommendations for users in contexts, and the factors behind them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iedr_geo.data import BipartiteGraph, InteractionDataset
+from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.data.tables import check_columns
 from iedr_geo.recommend.comparison import compare
@@ -95,11 +95,11 @@ class Recommender:
     @property
     def item_name(self) -> str:
         """The name of the column of items in tables of recommendations."""
-        return self._entities.name('item')
+        return self._entities.names['item']
 
     @cached_property
     def _seen(self) -> BipartiteGraph:
-        """What users have seen, where the scores are."""
+        """The items that users have seen, where the scores are."""
         seen = self.data
         if isinstance(seen, InteractionDataset):
             seen = BipartiteGraph.from_dataset(seen)
@@ -109,16 +109,13 @@ class Recommender:
         return self._entities.context({} if context is None else dict(context))
 
     def _queries(
-        self, users: Numbers, context: Numbers | None, items: Numbers | None = None
+        self, number: Tensor, context: Numbers | None, **new: FeatureGraphs | None
     ) -> Queries:
-        """Returns users, in a context each or all in one."""
-        return Queries(
-            users.number,
-            None if context is None else context.number.expand(len(users.number)),
-            users.new,
-            None if context is None else context.new,
-            None if items is None else items.new,
-        ).to(self.scorer.device)
+        """Returns users, in a context each or all in one, and what is new, by side."""
+        index = None
+        if context is not None:
+            index, new['contexts'] = context.number.expand(len(number)), context.new
+        return Queries(number, index, **new).to(self.scorer.device)
 
     def _rank(
         self,
@@ -157,7 +154,7 @@ class Recommender:
         sort = torch.argsort(whole['row'], stable=True)
         numbers = {name: values[sort].cpu().numpy() for name, values in whole.items()}
         row, item_number = numbers.pop('row'), numbers.pop('item')
-        return row, {self.item_name: self._entities.ids('item')[item_number], **numbers}
+        return row, {self.item_name: self._entities.ids['item'][item_number], **numbers}
 
     def _check_contexts(self) -> None:
         """Warns, once, of a model whose lists are the same in every context."""
@@ -185,9 +182,9 @@ class Recommender:
         Args:
             user: The user.
             context: A value for each context column, if the model knows contexts.
-            k: How many items are wanted. Fewer come back if fewer are left.
-            exclude_seen: Whether items that the user has had are left out (default: as
-                the dataset says; with a bipartite model they are).
+            k: The number of items. Fewer come back if fewer are left.
+            exclude_seen: If :obj:`True`, items that the user has had are left out
+                (default: as the dataset says; with a bipartite model they are).
             candidates: The ids of the items to choose from (default: all). Others are not
                 scored at all.
 
@@ -200,7 +197,7 @@ class Recommender:
                 too many, or a candidate is not in the item table or comes twice.
         """
         users = self._entities.numbers('user', [user])
-        queries = self._queries(users, self._context(context))
+        queries = self._queries(users.number, self._context(context), users=users.new)
         _, columns = self._rank(queries, k, exclude_seen, candidates, progress=False)
         return pd.DataFrame(columns)
 
@@ -223,18 +220,18 @@ class Recommender:
             k: As in :meth:`recommend`.
             exclude_seen: As in :meth:`recommend`.
             candidates: As in :meth:`recommend`, for all rows.
-            progress: Whether to show a progress bar where it takes more than seconds.
+            progress: If :obj:`True`, a bar is shown where it takes more than seconds.
 
         Returns:
             The tables of :meth:`recommend` one after the other. The first two columns are
             :obj:`row`, the label of the row in :obj:`rows`, and the user's id.
         """
-        name = self._entities.name('user')
+        name = self._entities.names['user']
         names = list(self._entities.context_names)
         check_columns(rows, [name, *names], 'rows')
         contexts = self._entities.contexts(rows[names])
         users = self._entities.numbers('user', rows[name].tolist())
-        queries = self._queries(users, contexts)
+        queries = self._queries(users.number, contexts, users=users.new)
         row, columns = self._rank(queries, k, exclude_seen, candidates, progress)
         heads = {'row': rows.index[row], name: rows[name].to_numpy()[row]}
         return pd.DataFrame(heads | columns)
@@ -253,7 +250,7 @@ class Recommender:
             user: The user.
             item: The item.
             context: As in :meth:`recommend`.
-            probability: Whether to return its sigmoid: for a model that is trained on
+            probability: If :obj:`True`, its sigmoid is returned: for a model trained on
                 labels, the probability of a positive among its training rows.
         """
         items = self._entities.numbers('item', [item])
@@ -265,8 +262,9 @@ class Recommender:
         self, user: Entity, items: Numbers, context: Context | None
     ) -> tuple[Queries, Tensor]:
         """Returns what the scorer is asked about a user with some items."""
-        users = self._entities.numbers('user', [user])
-        queries = self._queries(users, self._context(context), items)
+        users, one = self._entities.numbers('user', [user]), self._context(context)
+        new = {'users': users.new, 'items': items.new}
+        queries = self._queries(users.number, one, **new)
         return queries, items.number.to(self.scorer.device)
 
     def _split(
@@ -281,7 +279,7 @@ class Recommender:
     def explain(
         self, user: Entity, item: Entity, context: Context | None = None
     ) -> Explanation:
-        """Says what an item's score is made of.
+        """Explains the score of an item.
 
         Args:
             user: The user.
@@ -316,13 +314,14 @@ class Recommender:
         k: int = 10,
         exclude_seen: bool | None = None,
     ) -> pd.DataFrame:
-        """Says what changes for a user between two contexts, and by which factor.
+        """Compares the lists of a user in two contexts, and says by which factor they
+        change.
 
         Args:
             user: The user.
             a: One context.
             b: The other.
-            k: How many items count in each.
+            k: The number of items that count in each.
             exclude_seen: As in :meth:`recommend`.
 
         Returns:
@@ -337,7 +336,7 @@ class Recommender:
             for context in contexts
         ]
         union = ranks[1].index.union(ranks[0].index, sort=False)
-        items = Numbers(torch.from_numpy(self._entities.ids('item').get_indexer(union)))
+        items = Numbers(torch.from_numpy(self._entities.ids['item'].get_indexer(union)))
         scores = [pd.DataFrame(self._split(user, items, c), union) for c in contexts]
         table = compare([rank.reindex(union) for rank in ranks], scores, self.parts)
         return table.rename_axis(name).reset_index()
@@ -354,9 +353,9 @@ class Recommender:
         Args:
             item: The item.
             context: As in :meth:`recommend`.
-            k: How many are wanted.
-            by: Which factor counts, *e.g.*, :obj:`'extrinsic'` (default: the first, which
-                is :obj:`'intrinsic'` or :obj:`'interest'`).
+            k: The number of results.
+            by: The factor that counts, *e.g.*, :obj:`'extrinsic'` (default: the first,
+                which is :obj:`'intrinsic'` or :obj:`'interest'`).
 
         Returns:
             Their ids and cosine similarities, the most alike first, without the item.
@@ -375,7 +374,7 @@ class Recommender:
         Args:
             user: The user.
             context: As in :meth:`recommend`.
-            k: How many are wanted.
+            k: The number of results.
             by: As in :meth:`similar_items`.
         """
         return self._similar('user', user, context, k, by)
@@ -388,7 +387,7 @@ class Recommender:
         if by is None and self.scorer.factors:
             by = self.scorer.factors[0]
         own, one = self._entities.numbers(side, [entity]), self._context(context)
-        ids, name = self._entities.ids(side), self._entities.name(side)
+        ids, name = self._entities.ids[side], self._entities.names[side]
         every = Numbers(torch.arange(len(ids)))
         similarity = F.cosine_similarity(
             self._factor(by, side, every, one), self._factor(by, side, own, one)
@@ -407,12 +406,8 @@ class Recommender:
         self, name: str | None, side: Side, entities: Numbers, context: Numbers | None
     ) -> Tensor:
         """Returns a factor of users or items, all in one context."""
-        users, items = Numbers(entities.number), None
-        if side == 'user':
-            users = entities
-        else:
-            items = entities
-        queries = self._queries(users, context, items)
+        new = {f'{side}s': entities.new}
+        queries = self._queries(entities.number, context, **new)
         return self.scorer.factor(str(name), side, queries, entities.number)
 
     @torch.no_grad()
@@ -434,7 +429,7 @@ class Recommender:
         """
         if side not in ('user', 'item'):
             raise ValueError(f"`side` is 'user' or 'item' (got '{side}')")
-        ids, name = self._entities.ids(side), self._entities.name(side)
+        ids, name = self._entities.ids[side], self._entities.names[side]
         vectors, every = self.scorer.vectors(side), Numbers(torch.arange(len(ids)))
         tables = {} if vectors is None else {'vector': vectors}
         if context is not None or not self._entities.context_names:

@@ -1,4 +1,4 @@
-"""Which scores agree, and which models and data."""
+"""The agreement of scores, and of models with data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def agree(scores: Tensor, wanted: Tensor, tolerance: float = 1e-3) -> Tensor:
 
     Args:
         scores: Scores of any shape and type.
-        wanted: What they should be, of the same shape.
+        wanted: The scores that they should be, of the same shape.
         tolerance: How far apart equal scores may be, as a share of the largest one. By
             default, as far as sums of single precision in another order can be.
     """

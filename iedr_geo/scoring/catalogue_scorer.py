@@ -1,4 +1,4 @@
-"""What scores a catalogue of items."""
+"""The base of all that scores a catalogue of items."""
 
 from __future__ import annotations
 

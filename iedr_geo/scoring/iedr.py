@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import product
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -171,13 +172,11 @@ class IEDRScorer(CatalogueScorer):
                 return out
             order = row.argsort(stable=True)
             sizes = torch.bincount(row).tolist()
-            folds = stands_for(self.model.generators['item'], 'fold', 'forward')
-            fill = self._fill_folded if folds else self._fill_plain
             chunks = blocks(len(sizes), self.contexts_at_once)
             lengths = [sum(sizes[some]) for some in chunks]
             parts = out.split(lengths), vector[order].split(lengths)
             for some, part, users in zip(chunks, *parts, strict=True):
-                fill(part, users, context[some], sizes[some], item)
+                self._fill(part, users, context[some], sizes[some], item)
             if not torch.equal(order, torch.arange(len(order), device=order.device)):
                 out = torch.empty_like(out).index_copy_(0, order, out)
             if self.model.pointwise is not None:
@@ -185,7 +184,7 @@ class IEDRScorer(CatalogueScorer):
             # Rounding must not tell apart what is equal.
             return out if alike is None else out[:, alike]
 
-    def _fill_plain(
+    def _fill(
         self,
         out: Tensor,
         vector: Tensor,
@@ -193,32 +192,24 @@ class IEDRScorer(CatalogueScorer):
         sizes: list[int],
         item: Tensor,
     ) -> None:
-        """Scores by the factors of all items in each context.
+        """Scores all items for users in some contexts.
 
         Args:
             out: The scores, of shape :math:`(Q, I)`, which are overwritten.
-            vector: What the users' factors add up to, those of a context together.
+            vector: The sum of each user's factors, those of a context together.
             contexts: The readouts of the contexts.
             sizes: The number of users in each context.
             item: The readouts of the items.
         """
-        generator = self.model.generators['item']
-        each = zip(contexts, vector.split(sizes), out.split(sizes), strict=True)
-        for context, users, part in each:
-            for columns in blocks(len(item), self.items_at_once):
-                factors: Any = sum(generator(item[columns], context))
-                part[:, columns] = users @ factors.t()
-
-    def _fill_folded(
-        self,
-        out: Tensor,
-        vector: Tensor,
-        contexts: Tensor,
-        sizes: list[int],
-        item: Tensor,
-    ) -> None:
-        """The same, with the last layer folded into the users."""
         generator: Any = self.model.generators['item']
+        chunks = blocks(len(item), self.items_at_once)
+        if not stands_for(generator, 'fold', 'forward'):
+            each = list(zip(contexts, vector.split(sizes), out.split(sizes), strict=True))
+            for columns, (context, user, part) in product(chunks, each):
+                factors: Any = sum(generator(item[columns], context))
+                part[:, columns] = user @ factors.t()
+            return
+        # The last layer is folded into the users.
         rows = torch.tensor(sizes, device=contexts.device)
         own = contexts.repeat_interleave(rows, dim=0, output_size=len(vector))
         folded = generator.fold(vector, own)
@@ -227,15 +218,13 @@ class IEDRScorer(CatalogueScorer):
         weights = torch.cat([weights, biases.unsqueeze(-1)], dim=-1)
         users = folded.weight.split(sizes)
         constants = folded.constant.unsqueeze(1).split(sizes)
-        for columns in blocks(len(item), self.items_at_once):
+        for columns in chunks:
             some = item[columns]
             some = torch.cat([some, some.new_ones(len(some), 1)], dim=1)
             parts = out[:, columns].split(sizes)
-            each = zip(weights.unbind(), users, constants, parts, strict=True)
-            for weight, user, constant, part in each:
-                if not len(weight):
-                    part.copy_(constant.expand_as(part))
-                    continue
+            for weight, user, constant, part in zip(
+                weights, users, constants, parts, strict=True
+            ):
                 # Not kept: the next one is to lie where this one lay in the cache.
                 hidden = linear(weight, some, relu=True)
                 torch.addmm(constant, user, hidden, out=part)

@@ -1,4 +1,4 @@
-"""Who is to be recommended something, and where."""
+"""Queries: who is to be recommended something, and where."""
 
 from __future__ import annotations
 

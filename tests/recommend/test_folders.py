@@ -281,7 +281,7 @@ DAMAGES: list[tuple[str, str, Damage, str]] = [
     ('IEDR', 'config.json', change(model=WITHOUT_CLASS), 'config.json'),
     ('IEDR', 'config.json', change(remembered=[[1.0, 'x']]), 'config.json'),
     ('IEDR', 'config.json', change(remembered={}), 'config.json'),
-    ('IEDR', 'config.json', change(data='graph'), 'config.json'),
+    ('IEDR', 'config.json', change(data='graph'), 'catalogue.pt is damaged'),
     ('DICE', 'config.json', change(data='dataset'), 'catalogue.pt is damaged'),
     ('IEDR', 'weights.pt', shifted, 'does not score as the one that was saved'),
     ('DICE', 'weights.pt', shifted, 'weights.pt'),

@@ -79,30 +79,23 @@ def test_larger_catalogues(k, levels, dtype, device):
     check(scores, k)
 
 
-def test_tie_for_the_last_place():
-    """What follows the top decides whether the order within it is open."""
-    scores = torch.zeros(3, 5000)
-    scores[0, [4000, 10]] = torch.tensor([2.0, 1.0])
-    scores[1, [4999, 3, 2000]] = 1
-    scores[2] = torch.arange(5000).flip(0)
-    _, items = top_k(scores, 3)
-    assert items.tolist() == [[4000, 10, 0], [3, 2000, 4999], [0, 1, 2]]
-
-
-def test_scores_may_be_a_view():
-    table = torch.tensor([[1.0, 3.0], [3.0, 1.0], [3.0, 2.0]])
-    values, items = top_k(table.t(), 2)
-    assert items.tolist() == [[1, 2], [0, 2]]
-    assert values.tolist() == [[3, 3], [3, 2]]
-
-
+@pytest.mark.parametrize('items', [None, [5, 2, 3], []])
 @pytest.mark.parametrize('users', [[], [0], [3, 1, 1, 9, 2], [-1, 5]])
-def test_items_of_users(users, device):
+def test_items_of_users(users, items, device):
     """Those of users that are not of the graph are none."""
     edges = [(0, 2), (1, 0), (1, 5), (3, 1), (3, 2)]
     graph = BipartiteGraph(*torch.tensor(edges).t(), 5, 6).to(device)
-    pairs = items_of(graph, torch.tensor(users, dtype=torch.long, device=device))
-    wanted = [(row, i) for row, one in enumerate(users) for u, i in edges if u == one]
+    given = (
+        None if items is None else torch.tensor(items, dtype=torch.long, device=device)
+    )
+    users = torch.tensor(users, dtype=torch.long, device=device)
+    pairs = items_of(graph, users, given)
+    wanted = [
+        (row, item if items is None else items.index(item))
+        for row, one in enumerate(users.tolist())
+        for user, item in edges
+        if user == one and (items is None or item in items)
+    ]
     assert list(zip(*(pair.tolist() for pair in pairs), strict=True)) == wanted
 
 
