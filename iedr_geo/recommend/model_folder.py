@@ -186,8 +186,8 @@ def load_recommender(
             raise FileNotFoundError(f'{folder} has no {SCHEMA}')
         if schema.to_json() != data.schema.to_json():
             raise ValueError(f'{folder / SCHEMA} is not the schema of its {CATALOGUE}')
-        known = {**data.schema.edges, **(edges or {})}
-        data.schema = replace(data.schema, edges=known)
+        both = {**data.schema.edges, **(edges or {})}
+        data.schema = replace(data.schema, edges=both)
     try:
         found = _remembered(model, data)
         wanted = torch.tensor(config['remembered'], dtype=found.dtype)

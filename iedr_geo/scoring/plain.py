@@ -176,10 +176,10 @@ class InteractionScorer(_PairScorer):
         if isinstance(model, torch.nn.Module) and self.device.type != 'cpu':
             # An error on a device would end the process.
             model = copy.deepcopy(model).cpu()
-        for other in SIDES:  # One side is asked about, the others are known.
+        for other in SIDES:  # One side is asked about, with stored ones of the others.
             if other != side:
-                known_graphs = getattr(row, other)
-                known_graphs.graph_id = known_graphs.graph_id.clamp(min=0)
+                others = getattr(row, other)
+                others.graph_id = others.graph_id.clamp(min=0)
         graphs = getattr(row, side)
         size = len(getattr(self.dataset, f'{side}s'))
 
@@ -189,14 +189,14 @@ class InteractionScorer(_PairScorer):
                 logits: Tensor = model(row)
             return logits
 
-        known, new = [], []
+        stored, new = [], []
         for step in range(1, min(PROBED, size) + 1):
-            known.append(answer(size - step))
+            stored.append(answer(size - step))
             try:
                 new.append(answer(-step))
             except (IndexError, RuntimeError):
                 return step == 1
-        table = torch.cat(known)
+        table = torch.cat(stored)
         return torch.equal(torch.cat(new), table) and bool((table != table[0]).any())
 
     def _call(self, queries: Queries, items: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ def items_of(graph: BipartiteGraph, users: Tensor, items: Tensor | None = None) 
         Which of the users, and their item, each of shape :math:`(E)`. Given
         :obj:`items`, which of them it is.
     """
-    known = ((users >= 0) & (users < graph.num_users)).nonzero().view(-1)
-    edge, ptr = ragged_arange(graph.ptr, users[known])
-    row, item = known.repeat_interleave(ptr.diff()), graph.item[edge]
+    inside = ((users >= 0) & (users < graph.num_users)).nonzero().view(-1)
+    edge, ptr = ragged_arange(graph.ptr, users[inside])
+    row, item = inside.repeat_interleave(ptr.diff()), graph.item[edge]
     if items is None:
         return row, item
     column = torch.full((graph.num_items,), -1, device=items.device)

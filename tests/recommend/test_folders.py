@@ -157,13 +157,11 @@ def test_loaded_answers_alike(tmp_path, kind, device):
         assert tensor.dtype == states[1][name].dtype
         assert states[1][name].device.type == 'cpu'
         assert torch.equal(tensor.cpu(), states[1][name]), name
-    if device.type == 'cpu':
-        assert_same(recommender, loaded)
     # As often as one likes, and without the first folder.
     loaded.save(str(tmp_path / 'two'))
     shutil.rmtree(tmp_path / 'one')
     again = Recommender.load(str(tmp_path / 'two'))
-    assert_same(loaded, again)
+    assert_same(recommender if device.type == 'cpu' else loaded, again)
     assert type(again.model) is type(recommender.model)
     assert again.model.config == recommender.model.config
     assert [path.name for path in tmp_path.iterdir()] == ['two']
@@ -177,7 +175,6 @@ def test_model_of_ones_own(tmp_path, kind):
     recommender.save(tmp_path / 'model')
     loaded = Recommender.load(tmp_path / 'model', make().train())
     assert not any(module.training for module in loaded.model.modules())
-    assert_same(recommender, loaded)
     loaded.save(tmp_path / 'again')
     assert_same(recommender, Recommender.load(tmp_path / 'again', make()))
     for model, message in (
