@@ -90,7 +90,7 @@ def _write_model(
         raise ValueError(
             f'A {type(model).__name__} has no state to be saved: only modules have'
         )
-    check_schema(model, schema, 'The schema')
+    check_schema(_num_embeddings(model), schema, 'The schema')
     cls = type(model)
     state = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
     content = {
@@ -104,6 +104,11 @@ def _write_model(
     (folder / CONFIG).write_text(json.dumps(content, indent=1))
     if schema is not None:
         (folder / SCHEMA).write_text(schema.to_json())
+
+
+def _num_embeddings(model: torch.nn.Module) -> int | None:
+    config = getattr(model, 'config', None)
+    return config.get('num_embeddings') if isinstance(config, dict) else None
 
 
 def save_model(
@@ -268,5 +273,5 @@ def load_model(
     schema = None
     if (folder / SCHEMA).is_file():
         schema = _read(folder / SCHEMA, _load_schema)
-        check_schema(model, schema, str(folder / SCHEMA))
+        check_schema(_num_embeddings(model), schema, str(folder / SCHEMA))
     return LoadedModel(model.eval(), schema)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -12,20 +10,20 @@ from iedr_geo.data import FeatureSchema
 ROUNDINGS = 8  # Where rounding is coarser: as many times that of one number.
 
 
-def check_schema(model: Any, schema: FeatureSchema | None, name: str) -> None:
+def check_schema(
+    num_embeddings: int | None, schema: FeatureSchema | None, name: str
+) -> None:
     """Raises an error if a model has another number of embeddings than a schema.
 
     Args:
-        model: The model, whose :obj:`config` may hold the number.
+        num_embeddings: The number of embeddings of the model, if it is known.
         schema: The schema, if there is one.
         name: The name of the schema in the message.
     """
-    config = getattr(model, 'config', None)
-    size = config.get('num_embeddings') if isinstance(config, dict) else None
-    if schema is not None and size not in (None, schema.num_embeddings):
+    if schema is not None and num_embeddings not in (None, schema.num_embeddings):
         raise ValueError(
-            f'{name} has {schema.num_embeddings} embeddings, the model {size}: it was '
-            f'trained on another schema'
+            f'{name} has {schema.num_embeddings} embeddings, the model '
+            f'{num_embeddings}: it was trained on another schema'
         )
 
 

@@ -117,7 +117,8 @@ class IEDRScorer(CatalogueScorer):
     """The number of contexts whose hidden weights are held at a time."""
 
     def __init__(self, model: IEDR, dataset: InteractionDataset) -> None:
-        check_schema(model, dataset.schema, 'The schema of the dataset')
+        size = model.embedding.num_embeddings
+        check_schema(size, dataset.schema, 'The schema of the dataset')
         device = model.embedding.weight.device
         super().__init__(dataset.num_users, dataset.num_items, device)
         self.model = model

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iedr_geo.data import Categorical, FeatureSchema, InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import DICE, IEDR, MF, Popularity, Repeat
+from iedr_geo.nn import DICE, IEDR, MF
 from iedr_geo.scoring import (
     CatalogueScorer,
     GraphScorer,
@@ -307,14 +307,3 @@ def test_a_new_user_and_a_new_item_at_once():
     made = InteractionScorer(Both(), SHOP)
     with pytest.raises(ValueError, match='looks up the id of each user'):
         made.scores(queries, zero + SIZES[1])
-
-
-@pytest.mark.parametrize('cls', [Popularity, Repeat])
-def test_counted_models_know_nothing_of_what_is_new(cls):
-    """Also where that is all that they know of the last user and the last item."""
-    train = SHOP[(SHOP.item != SIZES[1] - 1) & (SHOP.user != SIZES[0] - 1)]
-    new = {'users': SHOP.users, 'items': SHOP.items, 'contexts': SHOP.contexts}
-    made = scorer(cls.fit(train), SHOP)
-    queries = Queries(torch.tensor([5, 0]), torch.tensor([6, 0]), **new)
-    stranger, known = made.scores(queries, torch.tensor([12, 0])).tolist()
-    assert stranger[0] == known[0] < stranger[1] <= known[1]
