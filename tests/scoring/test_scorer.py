@@ -74,7 +74,9 @@ class Lying(VectorScorer):
 
     def scores(self, queries, items=None):
         out = super().scores(queries, items)
-        if items is None and 'mirrored' in self.lie:
+        if 'shapes' in self.lie:
+            out = out[:, 1:]
+        elif items is None and 'mirrored' in self.lie:
             out = out.flip(1)
         elif items is None and 'its own' in self.lie:
             return vars(self).setdefault('table', out)
@@ -94,6 +96,7 @@ class Lying(VectorScorer):
         ('scores', r'scores by Lying are not those of Own: user (\d) and item'),
         ('pairs', 'scores of pairs by Lying are not'),
         ('parts', 'parts by Lying are not'),
+        ('shapes', r'scores by Lying must be of shape \(4, 8\) \(got \(4, 7\)\)'),
         ('mirrored', 'scores of the catalogue by Lying are not'),
         ('gives what is its own', 'scores of the catalogue by Lying are not'),
         ('', None),
