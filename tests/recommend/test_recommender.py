@@ -343,6 +343,8 @@ def test_score(shop, model, recommender):
             assert share == pytest.approx(1 / (1 + math.exp(-score)), abs=1e-7)
     like = ARTICLES.to_dict('records')[2]
     assert recommender.score(17, like, context) == expected[2]
+    again = Recommender(recommender.scorer, shop)  # In the place of its model.
+    assert again.model is model and again.score(17, like, context) == expected[2]
 
 
 @pytest.mark.parametrize('by', [None, 'intrinsic', 'extrinsic'])
