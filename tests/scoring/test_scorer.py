@@ -228,22 +228,20 @@ def test_a_scorer_in_the_place_of_a_model():
 
 
 @pytest.mark.parametrize(
-    ('made', 'with_context', 'message'),
+    ('make', 'data', 'message'),
     [
-        (scorer(iedr(), SHOP), False, 'need a context each'),
-        (InteractionScorer(iedr(), SHOP), False, 'need a context each'),
-        (
-            scorer(lambda batch: batch.item_id.unsqueeze(1), SHOP),
-            True,
-            r'each of the 12 rows .*shape \(12, 1\)',
-        ),
-        (scorer(Table(), GRAPH), False, r'\(1, 1\) with items of shape \(1, 12\)'),
+        (iedr, SHOP, 'need a context each'),
+        (lambda: InteractionScorer(iedr(), SHOP), SHOP, 'need a context each'),
+        (Table, GRAPH, r'\(1, 1\) with items of shape \(1, 12\)'),
     ],
 )
-def test_queries_and_answers_of_another_shape(made, with_context, message):
+def test_queries_and_answers_of_another_shape(make, data, message):
     zero = torch.zeros(1).long()
     with pytest.raises(ValueError, match=message):
-        made.scores(Queries(zero, zero if with_context else None))
+        scorer(make(), data).scores(Queries(zero))
+    made = scorer(lambda batch: batch.item_id.unsqueeze(1), SHOP)
+    with pytest.raises(ValueError, match=r'each of the 12 rows .*shape \(12, 1\)'):
+        made.scores(Queries(zero, zero))
 
 
 class ById(torch.nn.Module):
