@@ -39,7 +39,7 @@ def popularity_overlap(
     rank = torch.empty_like(items, dtype=torch.float)
     rank[train.by_popularity] = items.to(rank)
     total = 0.0
-    chunks = torch.arange(train.num_users, device=made.device).split(made.chunk_size)
+    chunks = torch.arange(train.num_users, device=made.device).split(made.chunk_size())
     for users in progress_bar(chunks, 'Ranking', progress, made, train.num_users):
         seen = items_of(train, users)
         score = made.part(part, Queries(users))

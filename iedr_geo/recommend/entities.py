@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,9 +16,6 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
-from iedr_geo.scoring.top_k import first_of
-
-KEPT = 10_000  # Contexts that are kept for the next time.
 
 
 class UnknownValueWarning(UserWarning):
@@ -39,37 +35,27 @@ class Numbers(NamedTuple):
 
 
 class Entities(ABC):
-    """The ids of users and items, what users have seen, and contexts.
+    """The ids of users and items, and contexts.
 
     Args:
-        user_ids: The id of each user.
-        item_ids: The id of each item.
-        user_name: The name of the users' column.
-        item_name: The name of the items' column.
+        ids: The ids of all users and of all items.
+        names: The names of their columns.
     """
 
     context_names: tuple[str, ...] = ()
     """The columns that say what the context is."""
 
     exclude_seen = True
-    """Whether items that a user has had are left out unless the caller says otherwise."""
+    """The default for leaving out items that a user has had."""
 
-    seen: BipartiteGraph
-    """What users have seen."""
+    contexts_kept = 10_000
+    """The number of contexts that are kept for the next time."""
 
-    def __init__(
-        self, user_ids: pd.Index, item_ids: pd.Index, user_name: str, item_name: str
-    ) -> None:
-        self._ids = {'user': user_ids, 'item': item_ids}
-        self._names = {'user': user_name, 'item': item_name}
-
-    def ids(self, side: Side) -> pd.Index:
-        """Returns the ids of all users or items."""
-        return self._ids[side]
-
-    def name(self, side: Side) -> str:
-        """Returns the name of the column of users or items."""
-        return self._names[side]
+    def __init__(self, ids: Iterable[pd.Index], names: Iterable[str]) -> None:
+        sides: tuple[Side, ...] = ('user', 'item')
+        self.ids: dict[Side, pd.Index] = dict(zip(sides, ids, strict=True))
+        self.names: dict[Side, str] = dict(zip(sides, names, strict=True))
+        self._kept: dict[Hashable, Numbers | None] = {}
 
     def find(self, side: Side, entities: Iterable[Any]) -> np.ndarray:
         """Returns the number of each user or item, -1 for those that are new.
@@ -79,19 +65,52 @@ class Entities(ABC):
             entities: Ids, or mappings from columns to values.
         """
         wanted = pd.Index([_token(entity) for entity in entities], dtype=object)
-        return self._ids[side].get_indexer(wanted)
+        return self.ids[side].get_indexer(wanted)
+
+    def candidates(self, candidates: Iterable[Any]) -> Tensor:
+        """Returns the numbers of items by their ids, in the order of the item table.
+
+        Raises:
+            ValueError: If there are none, or one is not in the table or comes twice.
+        """
+        ids = pd.Index([token(candidate) for candidate in candidates], dtype=object)
+        number = self.ids['item'].get_indexer(ids)
+        strangers = ids[number < 0]
+        if ids.empty:
+            raise ValueError('There are no candidates')
+        if len(strangers):
+            raise ValueError(
+                f'{len(strangers)} of {len(ids)} candidates are not in column '
+                f"'{self.names['item']}' of the item table, among them: "
+                f'{", ".join(strangers[:5])}'
+            )
+        if ids.has_duplicates:
+            raise ValueError(f"The candidates hold '{ids[ids.duplicated()][0]}' twice")
+        return torch.from_numpy(np.sort(number))
 
     @abstractmethod
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
-        """Returns users or items as a scorer knows them, known or new."""
-
-    @abstractmethod
-    def context(self, context: Mapping[str, Any]) -> Numbers | None:
-        """Returns one context as a scorer knows it, if there are contexts."""
+        """Returns users or items as a scorer knows them, stored or new."""
 
     @abstractmethod
     def contexts(self, frame: pd.DataFrame) -> Numbers | None:
         """Returns the context of each row as a scorer knows it, if there are any."""
+
+    def context(self, context: Mapping[str, Any]) -> Numbers | None:
+        """Returns one context, which is kept for the next time, if there are any."""
+        # True, 1 and 1.0 are equal keys, and different values.
+        key = tuple((name, type(value), value) for name, value in context.items())
+        try:
+            return self._kept[key]
+        except KeyError:
+            if len(self._kept) >= self.contexts_kept:
+                self._kept.clear()
+        except TypeError:  # There is a list in it.
+            key = ()
+        numbers = self.contexts(pd.DataFrame([dict(context)], dtype=object))
+        if key:
+            self._kept[key] = numbers
+        return numbers
 
 
 def _token(entity: Any) -> str | None:
@@ -100,20 +119,24 @@ def _token(entity: Any) -> str | None:
     return None if described or missing else token(entity)
 
 
+def _numbers(found: np.ndarray, size: int) -> Tensor:
+    """Returns the numbers that were found, and the next ones for what was not."""
+    new = found < 0
+    return torch.from_numpy(np.where(new, size - 1 + new.cumsum(), found))
+
+
 class GraphEntities(Entities):
     """The users and items of a graph.
 
     Args:
-        graph: Their ids, and what each user has seen.
+        graph: The graph.
     """
 
     def __init__(self, graph: BipartiteGraph) -> None:
-        users, items = (
-            pd.Index([token(value) for value in ids])
-            for ids in (graph.user_ids, graph.item_ids)
+        sides = graph.user_ids, graph.item_ids
+        super().__init__(
+            (pd.Index(list(map(token, ids))) for ids in sides), ('user', 'item')
         )
-        super().__init__(users, items, 'user', 'item')
-        self.seen = self.data = graph
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
         """Returns the number of each user or item.
@@ -129,10 +152,6 @@ class GraphEntities(Entities):
             )
         return Numbers(torch.from_numpy(index))
 
-    def context(self, context: Mapping[str, Any]) -> None:
-        """Returns nothing: there are no contexts."""
-        self.contexts(pd.DataFrame([dict(context)]))
-
     def contexts(self, frame: pd.DataFrame) -> None:
         """Returns nothing: there are no contexts."""
         if len(frame.columns):
@@ -142,37 +161,24 @@ class GraphEntities(Entities):
 
 
 class DatasetEntities(Entities):
-    """The users, items and contexts of a dataset, known or described by features.
+    """The users, items and contexts of a dataset, stored or described by features.
 
     Args:
-        dataset: Users, items and contexts with their features, and by its rows what each
-            user has seen.
+        dataset: Users, items and contexts with their features.
     """
 
     def __init__(self, dataset: InteractionDataset) -> None:
-        super().__init__(
-            dataset.user_ids, dataset.item_ids, dataset.user_name, dataset.item_name
-        )
+        ids = dataset.user_ids, dataset.item_ids
+        super().__init__(ids, (dataset.user_name, dataset.item_name))
         self.data = dataset
         self.exclude_seen = dataset.exclude_seen
         self.context_names = tuple(dataset.schema.sources('context'))
-        self._kept: dict[tuple[Any, ...], Numbers] = {}
-
-    @cached_property
-    def seen(self) -> BipartiteGraph:  # type: ignore[override]
-        """What users have seen."""
-        return BipartiteGraph.from_dataset(self.data)
-
-    def graphs(self, side: Side) -> FeatureGraphs:
-        """Returns the graphs of all users, items or contexts."""
-        graphs: FeatureGraphs = getattr(self.data, f'{side}s')
-        return graphs
 
     def _encode(self, side: Side, frame: pd.DataFrame) -> FeatureGraphs:
         """Encodes rows of features, and warns of values that are not known."""
         schema = self.data.schema
         names = schema.sources(side)
-        others = [] if side == 'context' else [self.name(side)]
+        others = [] if side == 'context' else [self.names[side]]
         unknown = [name for name in frame if name not in names and name not in others]
         if unknown:
             raise ValueError(
@@ -195,42 +201,25 @@ class DatasetEntities(Entities):
         return graphs
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
-        """Returns users or items, known or new.
+        """Returns users or items, stored or new.
 
         An id that the tables lack stands for a user or an item of which nothing else is
         known.
         """
-        index = torch.from_numpy(self.find(side, entities))
-        new = (index < 0).nonzero().view(-1)
-        if not new.numel():
-            return Numbers(index)
-        names = self.data.schema.sources(side)
+        found = self.find(side, entities)
+        blank = dict.fromkeys(self.data.schema.sources(side))
         rows = []
-        for entity in (entities[i] for i in new.tolist()):
+        for entity in (entities[i] for i in np.flatnonzero(found < 0).tolist()):
             described = isinstance(entity, Mapping)
-            features = dict(entity) if described else {self.name(side): entity}
-            rows.append(dict.fromkeys(names) | features)
-        graphs = self._encode(side, pd.DataFrame(rows, dtype=object))
-        index = index.clone()
-        index[new] = len(self.graphs(side)) + torch.arange(len(new))
-        return Numbers(index, graphs)
-
-    def context(self, context: Mapping[str, Any]) -> Numbers:
-        """Returns one context, which is kept for the next time."""
-        # True, 1 and 1.0 are equal keys, and different values.
-        key = tuple((name, type(value), value) for name, value in context.items())
-        try:
-            return self._kept[key]
-        except (KeyError, TypeError):  # New, or with a list in it.
-            numbers = self.contexts(pd.DataFrame([dict(context)], dtype=object))
-        with suppress(TypeError):
-            if len(self._kept) >= KEPT:
-                self._kept.clear()
-            self._kept[key] = numbers
-        return numbers
+            rows.append(
+                blank | (dict(entity) if described else {self.names[side]: entity})
+            )
+        graphs = self._encode(side, pd.DataFrame(rows, dtype=object)) if rows else None
+        return Numbers(_numbers(found, len(self.ids[side])), graphs)
 
     @cached_property
-    def _known_contexts(self) -> pd.Index:
+    def _hashes(self) -> pd.Index:
+        """The index by which stored contexts are found."""
         hashes = pd.Index(self.data.contexts.hashes())
         if hashes.has_duplicates:  # Contexts that differ in what no field looks at.
             first = ~hashes.duplicated()
@@ -254,39 +243,18 @@ class DatasetEntities(Entities):
             )
         first, row = self.data.schema.distinct('context', frame)
         graphs = self._encode('context', frame.iloc[first])
-        found = self._known_contexts.get_indexer(pd.Index(graphs.hashes()))
-        index = torch.from_numpy(found)
-        new = (index < 0).nonzero().view(-1)
-        if new.numel():
-            index = index.clone()
-            index[new] = self.data.num_contexts + torch.arange(len(new))
-            graphs = graphs.select(new)
-        return Numbers(index[torch.from_numpy(row)], graphs if new.numel() else None)
+        found = self._hashes.get_indexer(pd.Index(graphs.hashes()))
+        new = torch.from_numpy(found < 0)
+        number = _numbers(found, self.data.num_contexts)[torch.from_numpy(row)]
+        return Numbers(number, graphs.select(new.nonzero()[:, 0]) if new.any() else None)
 
-    def graph(self, side: Side, numbers: Numbers) -> FeatureGraphs:
-        """Returns the graph of the only user, item or context of numbers, on the CPU."""
-        stored, [number] = self.graphs(side), numbers.number.tolist()
-        if number < len(stored) or numbers.new is None:
-            return stored.select(torch.tensor([number])).to('cpu')
-        return numbers.new.select(torch.tensor([number - len(stored)]))
+    def graph(self, side: Side, numbers: Numbers) -> tuple[FeatureGraphs, int]:
+        """Returns the graph, on the CPU, and the id of a single user, item or context.
 
-    def catalogue(self) -> InteractionDataset:
-        """Returns users, items, contexts, and the first row of each seen pair."""
-        data = self.data.to('cpu')
-        rows = data if data.y is None else data[data.y == 1]
-        seen = rows[torch.unique(first_of(rows.user * rows.num_items + rows.item))]
-        return InteractionDataset(
-            data.users,
-            data.items,
-            data.contexts,
-            seen.user,
-            seen.item,
-            seen.context,
-            schema=data.schema,
-            user_ids=data.user_ids,
-            item_ids=data.item_ids,
-            context_frame=data.context_frame,
-            exclude_seen=data.exclude_seen,
-            user_name=data.user_name,
-            item_name=data.item_name,
-        )
+        The id is -1 if it is new.
+        """
+        stored: FeatureGraphs = getattr(self.data, f'{side}s')
+        index = numbers.number
+        if numbers.new is None or index < len(stored):
+            return stored.select(index).to('cpu'), int(index)
+        return numbers.new, -1

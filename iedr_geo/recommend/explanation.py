@@ -1,4 +1,4 @@
-"""What a score is made of, and what it would be without a feature."""
+"""The parts of a score, and its change without a feature."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from iedr_geo.data import FeatureGraphs
@@ -20,12 +19,11 @@ from iedr_geo.scoring import evaluating
 
 FEATURE_COLUMNS = ['side', 'feature', 'difference']
 PAIR_COLUMNS = ['side', 'feature_a', 'feature_b', 'difference']
-BATCH = 1024  # Variants of a sample that are scored at a time.
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a score is made of.
+    """The parts of a score, and its change without a feature.
 
     The differences are of leaving one thing out: the score, less the score without it,
     means taken over what remains. They do not add up to the score, because features act
@@ -67,85 +65,60 @@ class Explanation:
 
 def explain(
     model: Any,
-    graphs: Mapping[Side, FeatureGraphs],
-    ids: Mapping[Side, int],
+    graphs: Mapping[Side, tuple[FeatureGraphs, int]],
     names: Sequence[str],
     parts: dict[str, float],
     device: torch.device,
+    size: int = 1024,
 ) -> Explanation:
     """Scores a sample without each of its features and pairs of features.
 
     Args:
         model: The model, or a function that maps an :class:`InteractionBatch` to logits.
-        graphs: The feature graph of each side, a single one.
-        ids: The id of each, -1 if it is new. It stays what it is without a feature.
+        graphs: The feature graph of each side, a single one, and its id, -1 if it is new.
+            It stays what it is without a feature.
         names: A name for each embedding row.
         parts: The parts of the score.
         device: Where the model is.
+        size: The number of variants of the sample that are scored at a time.
     """
-    # Of each side, its graph and variants of it; rows say which graphs go together.
-    variants = {side: [_whole(graphs[side])] for side in SIDES}
-    features, pairs = [], []
-    rows: list[dict[Side, int]] = [dict.fromkeys(SIDES, 0)]
-
-    def add(side: Side, variant: Data) -> int:
-        variants[side].append(variant)
-        rows.append(rows[0] | {side: len(variants[side]) - 1})
-        return len(rows) - 1
-
+    variants, rows, left_out = {}, [dict.fromkeys(SIDES, 0)], []
     for side in SIDES:
-        [nodes] = variants[side]
-        labels = [names[x] for x in nodes.x.tolist()]
-        if len(labels) == 1:  # Of a single feature nothing would remain.
-            continue
-        for i, label in enumerate(labels):
-            features.append((side, label, add(side, _without_node(nodes, i))))
-        for i, j in combinations_with_replacement(range(len(labels)), 2):
-            row = add(side, _without_pair(nodes, i, j))
-            pairs.append((side, labels[i], labels[j], row))
-    stores = {
-        side: FeatureGraphs.from_batch(Batch.from_data_list(each))
-        for side, each in variants.items()
-    }
-    table = torch.tensor([[row[side] for side in SIDES] for row in rows])
+        whole = graphs[side][0][0]
+        for name in ('graph_id', 'node_id'):
+            whole.pop(name, None)
+        labels = [names[x] for x in whole.x.tolist()]
+        without: dict[tuple[int, ...], Data] = {}
+        if len(labels) > 1:  # Of a single feature nothing would remain.
+            nodes = range(len(labels))
+            without = {(i,): _without_node(whole, i) for i in nodes}
+            for pair in combinations_with_replacement(nodes, 2):
+                without[pair] = _without_pair(whole, *pair)
+        variants[side] = FeatureGraphs.from_batch(
+            Batch.from_data_list([whole, *without.values()])
+        )
+        rows += [rows[0] | {side: i + 1} for i in range(len(without))]
+        left_out += [(side, *(labels[i] for i in key)) for key in without]
     scores: list[float] = []
-    for chunk in table.split(BATCH):
-        batch = _batch(stores, chunk, ids).to(device)
+    for start in range(0, len(rows), size):
+        arguments: dict[str, Any] = {}
+        for side in SIDES:
+            index = torch.tensor([row[side] for row in rows[start : start + size]])
+            used, arguments[f'{side}_graph'] = torch.unique(index, return_inverse=True)
+            arguments[side] = variants[side].select(used)
+            arguments[f'{side}_id'] = torch.full_like(used, graphs[side][1])
         with evaluating(model):
-            scores += model(batch).tolist()
-    score = scores[0]
+            scores += model(InteractionBatch.from_graphs(**arguments).to(device)).tolist()
+    whole_score, *others = scores
+    tables: dict[int, list[tuple[Any, ...]]] = {2: [], 3: []}
+    for key, score in zip(left_out, others, strict=True):
+        tables[len(key)].append((*key, whole_score - score))
     return Explanation(
-        score,
+        whole_score,
         parts,
-        pd.DataFrame(
-            [(side, label, score - scores[row]) for side, label, row in features],
-            columns=FEATURE_COLUMNS,
-        ),
-        pd.DataFrame(
-            [(side, a, b, score - scores[row]) for side, a, b, row in pairs],
-            columns=PAIR_COLUMNS,
-        ),
+        pd.DataFrame(tables[2], columns=FEATURE_COLUMNS),
+        pd.DataFrame(tables[3], columns=PAIR_COLUMNS),
     )
-
-
-def _whole(graphs: FeatureGraphs) -> Data:
-    data = graphs[0]
-    for name in ('graph_id', 'node_id'):
-        data.pop(name, None)
-    return data
-
-
-def _batch(
-    stores: Mapping[Side, FeatureGraphs], rows: Tensor, ids: Mapping[Side, int]
-) -> InteractionBatch:
-    """Returns the variants whose graphs are given row by row."""
-    arguments: dict[str, Any] = {}
-    for side, index in zip(SIDES, rows.t(), strict=True):
-        used, graph = torch.unique(index, return_inverse=True)
-        arguments[side] = stores[side].select(used)
-        arguments[f'{side}_graph'] = graph
-        arguments[f'{side}_id'] = torch.full_like(used, ids[side])
-    return InteractionBatch.from_graphs(**arguments)
 
 
 def _without_node(graph: Data, node: int) -> Data:

@@ -9,35 +9,38 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from iedr_geo import __version__
 from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
 from iedr_geo.nn.models.rebuild import describe, rebuild
 from iedr_geo.scoring import Queries, scorer
+from iedr_geo.scoring.agreement import agree, check_schema
+from iedr_geo.scoring.top_k import first_of
 
+VERSION = 1  # Of the format.
 WEIGHTS, CONFIG, SCHEMA = 'weights.pt', 'config.json', 'schema.json'
 CATALOGUE = 'catalogue.pt'
 FILES = {WEIGHTS, CONFIG, SCHEMA, CATALOGUE}
 REMEMBERED = 4  # Users, and items of each, whose scores are kept to know the model by.
 TOLERANCE = 1e-2  # Of the largest of these scores: another device rounds otherwise.
-ROUNDINGS = 8  # Where rounding is coarser: as many times that of one number.
 
 T = TypeVar('T')
 Data = InteractionDataset | BipartiteGraph
+_load = partial(torch.load, map_location='cpu', weights_only=True)
 
 
 class LoadedModel(NamedTuple):
-    """What a model folder holds.
+    """The content of a model folder.
 
     Args:
         model: The model, in evaluation mode.
-        schema: What the rows of its embedding table mean, if that was saved.
+        schema: The meaning of the rows of its embedding table, if that was saved.
     """
 
     model: torch.nn.Module
@@ -60,25 +63,24 @@ def _replaced(folder: str | os.PathLike[str]) -> Iterator[Path]:
             )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+        new = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
     except OSError as error:
         raise OSError(f'Cannot write the model to {folder}: {error}') from error
+    old = new.with_name(f'{new.name}.old')
     try:
-        yield partial
-        partial.chmod(0o755)
+        yield new
+        new.chmod(0o755)
         if folder.exists():
-            old = partial.with_name(partial.name + '.old')
             folder.rename(old)
-            try:
-                partial.rename(folder)
-            except BaseException:
+        try:
+            new.rename(folder)
+        except BaseException:
+            if old.exists():
                 old.rename(folder)
-                raise
-            shutil.rmtree(old)
-        else:
-            partial.rename(folder)
+            raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for path in (new, old):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_model(
@@ -88,11 +90,11 @@ def _write_model(
         raise ValueError(
             f'A {type(model).__name__} has no state to be saved: only modules have'
         )
-    _check_vocabulary(model, schema, 'The schema')
+    check_schema(_num_embeddings(model), schema, 'The schema')
     cls = type(model)
     state = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
     content = {
-        'version': __version__,
+        'version': VERSION,
         'class': f'{cls.__module__}.{cls.__qualname__}',
         # Nothing for a model that the library does not know how to make.
         'model': describe(model),
@@ -104,14 +106,9 @@ def _write_model(
         (folder / SCHEMA).write_text(schema.to_json())
 
 
-def _check_vocabulary(model: Any, schema: FeatureSchema | None, name: str) -> None:
+def _num_embeddings(model: torch.nn.Module) -> int | None:
     config = getattr(model, 'config', None)
-    size = config.get('num_embeddings') if isinstance(config, dict) else None
-    if schema is not None and size not in (None, schema.num_embeddings):
-        raise ValueError(
-            f'{name} has {schema.num_embeddings} embeddings, the model {size}: it was '
-            f'trained on another schema'
-        )
+    return config.get('num_embeddings') if isinstance(config, dict) else None
 
 
 def save_model(
@@ -127,43 +124,48 @@ def save_model(
     Args:
         folder: Where to write.
         model: The model.
-        schema: What the rows of its embedding table mean, if it has one.
+        schema: The meaning of the rows of its embedding table, if it has one.
 
     Raises:
         ValueError: If model and schema do not fit each other.
         OSError: If the folder cannot be written, or holds anything but a model.
     """
-    with _replaced(folder) as partial:
-        _write_model(partial, model, schema)
+    with _replaced(folder) as new:
+        _write_model(new, model, schema)
 
 
 def save_recommender(
     folder: str | os.PathLike[str], model: torch.nn.Module, data: Data
 ) -> None:
     """Writes a model with its users, its items and what each user has seen."""
-    graph = isinstance(data, BipartiteGraph)
-    with _replaced(folder) as partial:
-        schema = None if isinstance(data, BipartiteGraph) else data.schema
-        kind = 'graph' if graph else 'dataset'
-        remembered = _remembered(model, data).tolist()
-        _write_model(partial, model, schema, data=kind, remembered=remembered)
-        if not isinstance(data, BipartiteGraph):
-            data.save(partial / CATALOGUE)
-            return
-        seen = data.to('cpu')
-        ids = [list(map(token, ids)) for ids in (seen.user_ids, seen.item_ids)]
-        content = {'user': seen.user, 'item': seen.item, 'ids': json.dumps(ids)}
-        torch.save(content, partial / CATALOGUE)
+    remembered = _remembered(model, data).tolist()
+    data = data.to('cpu')
+    with _replaced(folder) as new:
+        if isinstance(data, InteractionDataset):
+            _write_model(new, model, data.schema, data='dataset', remembered=remembered)
+            rows = data if data.y is None else data[data.y == 1]
+            seen = rows[torch.unique(first_of(rows.user * rows.num_items + rows.item))]
+            seen.y = seen.time = seen.catalogue = None
+            seen.save(new / CATALOGUE)
+        else:
+            _write_model(new, model, None, data='graph', remembered=remembered)
+            content = {
+                'user': data.user,
+                'item': data.item,
+                'num_users': data.num_users,
+                'num_items': data.num_items,
+                'user_ids': list(map(token, data.user_ids)),
+                'item_ids': list(map(token, data.item_ids)),
+            }
+            torch.save(content, new / CATALOGUE)
 
 
 def _remembered(model: Any, data: Data) -> torch.Tensor:
     """Returns the scores of some pairs, by which a model is known again."""
-    size = min(REMEMBERED, data.num_users), min(REMEMBERED, data.num_items)
-    user = torch.arange(size[0])
+    user = torch.arange(min(REMEMBERED, data.num_users))
     context = None if isinstance(data, BipartiteGraph) else torch.zeros_like(user)
-    made = scorer(model, data)
-    items = torch.arange(size[1], device=made.device)
-    return made.scores(Queries(user, context), items).cpu()
+    items = torch.arange(min(REMEMBERED, data.num_items))
+    return scorer(model, data).scores(Queries(user, context), items).cpu()
 
 
 def load_recommender(
@@ -182,15 +184,15 @@ def load_recommender(
     config = _read_config(folder)
     data: Data
     if config.get('data') == 'graph':
-        data = _read(folder / CATALOGUE, _load_graph)
+        data = _read(folder / CATALOGUE, lambda path: BipartiteGraph(**_load(path)))
     else:
         data = InteractionDataset.load(folder / CATALOGUE)
         if schema is None:
             raise FileNotFoundError(f'{folder} has no {SCHEMA}')
         if schema.to_json() != data.schema.to_json():
             raise ValueError(f'{folder / SCHEMA} is not the schema of its {CATALOGUE}')
-        known = {**data.schema.edges, **(edges or {})}
-        data.schema = replace(data.schema, edges=known)
+        both = {**data.schema.edges, **(edges or {})}
+        data.schema = replace(data.schema, edges=both)
     try:
         found = _remembered(model, data)
         wanted = torch.tensor(config['remembered'], dtype=found.dtype)
@@ -199,36 +201,12 @@ def load_recommender(
             f'{folder / CATALOGUE} or {CONFIG} is damaged or belongs to another model: '
             f'{error!r}'
         ) from error
-    if not _alike(found, wanted):
+    if found.shape != wanted.shape or not agree(found, wanted, TOLERANCE).all():
         raise ValueError(
             f'{folder}: the model does not score as the one that was saved, which was a '
             f'{config["class"]}: was it made with other arguments, or is a file damaged?'
         )
     return model, data
-
-
-def _alike(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    if found.shape != wanted.shape:
-        return False
-    finite = wanted[wanted.isfinite()].abs()
-    share = max(TOLERANCE, ROUNDINGS * torch.finfo(wanted.dtype).eps)
-    tolerance = share * (float(finite.max()) if finite.numel() else 0.0)
-    return torch.allclose(
-        found.double(), wanted.double(), rtol=0, atol=tolerance, equal_nan=True
-    )
-
-
-def _load_graph(path: Path) -> BipartiteGraph:
-    content = torch.load(path, map_location='cpu', weights_only=True)
-    user_ids, item_ids = json.loads(content['ids'])
-    return BipartiteGraph(
-        content['user'],
-        content['item'],
-        len(user_ids),
-        len(item_ids),
-        user_ids=user_ids,
-        item_ids=item_ids,
-    )
 
 
 def _load_schema(path: Path) -> FeatureSchema:
@@ -246,14 +224,14 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-        config['class'], config['model']
-        return config
-    except Exception as error:
+    config = _read(folder / CONFIG, lambda path: json.loads(path.read_text()))
+    version = config.get('version') if isinstance(config, dict) else None
+    if version != VERSION:
         raise ValueError(
-            f'{folder / CONFIG} describes no model that this version knows: {error!r}'
-        ) from error
+            f'{folder / CONFIG} describes a model folder of version {version}; this '
+            f'version of iedr_geo reads and writes version {VERSION}'
+        )
+    return dict(config)
 
 
 def load_model(
@@ -262,42 +240,38 @@ def load_model(
     """Reads a model folder, onto the CPU and in evaluation mode.
 
     Args:
-        folder: What :func:`save_model` or :meth:`Recommender.save` wrote.
+        folder: The folder that :func:`save_model` or :meth:`Recommender.save` wrote.
         model: A model like the one that was saved, whose state is replaced. Needed where
             the library does not know how to make it.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged or does not fit the others or the model (names
-            the file), or if a model is needed.
+        ValueError: If a file is damaged, does not fit the others or the model, or is of
+            another version (names the file), or if a model is needed.
     """
     folder = Path(folder)
     for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
             raise FileNotFoundError(f'{folder} is not a model folder: it has no {name}')
-    config = _read_config(folder)
-    state = _read(
-        folder / WEIGHTS,
-        lambda path: torch.load(path, map_location='cpu', weights_only=True),
-    )
-    if model is None and config['model'] is None:
-        raise ValueError(
-            f'{folder} holds a {config["class"]}, which the library does not know how to '
-            f'make: pass a model like it, as in load(folder, model=...)'
-        )
+    config, state = _read_config(folder), _read(folder / WEIGHTS, _load)
     try:
-        if model is None:
-            model = rebuild(config['model'], state)
-        else:
+        if model is not None:
             model.load_state_dict(state)
             model.cpu()
+        elif config['model'] is not None:
+            model = rebuild(config['model'], state)
     except Exception as error:
         raise ValueError(
             f'{folder / WEIGHTS} or {CONFIG} is damaged or belongs to another model: '
             f'{error}'
         ) from error
+    if model is None:
+        raise ValueError(
+            f'{folder} holds a {config["class"]}, which the library does not know how to '
+            f'make: pass a model like it, as in load(folder, model=...)'
+        )
     schema = None
     if (folder / SCHEMA).is_file():
         schema = _read(folder / SCHEMA, _load_schema)
-        _check_vocabulary(model, schema, str(folder / SCHEMA))
+        check_schema(_num_embeddings(model), schema, str(folder / SCHEMA))
     return LoadedModel(model.eval(), schema)

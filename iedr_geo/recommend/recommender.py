@@ -1,10 +1,11 @@
-"""What a user should see, in which context, and by which factor."""
+"""Recommendations for users in contexts, and the factors behind them."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iedr_geo.data import BipartiteGraph, InteractionDataset
-from iedr_geo.data.columns import token
-from iedr_geo.data.schema import Side
+from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
+from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.data.tables import check_columns
-from iedr_geo.nn.blocks import blocks
+from iedr_geo.recommend.comparison import compare
+from iedr_geo.recommend.context_use import ContextIgnoredWarning, ignores_contexts
 from iedr_geo.recommend.entities import (
     DatasetEntities,
     Entities,
@@ -35,17 +36,9 @@ from iedr_geo.scoring import (
     scorer,
     top_k,
 )
-from iedr_geo.scoring.catalogue_scorer import CELLS
-
-VECTORS = 1 << 14  # Whose factors are held at a time.
-TRIED = 8  # Rows, users, items and contexts that tell whether contexts matter.
 
 Entity = Any
 Context = Mapping[str, Any] | pd.Series
-
-
-class ContextIgnoredWarning(UserWarning):
-    """The context changes no list of a model."""
 
 
 class Recommender:
@@ -92,8 +85,7 @@ class Recommender:
             self._entities = DatasetEntities(data)
         else:
             self._entities = GraphEntities(data)
-        self._seen: BipartiteGraph | None = None
-        self._uses_contexts: bool | None = None
+        self._contexts_tried = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -103,63 +95,27 @@ class Recommender:
     @property
     def item_name(self) -> str:
         """The name of the column of items in tables of recommendations."""
-        return self._entities.name('item')
+        return self._entities.names['item']
 
-    def _candidates(self, candidates: Sequence[Entity] | None) -> Tensor | None:
-        if candidates is None:
-            return None
-        known, name = self._entities.ids('item'), self._entities.name('item')
-        ids = [token(candidate) for candidate in candidates]
-        index = known.get_indexer(pd.Index(ids, dtype=object))
-        if not ids:
-            raise ValueError('There are no candidates')
-        if (index < 0).any():
-            strangers = [ids[i] for i in np.flatnonzero(index < 0)]
-            raise ValueError(
-                f"{len(strangers)} of {len(ids)} candidates are not in column '{name}' "
-                f'of the item table, among them: {", ".join(strangers[:5])}'
-            )
-        if len(set(ids)) < len(ids):
-            twice = pd.Series(ids)
-            raise ValueError(
-                f"The candidates hold '{twice[twice.duplicated()].iloc[0]}' twice"
-            )
-        # In the order of the table, which decides between equal scores.
-        return torch.from_numpy(np.sort(index)).to(self.scorer.device)
+    @cached_property
+    def _seen(self) -> BipartiteGraph:
+        """The items that users have seen, where the scores are."""
+        seen = self.data
+        if isinstance(seen, InteractionDataset):
+            seen = BipartiteGraph.from_dataset(seen)
+        return seen.to(self.scorer.device)
 
     def _context(self, context: Context | None) -> Numbers | None:
         return self._entities.context({} if context is None else dict(context))
 
     def _queries(
-        self,
-        users: Sequence[Entity],
-        context: Numbers | None,
-        items: Numbers | None = None,
+        self, number: Tensor, context: Numbers | None, **new: FeatureGraphs | None
     ) -> Queries:
-        """Returns users, in a context each or all in one."""
-        user = self._entities.numbers('user', users)
+        """Returns users, in a context each or all in one, and what is new, by side."""
         index = None
         if context is not None:
-            index = context.number.expand(len(user.number))
-        return Queries(
-            user.number,
-            index,
-            user.new,
-            None if context is None else context.new,
-            None if items is None else items.new,
-        ).to(self.scorer.device)
-
-    def _hidden(
-        self, users: Tensor, exclude_seen: bool | None, items: Tensor | None
-    ) -> tuple[Tensor, Tensor] | None:
-        """Returns what is left out: rows, and the place among the items of each."""
-        if exclude_seen is None:
-            exclude_seen = self._entities.exclude_seen
-        if not exclude_seen:
-            return None
-        if self._seen is None:
-            self._seen = self._entities.seen.to(self.scorer.device)
-        return items_of(self._seen, users, items)
+            index, new['contexts'] = context.number.expand(len(number)), context.new
+        return Queries(number, index, **new).to(self.scorer.device)
 
     def _rank(
         self,
@@ -171,43 +127,40 @@ class Recommender:
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Returns the row of each recommendation, and the columns of the table."""
         _check_k(k)
-        made, items = self.scorer, self._candidates(candidates)
+        made, items, size = self.scorer, None, self.scorer.num_items
+        if candidates is not None:
+            items = self._entities.candidates(candidates).to(made.device)
+            size = len(items)
         self._check_contexts()
-        size = made.num_items if items is None else len(items)
+        excludes = self._entities.exclude_seen if exclude_seen is None else exclude_seen
         order = torch.arange(len(queries), device=made.device)
         if queries.context is not None:  # Rows in one context share what depends on it.
             order = torch.argsort(queries.context, stable=True)
-        chunks = order.split(max(1, CELLS // max(1, size)))
+        chunks = order.split(made.chunk_size(size))
         tables: list[dict[str, Tensor]] = []
         bar = progress_bar(chunks, 'Recommending', progress, made, len(queries), size)
         for rows in bar:
             some = queries[rows]
-            hidden = self._hidden(some.user, exclude_seen, items)
+            hidden = items_of(self._seen, some.user, items) if excludes else None
             best, found = top_k(made.scores(some, items), k, hidden)
             item = found if items is None else items[found]
             # Where fewer are left, -1 stands for none.
-            parts = made.split(some, item.clamp(min=0)) if made.parts else {}
-            place, rank = (found >= 0).nonzero(as_tuple=True)
+            parts = made.split(some, item.clamp(min=0))
+            kept = (found >= 0).nonzero(as_tuple=True)
             columns = {'item': item, 'score': best, **parts}
-            table = {name: values[place, rank] for name, values in columns.items()}
-            tables.append({'row': rows[place], 'rank': rank + 1, **table})
+            table = {name: values[kept] for name, values in columns.items()}
+            tables.append({'row': rows[kept[0]], 'rank': kept[1] + 1, **table})
         whole = {name: torch.cat([t[name] for t in tables]) for name in tables[0]}
         sort = torch.argsort(whole['row'], stable=True)
         numbers = {name: values[sort].cpu().numpy() for name, values in whole.items()}
-        row, items_found = numbers.pop('row'), numbers.pop('item')
-        ids = self._entities.ids('item')[items_found]
-        return row, {self.item_name: ids, **numbers}
+        row, item_number = numbers.pop('row'), numbers.pop('item')
+        return row, {self.item_name: self._entities.ids['item'][item_number], **numbers}
 
     def _check_contexts(self) -> None:
         """Warns, once, of a model whose lists are the same in every context."""
-        data = self.data
-        if not isinstance(data, InteractionDataset):
-            return
-        if min(data.num_items, data.num_contexts) < 2:
-            return
-        if self._uses_contexts is None:
-            self._uses_contexts = _uses_contexts(self.scorer, data)
-            if not self._uses_contexts:
+        if not self._contexts_tried:
+            self._contexts_tried = True
+            if ignores_contexts(self.scorer, self.data):
                 warnings.warn(
                     f'The scores of {type(self.model).__name__} do not depend on the '
                     f'context: contexts cannot change its lists',
@@ -229,9 +182,9 @@ class Recommender:
         Args:
             user: The user.
             context: A value for each context column, if the model knows contexts.
-            k: How many items are wanted. Fewer come back if fewer are left.
-            exclude_seen: Whether items that the user has had are left out (default: as
-                the dataset says; with a bipartite model they are).
+            k: The number of items. Fewer come back if fewer are left.
+            exclude_seen: If :obj:`True`, items that the user has had are left out
+                (default: as the dataset says; with a bipartite model they are).
             candidates: The ids of the items to choose from (default: all). Others are not
                 scored at all.
 
@@ -243,7 +196,8 @@ class Recommender:
             ValueError: If :obj:`k` is less than 1, the context lacks a column or has one
                 too many, or a candidate is not in the item table or comes twice.
         """
-        queries = self._queries([user], self._context(context))
+        users = self._entities.numbers('user', [user])
+        queries = self._queries(users.number, self._context(context), users=users.new)
         _, columns = self._rank(queries, k, exclude_seen, candidates, progress=False)
         return pd.DataFrame(columns)
 
@@ -266,17 +220,18 @@ class Recommender:
             k: As in :meth:`recommend`.
             exclude_seen: As in :meth:`recommend`.
             candidates: As in :meth:`recommend`, for all rows.
-            progress: Whether to show a progress bar where it takes more than seconds.
+            progress: If :obj:`True`, a bar is shown where it takes more than seconds.
 
         Returns:
             The tables of :meth:`recommend` one after the other. The first two columns are
             :obj:`row`, the label of the row in :obj:`rows`, and the user's id.
         """
-        name = self._entities.name('user')
+        name = self._entities.names['user']
         names = list(self._entities.context_names)
         check_columns(rows, [name, *names], 'rows')
         contexts = self._entities.contexts(rows[names])
-        queries = self._queries(rows[name].tolist(), contexts)
+        users = self._entities.numbers('user', rows[name].tolist())
+        queries = self._queries(users.number, contexts, users=users.new)
         row, columns = self._rank(queries, k, exclude_seen, candidates, progress)
         heads = {'row': rows.index[row], name: rows[name].to_numpy()[row]}
         return pd.DataFrame(heads | columns)
@@ -295,29 +250,36 @@ class Recommender:
             user: The user.
             item: The item.
             context: As in :meth:`recommend`.
-            probability: Whether to return its sigmoid: for a model that is trained on
+            probability: If :obj:`True`, its sigmoid is returned: for a model trained on
                 labels, the probability of a positive among its training rows.
         """
         items = self._entities.numbers('item', [item])
-        queries = self._queries([user], self._context(context), items)
-        score = self.scorer.scores(queries, items.number.to(self.scorer.device))
+        queries, index = self._pairs(user, items, context)
+        score = self.scorer.scores(queries, index)
         return float(score.sigmoid() if probability else score)
+
+    def _pairs(
+        self, user: Entity, items: Numbers, context: Context | None
+    ) -> tuple[Queries, Tensor]:
+        """Returns what the scorer is asked about a user with some items."""
+        users, one = self._entities.numbers('user', [user]), self._context(context)
+        new = {'users': users.new, 'items': items.new}
+        queries = self._queries(users.number, one, **new)
+        return queries, items.number.to(self.scorer.device)
 
     def _split(
         self, user: Entity, items: Numbers, context: Context | None
     ) -> dict[str, Tensor]:
         """Returns the score of items, as :obj:`'score'`, and its parts."""
-        queries = self._queries([user], self._context(context), items)
-        index = items.number.to(self.scorer.device)
-        scores = {'score': self.scorer.scores(queries, index)}
-        parts = self.scorer.split(queries, index)
-        return {name: part[0].cpu() for name, part in (scores | parts).items()}
+        pairs = self._pairs(user, items, context)
+        scores = {'score': self.scorer.scores(*pairs)} | self.scorer.split(*pairs)
+        return {name: part[0].cpu() for name, part in scores.items()}
 
     @torch.no_grad()
     def explain(
         self, user: Entity, item: Entity, context: Context | None = None
     ) -> Explanation:
-        """Says what an item's score is made of.
+        """Explains the score of an item.
 
         Args:
             user: The user.
@@ -328,27 +290,20 @@ class Recommender:
             The score, its parts if it has any and, on a dataset, by how much it falls
             when a feature, or a pair of features, is left out.
         """
-        items = self._entities.numbers('item', [item])
-        parts = {
-            name: float(part) for name, part in self._split(user, items, context).items()
-        }
+        entities, items = self._entities, self._entities.numbers('item', [item])
+        split = self._split(user, items, context)
+        parts = {name: float(part) for name, part in split.items()}
         score = parts.pop('score')
-        entities = self._entities
         if not isinstance(entities, DatasetEntities):
             return Explanation(score, parts)
-        numbers: dict[Side, Numbers | None] = {
-            'user': entities.numbers('user', [user]),
-            'item': items,
-            'context': self._context(context),
+        numbers = entities.numbers('user', [user]), items, self._context(context)
+        graphs = {
+            side: entities.graph(side, each)
+            for side, each in zip(SIDES, numbers, strict=True)
+            if each is not None
         }
-        graphs, ids = {}, {}
-        for side, each in numbers.items():
-            assert each is not None
-            graphs[side] = entities.graph(side, each)
-            number = int(each.number)
-            ids[side] = number if number < len(entities.graphs(side)) else -1
         names = entities.data.schema.names()
-        return explain(self.model, graphs, ids, names, parts, self.scorer.device)
+        return explain(self.model, graphs, names, parts, self.scorer.device)
 
     @torch.no_grad()
     def compare_contexts(
@@ -359,13 +314,14 @@ class Recommender:
         k: int = 10,
         exclude_seen: bool | None = None,
     ) -> pd.DataFrame:
-        """Says what changes for a user between two contexts, and by which factor.
+        """Compares the lists of a user in two contexts, and says by which factor they
+        change.
 
         Args:
             user: The user.
             a: One context.
             b: The other.
-            k: How many items count in each.
+            k: The number of items that count in each.
             exclude_seen: As in :meth:`recommend`.
 
         Returns:
@@ -374,35 +330,16 @@ class Recommender:
             *falls*, *stays*), its scores in both and, where scores have parts, by how
             much each changes, and which changes most (:obj:`factor`).
         """
-        known, name = self._entities.ids('item'), self.item_name
+        contexts, name = (a, b), self.item_name
         ranks = [
             self.recommend(user, context, k, exclude_seen).set_index(name)['rank']
-            for context in (a, b)
+            for context in contexts
         ]
         union = ranks[1].index.union(ranks[0].index, sort=False)
-        items = Numbers(torch.from_numpy(known.get_indexer(union)))
-        before, after = (
-            pd.DataFrame(self._split(user, items, c), index=union) for c in (a, b)
-        )
-        ranks = [rank.reindex(union) for rank in ranks]
-        rise = (ranks[0] - ranks[1]).fillna(0)
-        change = np.select(
-            [ranks[0].isna(), ranks[1].isna(), rise > 0, rise < 0],
-            ['enters', 'leaves', 'rises', 'falls'],
-            'stays',
-        )
-        difference = (after - before)[list(self.parts)]
-        columns = {
-            'rank_a': ranks[0].astype('Int64'),
-            'rank_b': ranks[1].astype('Int64'),
-            'change': change,
-            'score_a': before['score'],
-            'score_b': after['score'],
-            **{f'{part}_change': difference[part] for part in difference},
-        }
-        if self.parts:
-            columns['factor'] = difference.abs().idxmax(axis=1)
-        return pd.DataFrame(columns).rename_axis(name).reset_index()
+        items = Numbers(torch.from_numpy(self._entities.ids['item'].get_indexer(union)))
+        scores = [pd.DataFrame(self._split(user, items, c), union) for c in contexts]
+        table = compare([rank.reindex(union) for rank in ranks], scores, self.parts)
+        return table.rename_axis(name).reset_index()
 
     def similar_items(
         self,
@@ -416,9 +353,9 @@ class Recommender:
         Args:
             item: The item.
             context: As in :meth:`recommend`.
-            k: How many are wanted.
-            by: Which factor counts, *e.g.*, :obj:`'extrinsic'` (default: the first, which
-                is :obj:`'intrinsic'` or :obj:`'interest'`).
+            k: The number of results.
+            by: The factor that counts, *e.g.*, :obj:`'extrinsic'` (default: the first,
+                which is :obj:`'intrinsic'` or :obj:`'interest'`).
 
         Returns:
             Their ids and cosine similarities, the most alike first, without the item.
@@ -437,7 +374,7 @@ class Recommender:
         Args:
             user: The user.
             context: As in :meth:`recommend`.
-            k: How many are wanted.
+            k: The number of results.
             by: As in :meth:`similar_items`.
         """
         return self._similar('user', user, context, k, by)
@@ -447,42 +384,31 @@ class Recommender:
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
         _check_k(k)
-        names = self.scorer.factors
-        if by is None and names:
-            by = names[0]
-        if by not in names:
-            raise ValueError(
-                f"The model has no factor '{by}' (it has: {', '.join(names) or 'none'})"
-            )
-        one = self._context(context)
-        numbers = self._entities.numbers(side, [entity])
-        new = {f'{side}s': numbers.new}
-        wanted = self._factor(by, side, numbers.number, one, **new)
-        known, name = self._entities.ids(side), self._entities.name(side)
-        similarity = torch.cat(
-            [
-                F.cosine_similarity(self._factor(by, side, index, one), wanted)
-                for index in torch.arange(len(known)).split(VECTORS)
-            ]
+        if by is None and self.scorer.factors:
+            by = self.scorer.factors[0]
+        own, one = self._entities.numbers(side, [entity]), self._context(context)
+        ids, name = self._entities.ids[side], self._entities.names[side]
+        every = Numbers(torch.arange(len(ids)))
+        similarity = F.cosine_similarity(
+            self._factor(by, side, every, one), self._factor(by, side, own, one)
         ).unsqueeze(0)
-        own = numbers.number[numbers.number < len(known)].to(similarity.device)
-        values, found = top_k(similarity, k, (torch.zeros_like(own), own))
+        stored = own.number[own.number < len(ids)].to(similarity.device)
+        values, found = top_k(similarity, k, (torch.zeros_like(stored), stored))
         kept = found >= 0
         return pd.DataFrame(
             {
-                name: known[found[kept].cpu().numpy()],
+                name: ids[found[kept].cpu().numpy()],
                 'similarity': values[kept].cpu().numpy(),
             }
         )
 
     def _factor(
-        self, name: str, side: Side, index: Tensor, context: Numbers | None, **new: Any
+        self, name: str | None, side: Side, entities: Numbers, context: Numbers | None
     ) -> Tensor:
         """Returns a factor of users or items, all in one context."""
-        one = None if context is None else context.number.expand(len(index))
-        contexts = None if context is None else context.new
-        queries = Queries(index, one, contexts=contexts, **new)
-        return self.scorer.factor(name, side, queries, index)
+        new = {f'{side}s': entities.new}
+        queries = self._queries(entities.number, context, **new)
+        return self.scorer.factor(str(name), side, queries, entities.number)
 
     @torch.no_grad()
     def embeddings(self, side: Side, context: Context | None = None) -> pd.DataFrame:
@@ -496,36 +422,33 @@ class Recommender:
 
         Returns:
             A row for each user or item, by its id. The columns have two levels:
-            :obj:`'readout'` or the name of the factor, and the number of the channel.
+            :obj:`'vector'` or the name of the factor, and the number of the channel.
 
         Raises:
             ValueError: If the model has no such vectors.
         """
         if side not in ('user', 'item'):
             raise ValueError(f"`side` is 'user' or 'item' (got '{side}')")
-        known, name = self._entities.ids(side), self._entities.name(side)
-        in_contexts = context is not None or not self._entities.context_names
-        tables = {}
-        if self.scorer.has_readouts or not (in_contexts and self.scorer.factors):
-            tables['readout'] = self.scorer.readouts(side)
-        if in_contexts:
-            one, every = self._context(context), torch.arange(len(known))
+        ids, name = self._entities.ids[side], self._entities.names[side]
+        vectors, every = self.scorer.vectors(side), Numbers(torch.arange(len(ids)))
+        tables = {} if vectors is None else {'vector': vectors}
+        if context is not None or not self._entities.context_names:
+            one = self._context(context)
             for factor in self.scorer.factors:
-                tables[factor] = torch.cat(
-                    [
-                        self._factor(factor, side, every[rows], one)
-                        for rows in blocks(len(every), VECTORS)
-                    ]
-                )
+                tables[factor] = self._factor(factor, side, every, one)
+        if not tables:
+            raise ValueError(
+                f'The model has no vectors of {side}s that its scores are made of'
+            )
         frames = {key: pd.DataFrame(table.cpu().numpy()) for key, table in tables.items()}
-        return pd.concat(frames, axis=1).set_axis(pd.Index(known, name=name))
+        return pd.concat(frames, axis=1).set_axis(pd.Index(ids, name=name))
 
     def export(
         self, folder: str | os.PathLike[str], context: Context | None = None
     ) -> None:
         """Writes :meth:`embeddings` as :obj:`users.parquet` and :obj:`items.parquet`.
 
-        The columns are called, *e.g.*, :obj:`readout_0` and :obj:`intrinsic_31`. Needs
+        The columns are called, *e.g.*, :obj:`vector_0` and :obj:`intrinsic_31`. Needs
         pyarrow or another engine of pandas.
 
         Args:
@@ -552,10 +475,7 @@ class Recommender:
             ValueError: If the model is a function, which has no state.
             OSError: If the folder cannot be written, or holds anything but a model.
         """
-        data = self.data
-        if isinstance(self._entities, DatasetEntities):
-            data = self._entities.catalogue()
-        save_recommender(folder, self.model, data)
+        save_recommender(folder, self.model, self.data)
 
     @classmethod
     def load(
@@ -585,33 +505,6 @@ class Recommender:
             f'{self.__class__.__name__}(num_users={self.scorer.num_users}, '
             f'num_items={self.scorer.num_items}, parts={list(self.parts)})'
         )
-
-
-def _uses_contexts(made: CatalogueScorer, dataset: InteractionDataset) -> bool:
-    """Returns whether the order of some items differs between some contexts.
-
-    Where contexts are looked up, it does between those of rows, for the items of rows.
-    """
-    rows = _spread(len(dataset), TRIED)
-    users, items, contexts = (
-        torch.cat([getattr(dataset, side)[rows].cpu(), _spread(size, TRIED)]).unique()
-        for side, size in (
-            ('user', dataset.num_users),
-            ('item', dataset.num_items),
-            ('context', dataset.num_contexts),
-        )
-    )
-    queries = Queries(users.repeat_interleave(len(contexts)), contexts.repeat(len(users)))
-    scores = made.scores(queries, items.to(made.device)).double()
-    scores = scores.view(len(users), len(contexts), len(items))
-    leads = scores - scores[:, :, :1]
-    change = (leads - leads[:, :1]).abs().max()
-    return not bool(change <= 1e-6 * leads.abs().max())
-
-
-def _spread(size: int, count: int) -> Tensor:
-    """Returns some numbers less than a size, far apart."""
-    return torch.linspace(0, size - 1, min(size, count), dtype=torch.float64).long()
 
 
 def _check_k(k: int) -> None:

@@ -1,13 +1,15 @@
-"""What scores a catalogue of items."""
+"""The base of all that scores a catalogue of items."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from iedr_geo.data.schema import Side
+from iedr_geo.nn.blocks import blocks
 from iedr_geo.scoring.queries import Queries
 
 CELLS = 1 << 22  # Scores that are held at a time.
@@ -29,19 +31,26 @@ class CatalogueScorer(ABC):
     parts: tuple[str, ...] = ()
     """The names of the parts that add up to a score, if it has any."""
 
-    has_readouts = False
-    """Whether users and items have a vector each that their scores are made of."""
-
     factors: tuple[str, ...] = ()
     """The names of the factors that users and items have, if they have any."""
+
+    scores_at_once = CELLS
+    """The number of scores that are held at a time."""
+
+    pairs_at_once = 1 << 16
+    """The number of pairs that a model is given at a time."""
 
     def __init__(self, num_users: int, num_items: int, device: torch.device) -> None:
         self.num_users, self.num_items, self.device = num_users, num_items, device
 
-    @property
-    def chunk_size(self) -> int:
-        """How many queries to score at a time."""
-        return max(1, CELLS // max(1, self.num_items))
+    def chunk_size(self, num_items: int | None = None) -> int:
+        """Returns the number of queries to score at a time.
+
+        Args:
+            num_items: The number of items of each (default: the catalogue).
+        """
+        size = self.num_items if num_items is None else num_items
+        return max(1, self.scores_at_once // max(1, size))
 
     @abstractmethod
     def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:
@@ -98,20 +107,58 @@ class CatalogueScorer(ABC):
         Raises:
             ValueError: If there is no such factor.
         """
-        raise ValueError(
-            f"The model has no factor '{name}' (it has: "
-            f'{", ".join(self.factors) or "none"})'
-        )
+        if name not in self.factors:
+            raise ValueError(
+                f"The model has no factor '{name}' (it has: "
+                f'{", ".join(self.factors) or "none"})'
+            )
+        queries, index = queries.to(self.device), index.to(self.device)
+        parts = [
+            self._factor(name, side, queries[rows], index[rows])
+            for rows in blocks(max(1, len(index)), self.pairs_at_once)
+        ]
+        return torch.cat(parts)
 
-    def readouts(self, side: Side) -> Tensor:
+    def _factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
+        """Returns a factor that there is. To be defined where there are factors."""
+        raise NotImplementedError
+
+    def vectors(self, side: Side) -> Tensor | None:
         """Returns a vector for each user or item, of shape :math:`(N, F)`.
 
-        Raises:
-            ValueError: If the model has none.
+        Nothing where their scores are not made of such vectors.
         """
-        raise ValueError(
-            f'The model has no vectors of {side}s that its scores are made of'
-        )
+        return None
+
+    def _in_blocks(
+        self,
+        call: Callable[[Queries, Tensor], Mapping[str, Tensor]],
+        names: Iterable[str],
+        queries: Queries,
+        items: Tensor,
+    ) -> dict[str, Tensor]:
+        """Returns what a function gives for all pairs, called with some at a time.
+
+        Args:
+            call: Maps queries and their items to a value for each pair, by name.
+            names: The names.
+            queries: As in :meth:`scores`.
+            items: As in :meth:`scores`.
+
+        Returns:
+            By name, the values of shape :math:`(Q, I)`.
+        """
+        queries, items = queries.to(self.device), items.to(self.device)
+        size = len(queries), items.size(-1)
+        width = max(1, min(size[1], self.pairs_at_once))
+        out = {name: torch.empty(size, device=self.device) for name in names}
+        for rows in blocks(size[0], self.pairs_at_once // width):
+            for columns in blocks(size[1], width):
+                some = items[columns] if items.dim() == 1 else items[rows, columns]
+                for name, values in call(queries[rows], some).items():
+                    out[name] = out[name].to(values.dtype)
+                    out[name][rows, columns] = values.view(-1, some.size(-1))
+        return out
 
     def seconds(self, num_queries: int, num_items: int | None = None) -> float | None:
         """Returns about how long scoring will take; nothing where it is fast."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import product
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,55 +17,69 @@ from iedr_geo.nn.blocks import blocks
 from iedr_geo.nn.contract import stands_for
 from iedr_geo.nn.dense import linear
 from iedr_geo.nn.models.encoded import split_score
+from iedr_geo.scoring.agreement import check_schema
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.evaluating import evaluating
-from iedr_geo.scoring.plain import PAIRS
 from iedr_geo.scoring.queries import Queries
 from iedr_geo.scoring.scorer import scorer
 from iedr_geo.scoring.top_k import first_of
 
-ENCODED = 16_384  # Graphs that are encoded at a time.
-SCORED = 8192  # Items whose hidden layer stays in the cache.
-CONTEXTS = 512  # Whose hidden weights are held at a time.
-
 
 class _Readouts:
-    """Readouts and pointwise terms of graphs, each computed when first asked for."""
+    """Readouts and pointwise terms of graphs, each computed when first asked for.
 
-    def __init__(self, model: IEDR, side: Side, graphs: FeatureGraphs) -> None:
-        self.model, self.side, self.graphs = model, side, graphs
+    Args:
+        model: The model.
+        side: Whose graphs they are.
+        graphs: The graphs, on the device of the model.
+        size: The number of graphs to encode at a time.
+    """
+
+    def __init__(self, model: IEDR, side: Side, graphs: FeatureGraphs, size: int) -> None:
+        self.model, self.side, self.graphs, self.size = model, side, graphs, size
         self.done = torch.zeros(len(graphs), dtype=torch.bool, device=graphs.x.device)
-        self.vector: Tensor | None = None
-        self.pointwise = torch.zeros(len(graphs), device=graphs.x.device)
+        with evaluating(model):
+            one = self._encode(torch.arange(min(1, len(graphs)), device=graphs.x.device))
+        self.vector, self.pointwise = (
+            part.new_empty(len(graphs), *part.shape[1:]) for part in one
+        )
+        self.new: WeakKeyDictionary[FeatureGraphs, _Readouts] = WeakKeyDictionary()
 
-    def _fill(self, missing: Tensor) -> None:
-        for chunk in missing.split(ENCODED):
-            vector, pointwise = self.model.encode_graphs(
-                self.side, self.graphs.batch(chunk)
-            )
-            if self.vector is None:
-                self.vector = vector.new_empty(len(self.graphs), vector.size(1))
-                self.pointwise = self.pointwise.to(pointwise.dtype)
-            self.vector[chunk], self.pointwise[chunk] = vector, pointwise
-            self.done[chunk] = True
-
-    def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns readouts of shape :math:`(*, F)` and terms of shape :math:`(*)`."""
-        missing = index[~self.done[index]]
-        if missing.numel():
-            self._fill(torch.unique(missing))
-        if self.vector is None:  # Nothing was ever asked for.
-            self._fill(torch.zeros_like(self.done[:1], dtype=torch.long))
-        assert self.vector is not None
-        return self.vector[index], self.pointwise[index]
+    def _encode(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.encode_graphs(self.side, self.graphs.batch(index))
 
     def all(self) -> tuple[Tensor, Tensor]:
         """Returns those of all graphs."""
-        missing = (~self.done).nonzero().view(-1)
-        if missing.numel():
-            self._fill(missing)
-        assert self.vector is not None
+        self._fill((~self.done).nonzero().view(-1))
         return self.vector, self.pointwise
+
+    def _fill(self, missing: Tensor) -> None:
+        for rows in blocks(len(missing), self.size):
+            chunk = missing[rows]
+            self.vector[chunk], self.pointwise[chunk] = self._encode(chunk)
+            self.done[chunk] = True
+
+    def __call__(
+        self, index: Tensor, new: FeatureGraphs | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Returns readouts of shape :math:`(*, F)` and terms of shape :math:`(*)`.
+
+        Args:
+            index: The graphs, of any shape :math:`(*)`.
+            new: Further graphs, whose numbers are those after the stored ones.
+        """
+        if new is None:
+            self._fill(torch.unique(index[~self.done[index]]))
+            return self.vector[index], self.pointwise[index]
+        if new not in self.new:
+            graphs = new.to(self.vector.device)
+            self.new[new] = _Readouts(self.model, self.side, graphs, self.size)
+        is_new = index >= len(self.graphs)
+        vector, pointwise = self(index.masked_fill(is_new, 0))
+        vector[is_new], pointwise[is_new] = self.new[new](
+            index[is_new] - len(self.graphs)
+        )
+        return vector, pointwise
 
 
 @scorer.register(IEDR, gives=('forward', 'encode', 'encode_graphs', 'readouts'))
@@ -91,24 +106,27 @@ class IEDRScorer(CatalogueScorer):
     """
 
     factors = ('intrinsic', 'extrinsic')
-    has_readouts = True
+
+    graphs_at_once = 1 << 14
+    """The number of graphs that are encoded at a time."""
+
+    items_at_once = 1 << 13
+    """The number of items whose hidden layer is held at a time: it stays in the cache."""
+
+    contexts_at_once = 1 << 9
+    """The number of contexts whose hidden weights are held at a time."""
 
     def __init__(self, model: IEDR, dataset: InteractionDataset) -> None:
-        if dataset.schema.num_embeddings != model.embedding.num_embeddings:
-            raise ValueError(
-                f'The schema of the dataset has {dataset.schema.num_embeddings} '
-                f'embeddings, the model {model.embedding.num_embeddings}: it was trained '
-                f'on another schema'
-            )
+        size = model.embedding.num_embeddings
+        check_schema(size, dataset.schema, 'The schema of the dataset')
         device = model.embedding.weight.device
         super().__init__(dataset.num_users, dataset.num_items, device)
         self.model = model
-        self._stored = {
-            side: _Readouts(model, side, getattr(dataset, f'{side}s').to(device))
+        self._readouts = {
+            side: _Readouts(
+                model, side, getattr(dataset, f'{side}s').to(device), self.graphs_at_once
+            )
             for side in SIDES
-        }
-        self._new: dict[Side, WeakKeyDictionary[FeatureGraphs, _Readouts]] = {
-            side: WeakKeyDictionary() for side in SIDES
         }
         self.parts = ('intrinsic', 'extrinsic', 'cross')
         if model.pointwise is not None:
@@ -117,65 +135,49 @@ class IEDRScorer(CatalogueScorer):
     @cached_property
     def _alike(self) -> Tensor | None:
         """For each item, the first that has the same features; nothing if none has."""
-        content = self._stored['item'].graphs.content()
+        content = self._readouts['item'].graphs.content()
         if int(content.max()) + 1 == len(content):
             return None
         return first_of(content)
 
-    def _readouts(
-        self, side: Side, index: Tensor, new: FeatureGraphs | None
-    ) -> tuple[Tensor, Tensor]:
-        """Returns readouts and pointwise terms of users, items or contexts."""
-        stored = self._stored[side]
-        if new is None:
-            return stored(index)
-        if new not in self._new[side]:
-            self._new[side][new] = _Readouts(self.model, side, new.to(self.device))
-        of_new = self._new[side][new]
-        size = len(stored.graphs)
-        known = index < size
-        if not known.any():
-            return of_new(index - size)
-        vector, pointwise = stored(index.clamp(max=size - 1))
-        is_new = ~known
-        vector[is_new], pointwise[is_new] = of_new(index[is_new] - size)
-        return vector, pointwise
+    def _contexts(self, queries: Queries) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns readouts and terms of distinct contexts, and which each query has."""
+        distinct, row = torch.unique(queries.get_context(), return_inverse=True)
+        return *self._readouts['context'](distinct, queries.contexts), row
 
-    def _query(self, queries: Queries) -> tuple[Factors, Tensor, Tensor, Tensor]:
+    def _users(self, queries: Queries) -> tuple[Factors, Tensor, Tensor, Tensor]:
         """Returns factors and terms of users, distinct contexts, and whose they are."""
-        if queries.context is None:
-            raise ValueError('Queries of a dataset need a context each')
-        distinct, row = torch.unique(queries.context, return_inverse=True)
-        context, of_context = self._readouts('context', distinct, queries.contexts)
-        user, pointwise = self._readouts('user', queries.user, queries.users)
+        context, of_context, row = self._contexts(queries)
+        user, pointwise = self._readouts['user'](queries.user, queries.users)
         factors = self.model.generators['user'](user, context[row])
         return factors, pointwise + of_context[row], context, row
 
     def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:
         """Returns the scores of items."""
+        if items is not None and items.dim() == 2:
+            return torch.stack(list(self.split(queries, items).values())).sum(0)
+        queries, alike = queries.to(self.device), self._alike
         with evaluating(self.model):
-            queries = queries.to(self.device)
-            items = None if items is None else items.to(self.device)
-            if items is not None and items.dim() == 2:
-                return torch.stack(list(self.split(queries, items).values())).sum(0)
             if items is None:
-                item, pointwise = self._stored['item'].all()
-                alike = self._alike
+                item, pointwise = self._readouts['item'].all()
             else:
-                item, pointwise = self._readouts('item', items, queries.items)
-                alike = None if self._alike is None else self._first(items)
-            factors, of_query, context, row = self._query(queries)
+                items = items.to(self.device)
+                item, pointwise = self._readouts['item'](items, queries.items)
+                if alike is not None:
+                    known = alike[items.clamp(max=self.num_items - 1)]
+                    alike = first_of(torch.where(items < self.num_items, known, items))
+            factors, of_query, context, row = self._users(queries)
             vector = factors.intrinsic + factors.extrinsic
             out = vector.new_empty(len(vector), len(item))
             if out.numel() == 0:
                 return out
             order = row.argsort(stable=True)
-            ends = torch.bincount(row, minlength=len(context)).cumsum(0).tolist()
-            groups = list(zip([0, *ends[:-1]], ends, strict=True))
-            generator = self.model.generators['item']
-            folds = stands_for(generator, 'fold', 'forward')
-            fill = self._fill_folded if folds else self._fill
-            fill(out, vector[order], context, groups, item)
+            sizes = torch.bincount(row).tolist()
+            chunks = blocks(len(sizes), self.contexts_at_once)
+            lengths = [sum(sizes[some]) for some in chunks]
+            parts = out.split(lengths), vector[order].split(lengths)
+            for some, part, users in zip(chunks, *parts, strict=True):
+                self._fill(part, users, context[some], sizes[some], item)
             if not torch.equal(order, torch.arange(len(order), device=order.device)):
                 out = torch.empty_like(out).index_copy_(0, order, out)
             if self.model.pointwise is not None:
@@ -183,46 +185,7 @@ class IEDRScorer(CatalogueScorer):
             # Rounding must not tell apart what is equal.
             return out if alike is None else out[:, alike]
 
-    def _first(self, items: Tensor) -> Tensor:
-        size = self.num_items
-        alike = self._alike
-        assert alike is not None
-        return first_of(
-            torch.where(items < size, alike[items.clamp(max=size - 1)], items)
-        )
-
     def _fill(
-        self,
-        out: Tensor,
-        vector: Tensor,
-        contexts: Tensor,
-        groups: list[tuple[int, int]],
-        item: Tensor,
-    ) -> None:
-        """Scores by the factors of all items in each context."""
-        generator = self.model.generators['item']
-        for context, (start, end) in zip(contexts, groups, strict=True):
-            for rows in blocks(len(item), SCORED):
-                factors: Any = sum(generator(item[rows], context))
-                out[start:end, rows] = vector[start:end] @ factors.t()
-
-    def _fill_folded(
-        self,
-        out: Tensor,
-        vector: Tensor,
-        contexts: Tensor,
-        groups: list[tuple[int, int]],
-        item: Tensor,
-    ) -> None:
-        """The same, with the last layer folded into the users."""
-        for some in blocks(len(groups), CONTEXTS):
-            start, end = groups[some][0][0], groups[some][-1][1]
-            sizes = [end - start for start, end in groups[some]]
-            self._fill_some(
-                out[start:end], vector[start:end], contexts[some], sizes, item
-            )
-
-    def _fill_some(
         self,
         out: Tensor,
         vector: Tensor,
@@ -230,36 +193,50 @@ class IEDRScorer(CatalogueScorer):
         sizes: list[int],
         item: Tensor,
     ) -> None:
+        """Scores all items for users in some contexts.
+
+        Args:
+            out: The scores, of shape :math:`(Q, I)`, which are overwritten.
+            vector: The sum of each user's factors, those of a context together.
+            contexts: The readouts of the contexts.
+            sizes: The number of users in each context.
+            item: The readouts of the items.
+        """
         generator: Any = self.model.generators['item']
+        chunks = blocks(len(item), self.items_at_once)
+        if not stands_for(generator, 'fold', 'forward'):
+            each = list(zip(contexts, vector.split(sizes), out.split(sizes), strict=True))
+            for columns, (context, user, part) in product(chunks, each):
+                factors: Any = sum(generator(item[columns], context))
+                part[:, columns] = user @ factors.t()
+            return
+        # The last layer is folded into the users.
         rows = torch.tensor(sizes, device=contexts.device)
         own = contexts.repeat_interleave(rows, dim=0, output_size=len(vector))
         folded = generator.fold(vector, own)
         weights, biases = generator.hidden(contexts)
         # The bias is the weight of a feature that is one.
         weights = torch.cat([weights, biases.unsqueeze(-1)], dim=-1)
-        highest = weights.size(-1) * _highest(weights) * max(_highest(item), 1.0)
-        finite = highest < torch.finfo(item.dtype).max
         users = folded.weight.split(sizes)
         constants = folded.constant.unsqueeze(1).split(sizes)
-        for columns in blocks(len(item), SCORED):
+        for columns in chunks:
             some = item[columns]
             some = torch.cat([some, some.new_ones(len(some), 1)], dim=1)
             parts = out[:, columns].split(sizes)
-            each = zip(weights.unbind(), users, constants, parts, strict=True)
-            for weight, user, constant, part in each:
-                if not len(weight):
-                    part.copy_(constant.expand_as(part))
-                    continue
+            for weight, user, constant, part in zip(
+                weights, users, constants, parts, strict=True
+            ):
                 # Not kept: the next one is to lie where this one lay in the cache.
-                torch.addmm(
-                    constant, user, linear(weight, some, None, True, finite), out=part
-                )
+                hidden = linear(weight, some, relu=True)
+                torch.addmm(constant, user, hidden, out=part)
         if folded.direct is not None:
             out += folded.direct @ item.t()
 
     def _split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
-        item, pointwise = self._readouts('item', items, queries.items)
-        user, of_query, contexts, row = self._query(queries)
+        """Returns the parts of the scores of a block."""
+        items = items.expand(len(queries), -1)
+        item, pointwise = self._readouts['item'](items, queries.items)
+        user, of_query, contexts, row = self._users(queries)
         context = contexts[row].unsqueeze(1).expand(-1, items.size(1), -1)
         # In two dimensions, where products are the fastest.
         factors = self.model.generators['item'](item.flatten(0, 1), context.flatten(0, 1))
@@ -272,38 +249,18 @@ class IEDRScorer(CatalogueScorer):
     def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Returns the parts of the scores of items."""
         with evaluating(self.model):
-            queries, items = queries.to(self.device), items.to(self.device)
-            if items.dim() == 1:
-                items = items.expand(len(queries), -1)
-            size = max(1, PAIRS // max(1, items.size(1)))
-            parts = [
-                self._split(queries[rows], items[rows])
-                for rows in blocks(max(1, len(queries)), size)
-            ]
-            return {name: torch.cat([p[name] for p in parts]) for name in self.parts}
+            return self._in_blocks(self._split, self.parts, queries, items)
 
-    def factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
+    def _factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
         """Returns a factor of users or items in contexts."""
-        if name not in self.factors:
-            return super().factor(name, side, queries, index)
-        if queries.context is None:
-            raise ValueError('Factors are of users or items in contexts')
         with evaluating(self.model):
-            queries, index = queries.to(self.device), index.to(self.device)
-            vector, _ = self._readouts(side, index, queries.graphs(side))
-            assert queries.context is not None
-            distinct, row = torch.unique(queries.context, return_inverse=True)
-            context, _ = self._readouts('context', distinct, queries.contexts)
-            factors = self.model.generators[side](vector, context[row])
+            context, _, row = self._contexts(queries)
+            entity, _ = self._readouts[side](index, queries.graphs(side))
+            factors = self.model.generators[side](entity, context[row])
             table: Tensor = getattr(factors, name)
             return table
 
-    def readouts(self, side: Side) -> Tensor:
+    def vectors(self, side: Side) -> Tensor:
         """Returns the readouts of all users or items."""
         with evaluating(self.model):
-            return self._stored[side].all()[0]
-
-
-def _highest(x: Tensor) -> float:
-    """Returns the highest absolute value, NaN if there is one."""
-    return max(map(abs, torch.stack(x.aminmax()).tolist())) if x.numel() else 0.0
+            return self._readouts[side].all()[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,13 +16,11 @@ from torch_geometric.data import Batch
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn.blocks import blocks
 from iedr_geo.nn.contract import has_hooks, stands_for
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.evaluating import evaluating
 from iedr_geo.scoring.queries import Queries
 
-PAIRS = 1 << 16  # That the model is given at a time.
 TRIED = 1 << 10  # Pairs by which the time is estimated.
 ENCODED = 8  # Users, and items of each, whose parts must add up to the logits.
 PROBED = 8  # Ids at the end of a table that a new one might be taken for.
@@ -39,33 +38,26 @@ def device_of(model: object, default: torch.device = CPU) -> torch.device:
 
 
 class _PairScorer(CatalogueScorer):
-    """Scores pairs in blocks of a bounded size; subclasses call the model."""
+    """Scores by calling a model on blocks of pairs, which subclasses do."""
+
+    model: Any
 
     def _call(self, queries: Queries, items: Tensor) -> Tensor:
         """Returns the scores of a block, of shape :math:`(Q, I)`."""
         raise NotImplementedError
 
-    def _blocks(self, num_queries: int, num_items: int) -> Iterator[tuple[slice, slice]]:
-        width = min(num_items, PAIRS)
-        for rows in blocks(num_queries, max(1, PAIRS // max(1, width))):
-            for columns in blocks(num_items, max(1, width)):
-                yield rows, columns
-
     def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:
         """Returns the scores of items, by the model's own words for each pair."""
+
+        def call(queries: Queries, items: Tensor) -> dict[str, Tensor]:
+            block = self._call(queries, items)
+            # What is left out scores -inf.
+            return {'score': block if block.is_floating_point() else block.double()}
+
         if items is None:
-            items = torch.arange(self.num_items, device=self.device)
-        queries, items = queries.to(self.device), items.to(self.device)
-        out = torch.empty(len(queries), items.size(-1), device=self.device)
-        for rows, columns in self._blocks(*out.shape):
-            part = items[columns] if items.dim() == 1 else items[rows, columns]
-            block = self._call(queries[rows], part)
-            if not block.is_floating_point():  # What is left out scores -inf.
-                block = block.double()
-            if out.dtype != block.dtype:
-                out = out.to(block.dtype)
-            out[rows, columns] = block
-        return out
+            items = torch.arange(self.num_items)
+        with evaluating(self.model):
+            return self._in_blocks(call, ['score'], queries, items)['score']
 
     def seconds(self, num_queries: int, num_items: int | None = None) -> float | None:
         """Returns about how long scoring will take, by scoring some pairs.
@@ -73,7 +65,7 @@ class _PairScorer(CatalogueScorer):
         What is one call of the model is not asked about.
         """
         each = self.num_items if num_items is None else num_items
-        if num_queries * each <= PAIRS:
+        if num_queries * each <= self.pairs_at_once:
             return None
         width = min(TRIED, each)
         size = min(num_queries, TRIED // width), width
@@ -106,7 +98,7 @@ class InteractionScorer(_PairScorer):
         device = device_of(model, dataset.user.device)
         super().__init__(dataset.num_users, dataset.num_items, device)
         _check_takes_a_batch(model)
-        self.model: Any = model
+        self.model = model
         self.dataset = dataset.to(device)
         self._handles_new: set[Side] = set()
         if stands_for(model, 'encode', 'forward') and not (
@@ -118,7 +110,7 @@ class InteractionScorer(_PairScorer):
             )
             with evaluating(model):
                 batch = self._batch(Queries(user, context), item)
-                encoded = cast(Any, model).encode(batch)
+                encoded = self.model.encode(batch)
             parts = getattr(encoded, 'parts', {})
             if parts and _add_up(parts, encoded.logits):
                 self.parts = tuple(parts)
@@ -133,38 +125,26 @@ class InteractionScorer(_PairScorer):
         distinct, graph = torch.unique(index, return_inverse=True)
         if new is None:
             return stored.batch(distinct), graph
-        known = distinct[distinct < len(stored)]
-        graphs = new.to(self.device).select(distinct[len(known) :] - len(stored))
-        ids = torch.cat([known, known.new_full((len(graphs),), -1)])
-        if len(known):
-            graphs = stored.select(known).concatenate(graphs)
+        is_new = distinct >= len(stored)
+        graphs = new.to(self.device).select(distinct[is_new] - len(stored))
+        if not is_new.all():
+            graphs = stored.select(distinct[~is_new]).concatenate(graphs)
         batch = graphs.batch(torch.arange(len(graphs), device=self.device))
-        batch.graph_id = ids
+        batch.graph_id = distinct.masked_fill(is_new, -1)
         return batch, graph
 
     def _batch(self, queries: Queries, items: Tensor) -> InteractionBatch:
-        if queries.context is None:
-            raise ValueError('Queries of a dataset need a context each')
-        user, user_graph = self._graphs('user', queries.user, queries.users)
-        item, item_graph = self._graphs('item', items, queries.items)
-        context, context_graph = self._graphs(
-            'context', queries.context, queries.contexts
-        )
-        if items.dim() == 1:
-            rows = item_graph[:1].expand(len(queries))
-            batch = InteractionBatch(user, item, context, user_graph, rows, context_graph)
-            return batch.cross(item_graph)
-        each = items.size(1)
-        return InteractionBatch(
-            user,
-            item,
-            context,
-            user_graph.repeat_interleave(each),
-            item_graph.flatten(),
-            context_graph.repeat_interleave(each),
-        )
+        """Returns a batch of all pairs of a block."""
+        arguments: dict[str, Any] = {}
+        user, context = queries.user.unsqueeze(1), queries.get_context().unsqueeze(1)
+        for side, index in zip(SIDES, (user, items, context), strict=True):
+            arguments[side], graph = self._graphs(side, index, queries.graphs(side))
+            arguments[f'{side}_graph'] = graph.expand(
+                len(queries), items.size(-1)
+            ).flatten()
+        return InteractionBatch(**arguments)
 
-    def _known_batch(self, queries: Queries, items: Tensor) -> InteractionBatch:
+    def _checked_batch(self, queries: Queries, items: Tensor) -> InteractionBatch:
         """Returns a batch of which the model can be asked.
 
         Raises:
@@ -178,7 +158,7 @@ class InteractionScorer(_PairScorer):
             if not new.numel():
                 continue
             row, column = new // items.size(-1), new % items.size(-1)
-            item = items[column] if items.dim() == 1 else items[row, column].unsqueeze(1)
+            item = items.expand(len(queries), -1)[row, column].unsqueeze(1)
             if self._looks_up(side, self._batch(queries[row], item)):
                 raise ValueError(
                     f'The model looks up the id of each {side}, and this {side} is new: '
@@ -196,10 +176,10 @@ class InteractionScorer(_PairScorer):
         if isinstance(model, torch.nn.Module) and self.device.type != 'cpu':
             # An error on a device would end the process.
             model = copy.deepcopy(model).cpu()
-        for other in SIDES:  # One side is asked about, the others are known.
+        for other in SIDES:  # One side is asked about, with stored ones of the others.
             if other != side:
-                known_graphs = getattr(row, other)
-                known_graphs.graph_id = known_graphs.graph_id.clamp(min=0)
+                others = getattr(row, other)
+                others.graph_id = others.graph_id.clamp(min=0)
         graphs = getattr(row, side)
         size = len(getattr(self.dataset, f'{side}s'))
 
@@ -209,70 +189,47 @@ class InteractionScorer(_PairScorer):
                 logits: Tensor = model(row)
             return logits
 
-        steps = range(1, min(PROBED, size) + 1)
-        known = [answer(size - step) for step in steps]
-        new: list[Tensor] = []
-        for step in steps:
+        stored, new = [], []
+        for step in range(1, min(PROBED, size) + 1):
+            stored.append(answer(size - step))
             try:
                 new.append(answer(-step))
             except (IndexError, RuntimeError):
                 return step == 1
-        if not all(map(torch.equal, new, known)):
-            return False
-        return any(not torch.equal(known[0], other) for other in known)
+        table = torch.cat(stored)
+        return torch.equal(torch.cat(new), table) and bool((table != table[0]).any())
 
     def _call(self, queries: Queries, items: Tensor) -> Tensor:
-        with evaluating(self.model):
-            batch = self._known_batch(queries, items)
-            logits: Tensor = self.model(batch)
+        batch = self._checked_batch(queries, items)
+        logits: Tensor = self.model(batch)
         if logits.shape != (len(batch),):
             raise ValueError(
                 f'The model must return a logit for each of the {len(batch)} rows of a '
                 f'batch (got a tensor of shape {tuple(logits.shape)})'
             )
-        return logits.view(len(queries), -1)
+        return logits
 
     def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Returns the parts of the scores that the model's :obj:`encode` returns."""
+
+        def call(queries: Queries, items: Tensor) -> Any:
+            return self.model.encode(self._checked_batch(queries, items)).parts
+
         if not self.parts:
             return {}
-        queries, items = queries.to(self.device), items.to(self.device)
-        size = len(queries), items.size(-1)
-        out: dict[str, Tensor] = {}
-        for rows, columns in self._blocks(*size):
-            part = items[columns] if items.dim() == 1 else items[rows, columns]
-            with evaluating(self.model):
-                batch = self._known_batch(queries[rows], part)
-                parts = self.model.encode(batch).parts
-            for name, values in parts.items():
-                block = values.view(-1, part.size(-1))
-                out.setdefault(name, block.new_empty(size))[rows, columns] = block
-        return out or {name: torch.empty(size, device=self.device) for name in self.parts}
+        with evaluating(self.model):
+            return self._in_blocks(call, self.parts, queries, items)
 
-    def factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
+    def _factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
         """Returns a factor that the model's :obj:`encode` returns."""
-        if name not in self.factors:
-            return super().factor(name, side, queries, index)
         # Of a pair, whose other end does not matter.
-        queries, index = queries.to(self.device), index.to(self.device)
-        if side == 'user':
-            other = torch.zeros_like(index)
-            pairs = Queries(index, queries.context, queries.users, queries.contexts)
-        else:
-            other = index
-            pairs = Queries(
-                torch.zeros_like(index),
-                queries.context,
-                contexts=queries.contexts,
-                items=queries.items,
-            )
-        parts = []
-        for rows in blocks(len(index), PAIRS):
-            with evaluating(self.model):
-                batch = self._known_batch(pairs[rows], other[rows].unsqueeze(1))
-                factors = getattr(self.model.encode(batch).factors, side)
-            parts.append(getattr(factors, name))
-        return torch.cat(parts)
+        first = torch.zeros_like(index)
+        user, item = (index, first) if side == 'user' else (first, index)
+        with evaluating(self.model):
+            batch = self._checked_batch(replace(queries, user=user), item.unsqueeze(1))
+            factors = getattr(self.model.encode(batch).factors, side)
+        factor: Tensor = getattr(factors, name)
+        return factor
 
 
 class GraphScorer(_PairScorer):
@@ -286,13 +243,16 @@ class GraphScorer(_PairScorer):
     def __init__(self, model: Any, graph: BipartiteGraph) -> None:
         device = device_of(model, graph.device)
         super().__init__(graph.num_users, graph.num_items, device)
+        if not hasattr(model, 'score'):
+            raise ValueError(
+                f'A BipartiteGraph needs a model with `score(user, item)`, which '
+                f'{type(model).__name__} does not have'
+            )
         self.model = model
 
     def _call(self, queries: Queries, items: Tensor) -> Tensor:
-        if items.dim() == 1:
-            items = items.unsqueeze(0)
-        with evaluating(self.model):
-            score: Tensor = self.model.score(queries.user.unsqueeze(1), items)
+        items = torch.atleast_2d(items)
+        score: Tensor = self.model.score(queries.user.unsqueeze(1), items)
         shape = len(queries), items.size(1)
         if score.shape != shape:
             raise ValueError(

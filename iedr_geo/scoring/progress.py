@@ -27,11 +27,11 @@ def progress_bar(
 
     Args:
         chunks: The chunks.
-        title: What is done.
-        shown: Whether to show a bar at all.
-        scorer: What scores them.
-        num_queries: How many queries there are.
-        num_items: How many items each has (default: the catalogue).
+        title: The name of what is done.
+        shown: If :obj:`False`, no bar is shown at all.
+        scorer: The scorer that is asked.
+        num_queries: The number of queries.
+        num_items: The number of items of each (default: the catalogue).
     """
     delay = SOON
     seconds = scorer.seconds(num_queries, num_items) if shown else None

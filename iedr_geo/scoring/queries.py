@@ -1,4 +1,4 @@
-"""Who is to be recommended something, and where."""
+"""Queries: who is to be recommended something, and where."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ class Queries:
         """Returns the queries with their numbers on a device; graphs stay."""
         context = None if self.context is None else self.context.to(device)
         return replace(self, user=self.user.to(device), context=context)
+
+    def get_context(self) -> Tensor:
+        """Returns the context of each query.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if self.context is None:
+            raise ValueError('Queries of a dataset need a context each')
+        return self.context
 
     def graphs(self, side: str) -> FeatureGraphs | None:
         """Returns the new graphs of a side, if there are any."""

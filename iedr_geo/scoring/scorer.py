@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.nn.contract import has_hooks
+from iedr_geo.scoring.agreement import agree
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.plain import GraphScorer, InteractionScorer
 from iedr_geo.scoring.queries import Queries
 
 NUM_QUERIES, NUM_ITEMS = 4, 8  # That a faster scorer is compared on.
 CATALOGUE = 1 << 14  # Items, up to which it is compared on the whole catalogue, too.
-TOLERANCE = 1e-3  # Of the largest score: sums of float32 in another order.
-ROUNDINGS = 8  # Where rounding is coarser: as many times that of one number.
 
 Factory = TypeVar('Factory', bound=Callable[..., CatalogueScorer])
-
-
-class _Registration(NamedTuple):
-    factory: Callable[..., CatalogueScorer]
-    gives: tuple[str, ...]
 
 
 class _ScorerFunction:
     """Makes the scorer of a model; see :data:`scorer`."""
 
     def __init__(self) -> None:
-        self._registered: dict[tuple[type, str], _Registration] = {}
+        self._registered: dict[
+            tuple[type, str], tuple[Callable[..., CatalogueScorer], tuple[str, ...]]
+        ] = {}
 
     def register(
         self, cls: type, *, gives: tuple[str, ...]
@@ -62,24 +59,24 @@ class _ScorerFunction:
 
         def decorate(factory: Factory) -> Factory:
             for entry in entries:
-                self._registered[cls, entry] = _Registration(factory, gives)
+                self._registered[cls, entry] = factory, gives
             return factory
 
         return decorate
 
-    def _registration(self, model: object, entry: str) -> _Registration | None:
+    def _faster(self, model: object, entry: str) -> Callable[..., Any] | None:
+        """Returns what makes a faster scorer of a model, if one is registered."""
         if isinstance(model, torch.nn.Module) and has_hooks(model):
             return None
         for cls in type(model).__mro__:
-            found = self._registered.get((cls, entry))
-            if found is not None:
-                same = all(
-                    getattr(type(model), name) is getattr(cls, name)
-                    and name not in vars(model)
-                    for name in found.gives
-                )
-                if same:
-                    return found
+            factory, gives = self._registered.get((cls, entry), (None, ()))
+            same = all(
+                getattr(type(model), name) is getattr(cls, name)
+                and name not in vars(model)
+                for name in gives
+            )
+            if factory is not None and same:
+                return factory
         return None
 
     def __call__(
@@ -98,51 +95,29 @@ class _ScorerFunction:
                 not say the same as the model.
         """
         if isinstance(model, CatalogueScorer):
-            _check_size(model, data)
-            return model
-        if isinstance(data, InteractionDataset):
-            entry = 'forward'
-        elif isinstance(data, BipartiteGraph):
-            entry = 'score'
-            if not hasattr(model, 'score'):
+            size = data.num_users, data.num_items
+            if (model.num_users, model.num_items) != size:
                 raise ValueError(
-                    f'A BipartiteGraph needs a model with `score(user, item)`, which '
-                    f'{type(model).__name__} does not have'
+                    f'The scorer was made for {model.num_users} users and '
+                    f'{model.num_items} items, the data have {size[0]} and {size[1]}'
                 )
+            return model
+        plain: Callable[[], InteractionScorer | GraphScorer]
+        if isinstance(data, InteractionDataset):
+            entry, plain = 'forward', partial(InteractionScorer, model, data)
+        elif isinstance(data, BipartiteGraph):
+            entry, plain = 'score', partial(GraphScorer, model, data)
         else:
             raise TypeError(
                 f'Data are an InteractionDataset or a BipartiteGraph (got '
                 f'{type(data).__name__})'
             )
-        found = self._registration(model, entry)
-        if found is None:
-            return _plain(model, data)
-        fast = found.factory(model, data)
-        _check_same(fast, _plain(model, data), model)
+        factory = self._faster(model, entry)
+        if factory is None:
+            return plain()
+        fast: CatalogueScorer = factory(model, data)
+        _check_same(fast, plain(), model)
         return fast
-
-
-def _plain(
-    model: Any, data: InteractionDataset | BipartiteGraph
-) -> InteractionScorer | GraphScorer:
-    if isinstance(data, InteractionDataset):
-        return InteractionScorer(model, data)
-    return GraphScorer(model, data)
-
-
-def _check_size(made: CatalogueScorer, data: InteractionDataset | BipartiteGraph) -> None:
-    if (made.num_users, made.num_items) != (data.num_users, data.num_items):
-        raise ValueError(
-            f'The scorer was made for {made.num_users} users and {made.num_items} items, '
-            f'the data have {data.num_users} and {data.num_items}'
-        )
-
-
-def _tolerance(dtype: torch.dtype) -> float:
-    """Returns how far apart equal scores can be, as a share of the largest."""
-    if dtype == torch.float32 and torch.get_float32_matmul_precision() != 'highest':
-        dtype = torch.bfloat16
-    return max(TOLERANCE, ROUNDINGS * torch.finfo(dtype).eps)
 
 
 def _check_same(
@@ -172,18 +147,13 @@ def _check_same(
             whole.fill_(torch.nan)
     if fast.parts:
         answers['parts'] = torch.stack(list(fast.split(queries, each).values())).sum(0)
-    scale = wanted[wanted.isfinite()].abs()
-    tolerance = _tolerance(wanted.dtype) * (float(scale.max()) if scale.numel() else 0.0)
-    wanted = wanted.double()
     for name, values in answers.items():
         if values.shape != wanted.shape:
             raise ValueError(
                 f'The {name} by {type(fast).__name__} must be of shape '
                 f'{tuple(wanted.shape)} (got {tuple(values.shape)})'
             )
-        same = torch.isclose(
-            values.double(), wanted, rtol=0, atol=tolerance, equal_nan=True
-        )
+        same = agree(values, wanted)
         if not same.all():
             row, column = (~same).nonzero()[0].tolist()
             raise ValueError(

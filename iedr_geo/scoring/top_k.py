@@ -15,7 +15,7 @@ def items_of(graph: BipartiteGraph, users: Tensor, items: Tensor | None = None) 
     """Returns the items that users have, as pairs of index and item.
 
     Args:
-        graph: What users have.
+        graph: The items that users have.
         users: Users, of shape :math:`(Q)`. Those that are not of the graph have nothing.
         items: The items that count, of shape :math:`(I)` (default: all).
 
@@ -23,9 +23,9 @@ def items_of(graph: BipartiteGraph, users: Tensor, items: Tensor | None = None) 
         Which of the users, and their item, each of shape :math:`(E)`. Given
         :obj:`items`, which of them it is.
     """
-    known = ((users >= 0) & (users < graph.num_users)).nonzero().view(-1)
-    edge, ptr = ragged_arange(graph.ptr, users[known])
-    row, item = known.repeat_interleave(ptr.diff()), graph.item[edge]
+    inside = ((users >= 0) & (users < graph.num_users)).nonzero().view(-1)
+    edge, ptr = ragged_arange(graph.ptr, users[inside])
+    row, item = inside.repeat_interleave(ptr.diff()), graph.item[edge]
     if items is None:
         return row, item
     column = torch.full((graph.num_items,), -1, device=items.device)
@@ -42,8 +42,9 @@ def top_k(scores: Tensor, k: int, hidden: Pairs | None = None) -> tuple[Tensor, 
 
     Args:
         scores: Scores of shape :math:`(Q, I)`. Those of hidden items are overwritten.
-        k: How many are wanted.
-        hidden: What is left out: rows, and an item of each, of shape :math:`(E)`.
+        k: The number of items that are wanted.
+        hidden: The pairs that are left out: rows, and an item of each, of shape
+            :math:`(E)`.
 
     Returns:
         Scores and items, of shape :math:`(Q, K)`, best first. Where fewer than :math:`k`

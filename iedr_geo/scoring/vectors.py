@@ -25,8 +25,6 @@ class VectorScorer(CatalogueScorer):
         graph: The users and items.
     """
 
-    has_readouts = True
-
     def __init__(self, model: BipartiteModel, graph: BipartiteGraph) -> None:
         with evaluating(model):
             self.user, self.item = model.embeddings()
@@ -40,33 +38,33 @@ class VectorScorer(CatalogueScorer):
         self.columns = model.factors
         self.parts = self.factors = tuple(self.columns)
 
-    def _products(self, user: Tensor, item: Tensor, items: Tensor | None) -> Tensor:
+    def _products(
+        self, queries: Queries, items: Tensor | None, columns: slice = slice(None)
+    ) -> Tensor:
+        user = self.user[queries.user.to(self.device)][:, columns]
+        item = self.item[:, columns]
         if items is None:
             return user @ item.t()
-        items = items.to(self.device)
+        item = item[items.to(self.device)]
         if items.dim() == 1:
-            return user @ item[items].t()
-        return torch.einsum('qf,qif->qi', user, item[items])
+            return user @ item.t()
+        return torch.einsum('qf,qif->qi', user, item)
 
     def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:
         """Returns the inner products."""
-        user = self.user[queries.user.to(self.device)]
-        return self._products(user, self.item, items)
+        return self._products(queries, items)
 
     def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Returns the inner products of the columns of each factor."""
-        user = self.user[queries.user.to(self.device)]
         return {
-            name: self._products(user[:, columns], self.item[:, columns], items)
+            name: self._products(queries, items, columns)
             for name, columns in self.columns.items()
         }
 
-    def factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
+    def _factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
         """Returns the columns of a factor."""
-        if name not in self.columns:
-            return super().factor(name, side, queries, index)
-        return self.readouts(side)[index.to(self.device)][:, self.columns[name]]
+        return self.vectors(side)[index][:, self.columns[name]]
 
-    def readouts(self, side: Side) -> Tensor:
+    def vectors(self, side: Side) -> Tensor:
         """Returns the vectors of all users or items."""
         return self.user if side == 'user' else self.item

@@ -50,7 +50,7 @@ def brute_force(scores: list[list[float]], graph: BipartiteGraph, k: int) -> flo
 def test_equals_brute_force(k, chunk_size, kind, device):
     """User 1 has fewer than three items left; the graph may be on another device."""
     graph, scores = make_graph(), torch.randn(NUM_USERS, NUM_ITEMS)
-    chunked = type('Chunked', (kind,), {'chunk_size': chunk_size})
+    chunked = type('Chunked', (kind,), {'scores_at_once': chunk_size * NUM_ITEMS})
     made = chunked(by_score(scores.to(device)), graph)
     actual = popularity_overlap(made, graph, k)
     assert actual == pytest.approx(brute_force(scores.tolist(), graph, k), rel=1e-6)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import DICE, IEDR, MF, BipartiteModel, LightGCN
+from iedr_geo.nn import IEDR
 from iedr_geo.testing import toy_tables
 
 SALES, CUSTOMERS, ARTICLES, _ = toy_tables()
@@ -87,21 +87,6 @@ def parts_of(model: IEDR, batch: InteractionBatch) -> dict[str, Tensor]:
 
 def make_graph() -> BipartiteGraph:
     return BipartiteGraph.from_pandas(SALES, 'customer', 'article', CUSTOMERS, ARTICLES)
-
-
-BIPARTITE = ('MF', 'DICE', 'LightGCN')
-
-
-def make_bipartite(kind: str, graph: BipartiteGraph) -> BipartiteModel:
-    """A model whose vectors are small integers, but for those of LightGCN."""
-    size = graph.num_users, graph.num_items
-    if kind == 'LightGCN':
-        return LightGCN(*size, *graph.adjacency(), channels=6)
-    model = MF(*size, 6)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randint(-1, 2, parameter.shape))
-    return model if kind == 'MF' else DICE(model, graph.popularity)
 
 
 def assert_similar(

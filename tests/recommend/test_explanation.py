@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import product
+import copy
+from itertools import combinations_with_replacement
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from shop import ARTICLES, CONTEXTS, make_model, make_shop, row_of
-from torch_geometric.data import Batch
+from cinema import EDGES, FIELDS, make_cinema
+from shop import CONTEXTS, make_model, make_shop
+from torch_geometric.data import Batch, Data
 
 from iedr_geo.data import (
     Categorical,
@@ -19,121 +21,184 @@ from iedr_geo.data import (
     MultiCategorical,
 )
 from iedr_geo.nn import IEDR
-from iedr_geo.recommend import Explanation, Recommender, UnknownValueWarning, explanation
+from iedr_geo.recommend import Explanation, Recommender, UnknownValueWarning
+from iedr_geo.recommend.explanation import explain
+from iedr_geo.transforms import FieldPairs
 
-CUSTOMER, ARTICLE, CONTEXT = 4, 112, CONTEXTS[1]
+SHOP = make_shop()
+CONTEXT = CONTEXTS[1]
+FEATURES = [
+    *(('user', f) for f in ('customer=4', 'age=<number>', 'income=<number>', 'town=y')),
+    *(('item', f) for f in ('tags=p', 'tags=q', 'tags=r', 'price=3 to 9')),
+    *(('context', f) for f in ('day=mon', 'gift=False')),
+]
 # One without an id, and an article with a tag that no other has.
 STRANGER = {'age': -2, 'income': 0.5, 'town': 'y'}
 NOVELTY = {'tags': 's|p|z', 'price': 8.5}
-FEATURES = [
-    ('user', ['customer=4', 'age=<number>', 'income=<number>', 'town=y']),
-    ('item', ['tags=p', 'tags=q', 'tags=r', 'price=3 to 9']),
-    ('context', ['day=mon', 'gift=False']),
-]
 NEW_FEATURES = [
-    ('user', ['customer=<missing>', 'age=<number>', 'income=<number>', 'town=y']),
-    ('item', ['tags=s', 'tags=p', 'tags=<unknown>', 'price=3 to 9']),
-    ('context', ['day=mon', 'gift=False']),
+    ('user', 'customer=<missing>'),
+    *FEATURES[1:4],
+    *(('item', f) for f in ('tags=s', 'tags=p', 'tags=<unknown>', 'price=3 to 9')),
+    *FEATURES[8:],
 ]
-Graph = tuple[list[int], list[float], Iterable[tuple[int, int]]]
 
 
-@pytest.fixture(scope='module')
-def dataset() -> InteractionDataset:
-    return make_shop()
-
-
-def graphs_of(schema: FeatureSchema, user: dict, item: dict) -> dict[str, Graph]:
-    """Nodes, their values and all pairs of them, for each side."""
+def encoded(dataset: InteractionDataset, **rows: dict[str, Any]) -> dict[str, Data]:
+    """The graph of each side, by its features."""
     graphs = {}
-    for side, row in (('user', user), ('item', item), ('context', CONTEXT)):
-        names = [column.name for column in schema.columns(side)]
-        frame = pd.DataFrame([dict.fromkeys(names) | row], dtype=object)
-        encoded = schema.encode(side, frame)
-        nodes = encoded.x.tolist()
-        value = [1.0] * len(nodes) if encoded.value is None else encoded.value.tolist()
-        graphs[side] = nodes, value, list(product(range(len(nodes)), repeat=2))
+    for side, row in rows.items():
+        blank = dict.fromkeys(dataset.schema.sources(side))
+        graphs[side] = dataset.schema.encode(
+            side, pd.DataFrame([blank | row], dtype=object)
+        )[0]
+        for name in ('graph_id', 'node_id'):
+            graphs[side].pop(name, None)
     return graphs
 
 
-def score_of(model: IEDR, graphs: dict[str, Graph]) -> float:
-    data = InteractionData(num_nodes=sum(len(nodes) for nodes, *_ in graphs.values()))
-    for side, (nodes, value, edges) in graphs.items():
-        data[f'x_{side}'] = torch.tensor(nodes)
-        data[f'value_{side}'] = torch.tensor(value)
-        data[f'edge_index_{side}'] = torch.tensor(list(edges), dtype=torch.long).t()
-    sides = [f'x_{side}' for side in graphs]
-    return float(model(Batch.from_data_list([data], follow_batch=sides)))
+def scores_of(model: IEDR, variants: list[dict[str, Data]]) -> list[float]:
+    samples, follow = [], [f'x_{side}' for side in FIELDS]
+    for graphs in variants:
+        data = InteractionData(num_nodes=sum(g.num_nodes for g in graphs.values()))
+        for side, graph in graphs.items():
+            for name, value in graph:
+                data[f'{name}_{side}'] = value
+        samples.append(data)
+    return model(Batch.from_data_list(samples, follow_batch=follow)).tolist()
 
 
-def without_feature(graph: Graph, i: int) -> Graph:
-    nodes, value = ([*part[:i], *part[i + 1 :]] for part in graph[:2])
-    return nodes, value, product(range(len(nodes)), repeat=2)
+def without(graph: Data, nodes: set[int], i: int = -1, j: int = -1) -> Data:
+    """Writes down what is left, node by node and edge by edge."""
+    kept = [n for n in range(graph.num_nodes) if n not in nodes]
+    edges = [
+        (e, kept.index(source), kept.index(target))
+        for e, (source, target) in enumerate(graph.edge_index.t().tolist())
+        if not {source, target} & nodes and {source, target} != {i, j}
+    ]
+    out, rows = copy.copy(graph), [e for e, *_ in edges]
+    out.x = graph.x[kept]
+    ends = [pair for _, *pair in edges]
+    out.edge_index = torch.tensor(ends, dtype=torch.long).view(-1, 2).t()
+    if 'edge_weight' in graph:
+        out.edge_weight = graph.edge_weight[rows]
+    if 'value' in graph:
+        out.value = graph.value[kept]
+    for name in graph.keys():  # noqa: SIM118
+        if name.startswith('vector_'):
+            owners = [n for n, x in enumerate(graph.x.tolist()) if x == int(name[7:])]
+            out[name] = graph[name][[row for row, n in enumerate(owners) if n in kept]]
+    return out
 
 
-def without_pair(graph: Graph, i: int, j: int) -> Graph:
-    nodes, value, edges = graph
-    return nodes, value, [edge for edge in edges if edge not in ((i, j), (j, i))]
+def check(found: Explanation, model: IEDR, graphs: dict[str, Data]) -> None:
+    """Compares all rows with scores of samples by hand."""
+    sides: dict[str, list[str]] = {'features': [], 'pairs': []}
+    variants: dict[str, list] = {'features': [graphs], 'pairs': [graphs]}
+    for side, graph in graphs.items():
+        for i in range(graph.num_nodes):
+            sides['features'].append(side)
+            variants['features'].append(graphs | {side: without(graph, {i})})
+        for pair in combinations_with_replacement(range(graph.num_nodes), 2):
+            sides['pairs'].append(side)
+            variants['pairs'].append(graphs | {side: without(graph, set(), *pair)})
+    for name, table in (('features', found.features), ('pairs', found.pairs)):
+        whole, *rest = scores_of(model, variants[name])
+        assert found.score == pytest.approx(whole, abs=1e-10)
+        assert sum(found.parts.values()) == pytest.approx(whole, abs=1e-10)
+        assert table['side'].tolist() == sides[name]
+        expected = [whole - score for score in rest]
+        assert table['difference'].tolist() == pytest.approx(expected, abs=1e-10)
 
 
-def check(found: Explanation, model: IEDR, graphs: dict[str, Graph], features) -> None:
-    """Compares all rows with scores of one sample at a time."""
-    score = score_of(model, graphs)
-    assert found.score == pytest.approx(score, abs=1e-5)
-    assert sum(found.parts.values()) == pytest.approx(score, abs=1e-5)
-    singles, pairs = [], []
-    for side, labels in features:
-        graph = graphs[side]
-        for i, one in enumerate(labels):
-            rest = score_of(model, graphs | {side: without_feature(graph, i)})
-            singles.append((side, one, score - rest))
-            for j in range(i, len(labels)):
-                rest = score_of(model, graphs | {side: without_pair(graph, i, j)})
-                pairs.append((side, one, labels[j], score - rest))
-    names = ['side', 'feature', 'difference']
-    expected = pd.DataFrame(singles, columns=names)
-    pd.testing.assert_frame_equal(found.features, expected, rtol=1e-4, atol=1e-5)
-    names = ['side', 'feature_a', 'feature_b', 'difference']
-    expected = pd.DataFrame(pairs, columns=names)
-    pd.testing.assert_frame_equal(found.pairs, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize('chunk', [4, 1024])
-@pytest.mark.parametrize('pointwise', [False, True])
-@pytest.mark.parametrize('encoder', ['sign', 'bi', 'mean', 'mlp'])
-def test_equals_samples_by_hand(dataset, encoder, pointwise, chunk, monkeypatch, device):
-    monkeypatch.setattr(explanation, 'BATCH', chunk)
-    model = make_model(dataset.schema, encoder=encoder, pointwise=pointwise)
-    article = ARTICLES[ARTICLES['article'] == ARTICLE].to_dict('records')[0]
-    graphs = graphs_of(dataset.schema, row_of(CUSTOMER), article)
-    recommender = Recommender(model.to(device), dataset)
-    found = recommender.explain(CUSTOMER, ARTICLE, CONTEXT)
-    check(found, model.cpu(), graphs, FEATURES)
-    assert list(found.parts) == list(recommender.parts)
-    assert found.features['difference'].abs().min() > 1e-6
+@pytest.mark.parametrize(
+    ('user', 'item', 'features', 'arguments'),
+    [
+        (4, 112, FEATURES, {'encoder': 'sign'}),
+        (4, 112, FEATURES, {'encoder': 'bi', 'pointwise': True}),
+        (4, 112, FEATURES, {'encoder': 'mean', 'pointwise': True}),
+        (4, 112, FEATURES, {'encoder': 'mlp'}),
+        (STRANGER, NOVELTY, NEW_FEATURES, {'generator': 'linear', 'pointwise': True}),
+        (STRANGER, NOVELTY, NEW_FEATURES, {'generator': 'split'}),
+        (STRANGER, NOVELTY, NEW_FEATURES, {'generator': 'residual', 'pointwise': True}),
+    ],
+)
+@pytest.mark.filterwarnings('ignore::iedr_geo.recommend.UnknownValueWarning')
+def test_equals_samples_by_hand(user, item, features, arguments, device):
+    """Neither the stored graphs nor the model are changed."""
+    model = make_model(SHOP.schema, **arguments).double()
+    recommender = Recommender(copy.deepcopy(model).to(device), SHOP)
+    found = [recommender.explain(user, item, CONTEXT) for _ in range(2)]
+    customer = {'customer': 4, 'age': 2, 'income': 2, 'town': 'y'}
+    graphs = encoded(
+        SHOP,
+        user=user if isinstance(user, dict) else customer,
+        item=item if isinstance(item, dict) else {'tags': 'p|q|r', 'price': 3},
+        context=CONTEXT,
+    )
+    for one in found:
+        check(one, model, graphs)
+        rows = one.features[['side', 'feature']].itertuples(index=False, name=None)
+        assert list(rows) == features
+        pairs = [
+            (side, a, b)
+            for (side, a), (other, b) in combinations_with_replacement(features, 2)
+            if side == other
+        ]
+        names = ['side', 'feature_a', 'feature_b']
+        assert list(one.pairs[names].itertuples(index=False, name=None)) == pairs
+        assert list(one.parts) == list(recommender.parts)
+        assert one.features['difference'].abs().min() > 1e-6
     # What looks at no pairs has nothing to lose with them, others do.
-    pairs = found.pairs['difference'].abs()
-    assert (pairs.max() < 1e-6) == (encoder in ('mean', 'mlp'))
+    largest = one.pairs['difference'].abs().max()
+    assert (largest < 1e-6) == (arguments.get('encoder') in ('mean', 'mlp'))
 
 
-@pytest.mark.parametrize('generator', ['linear', 'split', 'residual'])
-def test_new_user_and_item(dataset, generator):
-    model = make_model(dataset.schema, generator=generator, pointwise=True)
-    with pytest.warns(UnknownValueWarning, match='tags'):
-        found = Recommender(model, dataset).explain(STRANGER, NOVELTY, CONTEXT)
-    graphs = graphs_of(dataset.schema, STRANGER, NOVELTY)
-    check(found, model, graphs, NEW_FEATURES)
+NEW = {'studio': 't', 'genres': 'q|p', 'poster': [2.0, -1.0, 0.5]}
+# One edge and one vector: tensors of equal lengths, for different things.
+SINGLE = {'item': FieldPairs([('studio', 'poster', 2)], directed=True)}
 
 
-def test_a_tag_less_is_the_article_without_it(dataset):
-    """One that has the same other tags is in the catalogue."""
-    model = make_model(dataset.schema, encoder='sign')
-    recommender = Recommender(model, dataset)
-    both, single = {'tags': 'p|q', 'price': 3}, {'tags': 'p', 'price': 3}
-    found = recommender.explain(CUSTOMER, both, CONTEXT).features
-    [difference] = found[found['feature'] == 'tags=q']['difference']
-    scores = [recommender.score(CUSTOMER, item, CONTEXT) for item in (both, single)]
-    assert difference == pytest.approx(scores[0] - scores[1], abs=1e-5)
+@pytest.mark.parametrize(
+    ('edges', 'film'),
+    [*((name, 13) for name in EDGES), ('single', 13), ('single', 11), ('weighted', NEW)],
+)
+@pytest.mark.filterwarnings('ignore:.*graphs have no edges')
+def test_edges_and_vectors_of_ones_own(edges, film):
+    dataset = make_cinema(EDGES.get(edges, SINGLE))
+    model = make_model(dataset.schema, pointwise=True).double()
+    context = {'time': pd.Timestamp('2024-03-02 06:45'), 'with': 'friends'}
+    found = Recommender(model, dataset).explain(3, film, context)
+    graphs = encoded(dataset, user={}, item=film if film is NEW else {}, context=context)
+    stored = {'user': dataset.users[0]}
+    if film is not NEW:
+        stored['item'] = dataset.items[film - 10]
+    for side, graph in stored.items():
+        for name in ('graph_id', 'node_id'):
+            graph.pop(name, None)
+        graphs[side] = graph
+    check(found, model, graphs)
+    assert (found.pairs['difference'].abs().max() > 1e-6) == (edges != 'none')
+
+
+@pytest.mark.parametrize('size', [1, 4])
+def test_variants_in_chunks(size):
+    """New ones of a stored sample keep its ids."""
+    model, which = make_model(SHOP.schema, encoder='bi').double(), torch.tensor([2])
+
+    def called(batch):
+        sizes.append(len(batch))
+        assert {*batch.user_id.tolist()} == {2} and {*batch.context_id.tolist()} == {-1}
+        return model(batch)
+
+    sizes: list[int] = []
+    graphs = {side: (getattr(SHOP, f'{side}s').select(which), 2) for side in FIELDS}
+    graphs['context'] = graphs['context'][0], -1
+    arguments = graphs, SHOP.schema.names(), {'a': 1.0}, torch.device('cpu')
+    one, two = explain(called, *arguments, size), explain(model, *arguments)
+    assert set(sizes[:-1]) == {size}
+    for name in ('features', 'pairs'):
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(two, name))
+    assert one.parts == two.parts == {'a': 1.0}
 
 
 def test_sides_of_a_single_feature():
@@ -155,35 +220,18 @@ def test_sides_of_a_single_feature():
     assert found.pairs['side'].tolist() == ['item'] * 3
 
 
-def test_reads_well(dataset):
+def test_reads_well():
     """The score with its parts, features by the size of the difference, and a note."""
-    model = make_model(dataset.schema)
-    found = Recommender(model, dataset).explain(CUSTOMER, ARTICLE, CONTEXT)
+    recommender = Recommender(make_model(SHOP.schema), SHOP)
+    with pytest.warns(UnknownValueWarning, match='tags'):
+        found = recommender.explain(4, NOVELTY, CONTEXT)
     first, heading, *rows, note = str(found).splitlines()
     parts = [f'{name} {part:+.3f}' for name, part in found.parts.items()]
     assert first == f'score {found.score:+.3f} = ' + '  '.join(parts)
     assert heading == 'Without a feature it falls by:'
     assert 'do not add up' in note
-    expected = sorted(
-        found.features.itertuples(index=False), key=lambda row: -abs(row.difference)
-    )
+    expected = found.features.sort_values('difference', key=lambda d: -d.abs())[:8]
     assert rows == [
-        f'  {row.difference:+.3f}  {row.feature} ({row.side})' for row in expected[:8]
+        f'  {row.difference:+.3f}  {row.feature} ({row.side})'
+        for row in expected.itertuples()
     ]
-
-
-def test_changes_nothing(dataset):
-    """Neither the stored graphs nor what is recommended afterwards."""
-    recommender = Recommender(make_model(dataset.schema), dataset)
-    before = recommender.recommend(CUSTOMER, CONTEXT)
-    found = [recommender.explain(CUSTOMER, ARTICLE, CONTEXT) for _ in range(2)]
-    pd.testing.assert_frame_equal(found[0].features, found[1].features)
-    pd.testing.assert_frame_equal(recommender.recommend(CUSTOMER, CONTEXT), before)
-
-
-def test_wrong_context(dataset):
-    recommender = Recommender(make_model(dataset.schema), dataset)
-    with pytest.raises(ValueError, match="lacks column 'gift'"):
-        recommender.explain(CUSTOMER, ARTICLE, {'day': 'mon'})
-    with pytest.raises(ValueError, match="no column 'place'"):
-        recommender.explain(CUSTOMER, ARTICLE, CONTEXT | {'place': 'x'})

@@ -8,14 +8,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from shop import every_triple, make_graph, make_model, make_shop
+from shop import every_triple, make_graph, make_shop
 from torch import Tensor
 from torch_geometric.nn import MLP
 
 from iedr_geo.data import (
     Bucketized,
     Categorical,
-    FeatureGraphs,
     FeatureSchema,
     InteractionDataset,
 )
@@ -48,7 +47,7 @@ from iedr_geo.scoring.top_k import first_of
 
 SHOP, GRAPH = make_shop(), make_graph()
 SIZES = SHOP.num_users, SHOP.num_items, SHOP.num_contexts
-MANY = 17_003
+MANY = 3_003
 TIGHT = {'rtol': 1e-10, 'atol': 1e-10}
 
 
@@ -108,71 +107,124 @@ class OwnEncoder(torch.nn.Module):
         return sums if rows is None else sums[rows]
 
 
-def iedr(**kwargs: Any) -> Callable[[], torch.nn.Module]:
-    return lambda: make_model(SHOP.schema, **kwargs)
+class Forward(IEDR):
+    def forward(self, batch):
+        return 1 - 2 * super().forward(batch)
 
 
-def backbone() -> MF:
-    return MF(*SIZES[:2], 4, std=1)
+class Encode(IEDR):
+    def encode(self, batch):
+        encoded = super().encode(batch)
+        return encoded._replace(logits=batch.item_id - encoded.logits)
+
+
+class EncodeGraphs(IEDR):
+    def encode_graphs(self, side, graphs):
+        vector, pointwise = super().encode_graphs(side, graphs)
+        return vector + 1, pointwise
+
+
+class Readouts(IEDR):
+    def readouts(self, batch):
+        return super().readouts(batch)
+
+
+class Losses(IEDR):
+    def extra_losses(self, batch, encoded):
+        return {}
+
+
+class Score(MF):
+    def score(self, user, item):
+        return -super().score(user, item) + item
+
+
+class Embeddings(MF):
+    def embeddings(self):
+        user, item = super().embeddings()
+        return user + 1, item
+
+
+class Vectors(MF):
+    """Changes what `score` and `embeddings` are both made of."""
+
+    def forward(self, user, item):
+        user, item = super().forward(user, item)
+        return user.exp(), item
+
+
+def iedr(cls: type[IEDR] = IEDR, **kwargs: Any) -> Callable[[], IEDR]:
+    return lambda: cls(SHOP.schema.num_embeddings, 4, 8, **kwargs)
+
+
+def changed(model: Any, name: str, method: Callable[..., Tensor]) -> Any:
+    setattr(model, name, method)
+    return model
+
+
+def mf(cls: type[MF] = MF) -> MF:
+    return cls(*SIZES[:2], 4, std=1)
 
 
 def by_ids(batch: InteractionBatch) -> Tensor:
     return batch.user_id * 100 + batch.item_id - 7 * batch.context_id
 
 
-ROWS: dict[str, tuple[Callable[[], Any], type[CatalogueScorer]]] = {
-    **{
-        f'{generator} {encoder}': (
-            iedr(generator=generator, encoder=encoder, pointwise=encoder != 'bi'),
-            IEDRScorer,
-        )
-        for generator, encoder in [
-            ('mlp', 'sign'),
-            ('linear', 'mean'),
-            ('nonlinear', 'mlp'),
-            ('split', 'sign'),
-            ('residual', 'sign'),
-            ('residual', 'bi'),
-        ]
+MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = {
+    ('rows', IEDRScorer): {
+        'mlp sign': iedr(pointwise=True),
+        'linear mean': iedr(generator='linear', encoder='mean', pointwise=True),
+        'nonlinear mlp': iedr(generator='nonlinear', encoder='mlp', pointwise=True),
+        'split sign': iedr(generator='split', pointwise=True),
+        'residual sign': iedr(generator='residual', pointwise=True),
+        'residual bi': iedr(generator='residual', encoder='bi'),
+        'sum': iedr(combine='sum'),
+        'split sum': iedr(generator='split', combine='sum'),
+        'dropout': iedr(dropout=0.5),
+        'own generator': iedr(generator=OwnGenerator()),
+        'shifted generator': iedr(generator=Shifted(4, 8)),
+        'own encoder': iedr(encoder=OwnEncoder()),
+        'other losses': iedr(Losses),
     },
-    'sum': (iedr(combine='sum'), IEDRScorer),
-    'split sum': (iedr(generator='split', combine='sum'), IEDRScorer),
-    'dropout': (iedr(dropout=0.5), IEDRScorer),
-    'own generator': (iedr(generator=OwnGenerator()), IEDRScorer),
-    'shifted generator': (iedr(generator=Shifted(4, 8)), IEDRScorer),
-    'own encoder': (iedr(encoder=OwnEncoder()), IEDRScorer),
-    'own': (Own, InteractionScorer),
-    'function': (lambda: by_ids, InteractionScorer),
-    'Popularity': (lambda: Popularity.fit(SHOP), InteractionScorer),
-    'ContextPopularity': (lambda: ContextPopularity.fit(SHOP), InteractionScorer),
-    'Repeat': (lambda: Repeat.fit(SHOP), InteractionScorer),
+    ('rows', InteractionScorer): {
+        'plain': iedr(pointwise=True),  # As the faster one.
+        'own': Own,
+        'function': lambda: by_ids,
+        'Popularity': lambda: Popularity.fit(SHOP),
+        'ContextPopularity': lambda: ContextPopularity.fit(SHOP),
+        'Repeat': lambda: Repeat.fit(SHOP),
+        **{c.__name__: iedr(c) for c in (Forward, Encode, EncodeGraphs, Readouts)},
+        'changed': lambda: changed(iedr()(), 'forward', by_ids),
+    },
+    ('edges', VectorScorer): {
+        'MF': mf,
+        'LightGCN': lambda: LightGCN(*SIZES[:2], *GRAPH.adjacency(), 4, dropout=0.5),
+        'DICE': lambda: DICE(mf(), GRAPH.popularity),
+        'IPS': lambda: IPS(mf(), GRAPH.popularity),
+        'CausE': lambda: CausE(mf()),
+        'Biased': lambda: Biased(mf()),
+        'Vectors': lambda: mf(Vectors),
+    },
+    ('edges', GraphScorer): {
+        'own': OwnPairs,
+        'Popularity': lambda: Popularity.fit(GRAPH),
+        'Repeat': lambda: Repeat.fit(GRAPH),
+        'Score': lambda: mf(Score),
+        'Embeddings': lambda: mf(Embeddings),
+        'changed': lambda: changed(mf(), 'score', lambda user, item: user + 3 * item),
+    },
 }
-EDGES: dict[str, tuple[Callable[[], Any], type[CatalogueScorer]]] = {
-    'MF': (backbone, VectorScorer),
-    'LightGCN': (
-        lambda: LightGCN(*SIZES[:2], *GRAPH.adjacency(), 4, dropout=0.5),
-        VectorScorer,
-    ),
-    'DICE': (lambda: DICE(backbone(), GRAPH.popularity), VectorScorer),
-    'IPS': (lambda: IPS(backbone(), GRAPH.popularity), VectorScorer),
-    'CausE': (lambda: CausE(backbone()), VectorScorer),
-    'Biased': (lambda: Biased(backbone()), VectorScorer),
-    'own': (OwnPairs, GraphScorer),
-    'Popularity': (lambda: Popularity.fit(GRAPH), GraphScorer),
-    'Repeat': (lambda: Repeat.fit(GRAPH), GraphScorer),
-}
-CASES = [('rows', name) for name in ROWS] + [('edges', name) for name in EDGES]
+CASES = [(*key, name) for key, models in MODELS.items() for name in models]
 
 
-def make(kind: str, name: str) -> tuple[Any, Any, CatalogueScorer]:
+def make(kind: str, wanted: Any, name: str) -> tuple[Any, Any, CatalogueScorer]:
     """Returns a model in double precision, its data and what `scorer` chooses."""
-    build, wanted = (ROWS if kind == 'rows' else EDGES)[name]
-    model, data = build(), SHOP if kind == 'rows' else GRAPH
+    model, data = MODELS[kind, wanted][name](), SHOP if kind == 'rows' else GRAPH
     if isinstance(model, torch.nn.Module):
         for parameter in model.double().parameters():
             if not parameter.any():  # The biases.
                 torch.nn.init.normal_(parameter)
-    made = scorer(model, data)
+    made = wanted(model, data) if name == 'plain' else scorer(model, data)
     assert type(made) is wanted
     return model, data, made
 
@@ -182,13 +234,9 @@ def answers(model: Any, data: Any) -> Tensor:
     with evaluating(model):
         if isinstance(data, InteractionDataset):
             return model(every_triple(data)).view(SIZES)
-        users, items = torch.arange(SIZES[0]), torch.arange(SIZES[1])
-        return torch.stack(
-            [
-                torch.stack([model.score(user, item) for item in items.unbind()])
-                for user in users.unbind()
-            ]
-        ).unsqueeze(2)
+        pairs = torch.cartesian_prod(*map(torch.arange, SIZES[:2]))
+        scores = [model.score(user, item) for user, item in pairs]
+        return torch.stack(scores).view(*SIZES[:2], 1)
 
 
 def ask(data: Any, user: list[int], context: list[int]) -> tuple[Queries, Tensor, Tensor]:
@@ -206,130 +254,136 @@ ASKED = [  # Contexts out of order, one that recurs, a query that comes twice.
 ]
 
 
-@pytest.mark.parametrize(('kind', 'name'), CASES)
-def test_scores_are_the_models_own(kind, name):
-    model, data, made = make(kind, name)
+def check_scores(model: Any, data: Any, made: CatalogueScorer) -> None:
     table = answers(model, data)
     assert len(table.unique()) > 1
     assert (made.num_users, made.num_items) == SIZES[:2]
     for user, context in ASKED:
         queries, row, column = ask(data, user, context)
         expected = table[row, :, column].double()
-        each = torch.randint(SIZES[1], (len(row), 5))
+        some, each = [9, 0, 4, 4, 11, 2], torch.randint(SIZES[1], (len(row), 5))
         for items, wanted in (
             (None, expected),
-            (torch.tensor([9, 0, 4, 4, 11, 2]), expected[:, [9, 0, 4, 4, 11, 2]]),
+            (torch.tensor(some), expected[:, some]),
             (torch.tensor([], dtype=torch.long), expected[:, :0]),
             (each, expected.gather(1, each)),
         ):
-            scores = made.scores(queries, items)
-            assert scores.shape == wanted.shape
-            torch.testing.assert_close(scores.double(), wanted, **TIGHT)
-            scores.fill_(torch.nan)  # Free to be overwritten.
-            again = made.scores(queries, items).double()
-            torch.testing.assert_close(again, wanted, **TIGHT)
+            for _ in range(2):
+                scores = made.scores(queries, items)
+                assert scores.shape == wanted.shape
+                torch.testing.assert_close(scores.double(), wanted, **TIGHT)
+                scores.fill_(torch.nan)  # Free to be overwritten.
 
 
-@pytest.mark.parametrize(('kind', 'name'), CASES)
-def test_parts_and_factors(kind, name):
+@pytest.mark.parametrize(('kind', 'wanted', 'name'), CASES)
+def test_scores_are_the_models_own(kind, wanted, name):
+    check_scores(*make(kind, wanted, name))
+
+
+@pytest.mark.parametrize('name', ['mlp sign', 'nonlinear mlp'])
+@pytest.mark.parametrize(
+    ('kind', 'size'), [(IEDRScorer, 1), (IEDRScorer, 5), (InteractionScorer, 7)]
+)
+def test_blocks(kind, size, name):
+    """Whatever the sizes of what is computed at a time."""
+    sizes = 'graphs_at_once', 'items_at_once', 'contexts_at_once', 'pairs_at_once'
+    small = type('Small', (kind,), dict.fromkeys(sizes, size))
+    model, data, _ = make('rows', IEDRScorer, name)
+    made = small(model, data)
+    check_scores(model, data, made)
+    check_parts_and_factors(model, data, made)
+    assert [made.chunk_size(), made.chunk_size(0)] == [(1 << 22) // 12, 1 << 22]
+    made.scores_at_once = size
+    assert [made.chunk_size(), made.chunk_size(2)] == [1, max(1, size // 2)]
+
+
+def check_parts_and_factors(model: Any, data: Any, made: CatalogueScorer) -> None:
     """They are those that the model's own pass over a batch has."""
-    model, data, made = make(kind, name)
     queries, row, column = ask(data, *ASKED[0])
     items = torch.tensor([3, 3, 0, 11])
     parts = made.split(queries, items)
     assert tuple(parts) == made.parts
-    if made.parts:
-        wanted = made.scores(queries, items)
-        torch.testing.assert_close(sum(parts.values()), wanted, **TIGHT)
-        each = made.split(queries, items.expand(len(row), -1))
-        for part, values in parts.items():
-            torch.testing.assert_close(each[part], values, **TIGHT)
-    if kind == 'rows' and made.parts:
-        places = row.repeat_interleave(4), items.repeat(6), column.repeat_interleave(4)
-        encoded = model.encode(InteractionBatch.from_ids(data, *places))
-        for part, values in encoded.parts.items():
-            torch.testing.assert_close(parts[part].flatten(), values, **TIGHT)
-        for part in made.factors:
-            for side, index in (('user', places[0]), ('item', places[1])):
-                factor = made.factor(part, side, Queries(*places[::2]), index)
-                own = getattr(getattr(encoded.factors, side), part)
-                torch.testing.assert_close(factor, own, **TIGHT)
-        for side, readouts in zip(('user', 'item'), encoded, strict=False):
-            index = places[0] if side == 'user' else places[1]
-            torch.testing.assert_close(made.readouts(side)[index], readouts, **TIGHT)
-    elif made.parts:  # The columns of the model's vectors.
-        vectors = dict(zip(('user', 'item'), model.embeddings(), strict=True))
-        for part, columns in model.factors.items():
-            for side, table in vectors.items():
-                factor = made.factor(part, side, queries, torch.tensor([2, 0]))
-                assert torch.equal(factor, table[[2, 0], columns])
     with pytest.raises(ValueError, match=r"no factor 'up' \(it has: "):
         made.factor('up', 'user', queries, row)
+    with pytest.raises(ValueError, match=r"no part 'up' \(they have: "):
+        made.part('up', queries)
+    if not made.parts:
+        return
+    total = made.scores(queries, items)
+    torch.testing.assert_close(sum(parts.values()), total, **TIGHT)
+    assert torch.equal(made.part(None, queries), made.scores(queries))
+    each = made.split(queries, items.expand(len(row), -1))
+    for name, values in parts.items():
+        torch.testing.assert_close(each[name], values, **TIGHT)
+        torch.testing.assert_close(made.part(name, queries)[:, items], values, **TIGHT)
+    user, item = row.repeat_interleave(4), items.repeat(6)
+    with evaluating(model):
+        if data is SHOP:
+            batch = InteractionBatch.from_ids(
+                data, user, item, column.repeat_interleave(4)
+            )
+            encoded = model.encode(batch)
+            for name, values in encoded.parts.items():
+                torch.testing.assert_close(parts[name].flatten(), values, **TIGHT)
+            vectors, factors = encoded[:2], [side._asdict() for side in encoded.factors]
+        else:  # The columns of the model's vectors.
+            vectors = model(user, item)
+            factors = [
+                {name: vector[:, columns] for name, columns in model.factors.items()}
+                for vector in vectors
+            ]
+    pairs = queries[torch.arange(len(row)).repeat_interleave(4)]
+    for side, index, vector, tables in zip(
+        ('user', 'item'), (user, item), vectors, factors, strict=True
+    ):
+        assert tuple(tables) == made.factors
+        for name, table in tables.items():
+            factor = made.factor(name, side, pairs, index)
+            torch.testing.assert_close(factor, table, **TIGHT)
+        if not isinstance(made, InteractionScorer):
+            torch.testing.assert_close(made.vectors(side)[index], vector, **TIGHT)
 
 
-def test_the_plain_scorer_has_the_same_parts_and_factors():
-    """Those that `encode` returns, where it is the faster one that is not used."""
-    model = make_model(SHOP.schema, pointwise=True).double()
-    fast, plain = scorer(model, SHOP), InteractionScorer(model, SHOP)
-    assert (plain.parts, plain.factors) == (fast.parts, fast.factors)
-    queries, row, _ = ask(SHOP, *ASKED[0])
-    for items in (torch.tensor([3, 0, 3]), torch.arange(12).view(6, 2)):
-        parts = plain.split(queries, items)
-        for name, values in fast.split(queries, items).items():
-            torch.testing.assert_close(parts[name], values, **TIGHT)
-    for side in ('user', 'item'):
-        for name in plain.factors:
-            one, two = (s.factor(name, side, queries, row) for s in (fast, plain))
-            torch.testing.assert_close(two, one, **TIGHT)
+@pytest.mark.parametrize(('kind', 'wanted', 'name'), CASES)
+def test_parts_and_factors(kind, wanted, name):
+    check_parts_and_factors(*make(kind, wanted, name))
 
 
-NEW: dict[str, FeatureGraphs] = {
-    'users': SHOP.schema.encode(
-        'user',
-        pd.DataFrame(
-            {
-                'customer': [99, None],
-                'age': [1.5, 0],
-                'income': [None, 2],
-                'town': ['y', 'nowhere'],
-            },
-            dtype=object,
-        ),
-    ),
-    'items': SHOP.schema.encode(
-        'item', pd.DataFrame({'tags': ['q|s', 'p', 'new'], 'price': [3, 100, None]})
-    ),
-    'contexts': SHOP.schema.encode(
-        'context', pd.DataFrame({'day': ['fri', 'mon'], 'gift': [True, None]})
-    ),
+NEW = {
+    f'{side}s': getattr(SHOP, f'{side}s').select(torch.tensor(which))
+    for side, which in (('user', [2, 0]), ('item', [7, 0, 3]), ('context', [4, 1]))
 }
 
 
 @pytest.mark.parametrize('sides', [('users',), ('items',), ('contexts',), tuple(NEW)])
-@pytest.mark.parametrize('name', ['mlp sign', 'residual sign', 'own', 'Repeat', 'plain'])
-def test_what_is_new_is_known_by_its_features(name, sides):
+@pytest.mark.parametrize(
+    ('kind', 'name'),
+    [
+        (IEDRScorer, 'mlp sign'),
+        (IEDRScorer, 'residual sign'),
+        (InteractionScorer, 'plain'),
+        (InteractionScorer, 'own'),
+        (InteractionScorer, 'Repeat'),
+    ],
+)
+def test_what_is_new_is_known_by_its_features(kind, name, sides):
     """As in a batch that is made of graphs by hand, whose ids say that they are new."""
-    model, _, made = make('rows', 'mlp sign' if name == 'plain' else name)
-    if name == 'plain':
-        made = InteractionScorer(model, SHOP)
+    model, _, made = make('rows', kind, name)
     new = {side: NEW[side] for side in sides}
-    stores, ids = [], []
-    for side in ('users', 'items', 'contexts'):
-        store = getattr(SHOP, side)
-        number = torch.arange(len(store))
-        if side in new:
-            store = store.concatenate(new[side])
-            number = torch.cat([number, number.new_full((len(new[side]),), -1)])
-        stores.append(store)
-        ids.append(number)
-    sizes = [len(store) for store in stores]
-    place = torch.cartesian_prod(*map(torch.arange, sizes)).unbind(1)
-    names = ('user_id', 'item_id', 'context_id')
-    batch = InteractionBatch.from_graphs(
-        *stores, *place, **dict(zip(names, ids, strict=True))
-    )
+    sizes, arguments = [], {}
+    for side in ('user', 'item', 'context'):
+        stored = getattr(SHOP, f'{side}s')
+        arguments[side], number = stored, torch.arange(len(stored))
+        if more := new.get(f'{side}s'):
+            arguments[side] = stored.concatenate(more)
+            number = torch.cat([number, number.new_full((len(more),), -1)])
+        arguments[f'{side}_id'] = number
+        sizes.append(len(number))
+    index = torch.cartesian_prod(*map(torch.arange, sizes)).unbind(1)
+    for side, graph in zip(('user', 'item', 'context'), index, strict=True):
+        arguments[f'{side}_graph'] = graph
     with evaluating(model):
-        table = model(batch).view(sizes)
+        table = model(InteractionBatch.from_graphs(**arguments)).view(sizes)
     user, context = torch.cartesian_prod(*map(torch.arange, sizes[::2])).unbind(1)
     order = torch.randperm(len(user))
     for rows in (order, order[:3], (user < SIZES[0]).nonzero()[:4, 0]):
@@ -337,78 +391,52 @@ def test_what_is_new_is_known_by_its_features(name, sides):
         assert ' new' in repr(queries) and len(queries) == len(rows)
         expected = table[queries.user, :, queries.context]
         items = torch.randint(sizes[1], (len(rows), 4))
+        each = expected.gather(1, items)
         for wanted, got in (
             (expected[:, : SIZES[1]], made.scores(queries)),
             (expected, made.scores(queries, torch.arange(sizes[1]))),
-            (expected.gather(1, items), made.scores(queries, items)),
+            (each, made.scores(queries, items)),
+            (each, sum(made.split(queries, items).values()) if made.parts else each),
         ):
             torch.testing.assert_close(got, wanted, **TIGHT)
-        if made.parts:
-            parts = made.split(queries, items)
-            expected = expected.gather(1, items)
-            torch.testing.assert_close(sum(parts.values()), expected, **TIGHT)
-
-
-def test_single_precision(device):
-    """Another order of sums costs little; items with the same features tie."""
-    for name in ('mlp', 'split', 'residual'):
-        model = make_model(SHOP.schema, generator=name, pointwise=True).to(device)
-        made = scorer(model, SHOP)
-        user, context = torch.cartesian_prod(torch.arange(5), torch.arange(6)).unbind(1)
-        scores = made.scores(Queries(user, context)).view(5, 6, 12).transpose(1, 2)
-        assert scores.device.type == device.type and scores.dtype == torch.float
-        expected = model(every_triple(SHOP).to(device)).view(SIZES)
-        assert (scores - expected).abs().max() < 1e-5 * expected.abs().max()
-        alike = first_of(SHOP.items.content()).to(device)
-        assert torch.equal(scores, scores[:, alike])
-
-
-def test_coarse_precision():
-    model = make_model(SHOP.schema, encoder='mean').bfloat16()
-    assert scorer(model, SHOP).scores(Queries(*torch.zeros(2, 1).long())).shape == (1, 12)
 
 
 @pytest.fixture(scope='module')
 def large() -> InteractionDataset:
-    """More items than any scorer encodes, scores or calls the model on at a time."""
+    """Many items, of which few have features of their own."""
     items = pd.DataFrame({'item': range(MANY)})
-    items['shelf'] = [f's{i % 400}' for i in range(MANY)]
-    items['price'] = [i * 7 % 1000 for i in range(MANY)]
+    items['shelf'] = [f's{i % 60}' for i in range(MANY)]
+    items['price'] = [i * 7 % 100 for i in range(MANY)]
     log = pd.DataFrame({'user': [0, 1, 2], 'item': [0, 1, 2], 'day': ['a', 'b', 'a']})
     schema = FeatureSchema(
         user=[Categorical('user')],
-        item=[Categorical('shelf'), Bucketized('price', num_buckets=50)],
+        item=[Categorical('shelf'), Bucketized('price', num_buckets=5)],
         context=[Categorical('day')],
     )
     return InteractionDataset.from_pandas(log, log[['user']], items, schema)
 
 
-@pytest.mark.parametrize('plain', [False, True])
-@pytest.mark.parametrize('generator', ['mlp', 'nonlinear'])
-def test_blocks(large, generator, plain):
-    model = make_model(large.schema, generator=generator, encoder='mean').double()
-    made = InteractionScorer(model, large) if plain else scorer(model, large)
-    queries = Queries(torch.tensor([2, 0, 1, 0, 2]), torch.tensor([1, 0, 1, 1, 0]))
-    rows = queries.user.repeat_interleave(MANY), torch.arange(MANY).repeat(5)
-    context = queries.context.repeat_interleave(MANY)
-    expected = model(InteractionBatch.from_ids(large, *rows, context)).view(5, -1)
-    torch.testing.assert_close(made.scores(queries), expected, **TIGHT)
-    items = torch.randint(MANY, (70_000,))
-    torch.testing.assert_close(
-        made.scores(queries[:2], items), expected[:2, items], **TIGHT
-    )
-    parts = made.split(queries[:2], items)
-    torch.testing.assert_close(sum(parts.values()), expected[:2, items], **TIGHT)
-
-
-@pytest.mark.parametrize('generator', ['mlp', 'nonlinear', 'split'])
-def test_items_with_the_same_features_tie(large, generator):
-    """Wherever they stand in what is computed at a time."""
-    made = scorer(IEDR(large.schema.num_embeddings, generator=generator), large)
-    scores = made.scores(Queries(torch.tensor([2, 0, 1]), torch.tensor([1, 0, 1])))
-    alike = large.items.content()
+@pytest.mark.parametrize('generator', ['mlp', 'nonlinear', 'split', 'residual'])
+def test_single_precision(large, generator, device):
+    """Another order of sums costs little; items with the same features tie."""
+    size = large.schema.num_embeddings
+    model = IEDR(size, generator=generator, pointwise=True).to(device)
+    small = type('Small', (IEDRScorer,), {'items_at_once': 1000})
+    user, context = torch.cartesian_prod(torch.arange(3), torch.arange(2)).unbind(1)
+    scores = small(model, large).scores(Queries(user, context))
+    assert scores.device.type == device.type and scores.dtype == torch.float
+    with evaluating(model):
+        expected = model(every_triple(large).to(device))
+    expected = expected.view(3, MANY, 2).transpose(1, 2).reshape(6, -1)
+    assert (scores - expected).abs().max() < 1e-5 * expected.abs().max()
+    alike = large.items.content().to(device)
     assert len(alike.unique()) < MANY / 5
     assert torch.equal(scores, scores[:, first_of(alike)])
+
+
+def test_coarse_precision():
+    model = iedr(encoder='mean')().bfloat16()
+    assert scorer(model, SHOP).scores(Queries(*torch.zeros(2, 1).long())).shape == (1, 12)
 
 
 class Watched(Own):
@@ -441,7 +469,7 @@ def test_mode_and_gradients_are_restored(device):
 
 
 def test_vectors_stay_when_training_goes_on():
-    model = backbone()
+    model = mf()
     made = scorer(model, GRAPH)
     queries = Queries(torch.tensor([0, 3]))
     before = made.scores(queries)

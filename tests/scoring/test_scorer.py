@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import pytest
 import torch
-from shop import every_triple, make_graph, make_model, make_shop
+from shop import make_graph, make_shop
 from torch import Tensor
 
 from iedr_geo.data import Categorical, FeatureSchema, InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import DICE, IEDR, MF, Popularity, Repeat
+from iedr_geo.nn import DICE, IEDR, MF
 from iedr_geo.scoring import (
     CatalogueScorer,
     GraphScorer,
@@ -20,7 +18,6 @@ from iedr_geo.scoring import (
     InteractionScorer,
     Queries,
     VectorScorer,
-    evaluating,
     scorer,
 )
 
@@ -28,159 +25,64 @@ SHOP, GRAPH = make_shop(), make_graph()
 SIZES = SHOP.num_users, SHOP.num_items, SHOP.num_contexts
 
 
-def by_rows(model: IEDR, wanted: type[CatalogueScorer]) -> Tensor:
-    """Checks scorer and scores on a dataset."""
-    made = scorer(model, SHOP)
-    assert type(made) is wanted
-    user, context = torch.cartesian_prod(*map(torch.arange, SIZES[::2])).unbind(1)
-    scores = made.scores(Queries(user, context)).view(SIZES[0], SIZES[2], SIZES[1])
-    with evaluating(model):
-        expected = model(every_triple(SHOP)).view(SIZES).transpose(1, 2)
-    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
-    if made.parts:
-        parts = made.split(Queries(user, context), torch.arange(SIZES[1]))
-        total = sum(parts.values()).view_as(expected)
-        torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-5)
-    return scores
+def iedr(cls: type[IEDR] = IEDR) -> IEDR:
+    return cls(SHOP.schema.num_embeddings, 4, 8, pointwise=True)
 
 
-def by_pairs(model: Any, wanted: type[CatalogueScorer]) -> Tensor:
-    """Checks scorer and scores on a graph."""
-    made = scorer(model, GRAPH)
-    assert type(made) is wanted
-    scores = made.scores(Queries(torch.arange(SIZES[0])))
-    with evaluating(model):
-        pairs = torch.cartesian_prod(*map(torch.arange, SIZES[:2])).unbind(1)
-        expected = model.score(*pairs).view(SIZES[:2])
-    torch.testing.assert_close(scores, expected)
-    return scores
-
-
-class Forward(IEDR):
-    def forward(self, batch):
-        return 1 - 2 * super().forward(batch)
-
-
-class Encode(IEDR):
-    def encode(self, batch):
-        encoded = super().encode(batch)
-        return encoded._replace(logits=batch.item_id - encoded.logits)
-
-
-class EncodeGraphs(IEDR):
-    def encode_graphs(self, side, graphs):
-        vector, pointwise = super().encode_graphs(side, graphs)
-        return vector + 1, pointwise
-
-
-class Readouts(IEDR):
-    def readouts(self, batch):
-        return super().readouts(batch)
-
-
-class Renamed(IEDR):
-    def extra_losses(self, batch, encoded):
-        return {}
-
-
-class Score(MF):
-    def score(self, user, item):
-        return -super().score(user, item) + item
-
-
-class Embeddings(MF):
-    def embeddings(self):
-        user, item = super().embeddings()
-        return user + 1, item
-
-
-class Vectors(MF):
-    """Changes what `score` and `embeddings` are both made of."""
-
-    def forward(self, user, item):
-        user, item = super().forward(user, item)
-        return user.exp(), item
-
-
-def iedr(cls: type[IEDR] = IEDR, **kwargs: Any) -> IEDR:
-    return cls(SHOP.schema.num_embeddings, 4, 8, pointwise=True, **kwargs)
-
-
-@pytest.mark.parametrize('cls', [Forward, Encode, EncodeGraphs, Readouts])
-def test_a_model_of_rows_that_overrides_speaks_for_itself(cls):
-    model = iedr(cls)
-    own = by_rows(model, InteractionScorer)
-    model.__class__ = IEDR
-    same = torch.allclose(own, by_rows(model, IEDRScorer), rtol=1e-4, atol=1e-5)
-    assert same == (cls in (EncodeGraphs, Readouts))  # That nothing else goes by.
-
-
-@pytest.mark.parametrize('cls', [Score, Embeddings])
-def test_a_model_of_pairs_that_overrides_speaks_for_itself(cls):
-    by_pairs(cls(*SIZES[:2], 4), GraphScorer)
-
-
-def test_what_else_a_subclass_changes_makes_no_difference():
-    by_rows(iedr(Renamed), IEDRScorer)
-    by_pairs(Vectors(*SIZES[:2], 4), VectorScorer)
-
-
-def test_overrides_of_an_instance():
-    model = iedr()
-    model.forward = lambda batch: batch.item_id.float()
-    by_rows(model, InteractionScorer)
-    assert scorer(model, SHOP).parts == ()
-    pairs = MF(*SIZES[:2], 4)
-    pairs.score = lambda user, item: (user + item).float()
-    by_pairs(pairs, GraphScorer)
+def mf(cls: type[MF] = MF) -> MF:
+    return cls(*SIZES[:2], 4)
 
 
 @pytest.mark.parametrize(
     'part', ['', 'embedding', 'encoders.item', 'generators.user.mlp', 'pointwise']
 )
-@pytest.mark.parametrize('before', [True, False])
-def test_hooks_are_heard(part, before):
-    model = iedr()
-    module, heard = model.get_submodule(part), []
-    register = (
-        module.register_forward_pre_hook if before else module.register_forward_hook
-    )
-    handle = register(lambda *_: heard.append(0))
-    by_rows(model, InteractionScorer)
+@pytest.mark.parametrize('kind', ['forward_pre', 'forward'])
+def test_hooks_are_heard(part, kind):
+    model, heard, queries = iedr(), [], Queries(*torch.zeros(2, 1).long())
+    module = model.get_submodule(part)
+    handle = getattr(module, f'register_{kind}_hook')(lambda *_: heard.append(0))
+    made = scorer(model, SHOP)
+    assert type(made) is InteractionScorer and made.parts == ()
+    made.scores(queries)
     assert heard or part.endswith('mlp')  # Whose layers are read.
     handle.remove()
-    by_rows(model, IEDRScorer)
+    assert type(scorer(model, SHOP)) is IEDRScorer
 
 
 def test_a_hook_on_a_model_of_pairs_is_heard():
-    model = DICE(MF(*SIZES[:2], 4, std=1), GRAPH.popularity)
-    before = by_pairs(model, VectorScorer)
+    model = DICE(mf(), GRAPH.popularity)
+    before = scorer(model, GRAPH)
     model.backbone.item.register_forward_hook(lambda module, args, out: out + 1)
-    assert not torch.allclose(by_pairs(model, GraphScorer), before)
+    after = scorer(model, GRAPH)
+    assert (type(before), type(after)) == (VectorScorer, GraphScorer)
+    zero = Queries(torch.zeros(1).long())
+    assert not torch.allclose(before.scores(zero), after.scores(zero))
 
 
-class Liar(MF):
-    """Has a scorer that does not say the same."""
+class Own(MF):
+    """Has a scorer of its own, which does not say the same."""
+
+    def forward(self, user, item):
+        user, item = super().forward(user, item)
+        return user, item + 1
 
 
-class Registered(IEDR):
-    """Has a scorer of its own."""
-
-
-class RegisteredOnce(Registered):
-    """Has what its parent's scorer stands for changed."""
-
-    def forward(self, batch):
-        return 3 * super().forward(batch)
-
-
-class LyingScorer(VectorScorer):
-    lie = 'scores'
+class Lying(VectorScorer):
+    def __init__(self, model, graph):
+        super().__init__(model, graph)
+        self.parts = ('whole',) if 'parts' in self.lie else ()
 
     def scores(self, queries, items=None):
         out = super().scores(queries, items)
-        pairs = items is not None and items.dim() == 2
-        if self.lie == 'scores' or (self.lie == 'pairs' and pairs):
+        if 'shapes' in self.lie:
+            out = out[:, 1:]
+        elif items is None and 'mirrored' in self.lie:
+            out = out.flip(1)
+        elif items is None and 'its own' in self.lie:
+            return vars(self).setdefault('table', out)
+        elif 'scores' in self.lie or (
+            'pairs' in self.lie and getattr(items, 'ndim', 1) > 1
+        ):
             out[1, 2] += 1
         return out
 
@@ -191,62 +93,82 @@ class LyingScorer(VectorScorer):
 @pytest.mark.parametrize(
     ('lie', 'message'),
     [
-        ('scores', r'scores by LyingScorer are not those of Liar: user (\d) and item'),
-        ('pairs', 'scores of pairs by LyingScorer are not'),
-        ('parts', 'parts by LyingScorer are not'),
+        ('scores', r'scores by Lying are not those of Own: user (\d) and item'),
+        ('pairs', 'scores of pairs by Lying are not'),
+        ('parts', 'parts by Lying are not'),
+        ('shapes', r'scores by Lying must be of shape \(4, 8\) \(got \(4, 7\)\)'),
+        ('mirrored', 'scores of the catalogue by Lying are not'),
+        ('gives what is its own', 'scores of the catalogue by Lying are not'),
+        ('', None),
     ],
 )
-def test_a_scorer_that_says_something_else_is_refused(lie, message, monkeypatch):
-    monkeypatch.setattr(LyingScorer, 'lie', lie)
-
-    @scorer.register(Liar, gives=('score', 'embeddings'))
-    def make(model, graph):
-        made = LyingScorer(model, graph)
-        made.parts = ('whole',) if lie == 'parts' else ()
-        return made
-
-    with pytest.raises(ValueError, match=message):
-        scorer(Liar(*SIZES[:2], 4), GRAPH)
-    by_pairs(MF(*SIZES[:2], 4), VectorScorer)  # Others keep theirs.
+def test_a_scorer_that_says_something_else_is_refused(lie, message):
+    kind = type('Lying', (Lying,), {'lie': lie})
+    scorer.register(Own, gives=('score', 'embeddings'))(kind)
+    if message is None:
+        assert type(scorer(mf(Own), GRAPH)) is kind
+    else:
+        with pytest.raises(ValueError, match=message):
+            scorer(mf(Own), GRAPH)
+    assert type(scorer(mf(), GRAPH)) is VectorScorer  # Others keep theirs.
 
 
-def test_an_own_scorer_is_used_where_it_stands_for_the_model():
-    class Tables(CatalogueScorer):
-        def __init__(self, model, dataset):
-            super().__init__(*SIZES[:2], torch.device('cpu'))
-            with evaluating(model):
-                self.table = model(every_triple(dataset)).view(SIZES)
+class Both(torch.nn.Module):
+    """Is a model of both kinds of data."""
 
-        def scores(self, queries, items=None):
-            rows = self.table[queries.user, :, queries.context]
-            if items is None:
-                return rows
-            return rows.gather(1, items.expand(len(queries), -1))
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(SIZES[:2]))
 
-    assert scorer.register(Registered, gives=('forward', 'encode'))(Tables) is Tables
-    model = iedr(Registered)
-    by_rows(model, Tables)
-    by_rows(iedr(RegisteredOnce), InteractionScorer)
-    assert type(scorer(iedr(), SHOP)) is IEDRScorer
-    made = scorer(model, SHOP)
+    def score(self, user, item):
+        return self.weight[user, item]
+
+    def forward(self, batch):
+        return self.score(batch.user_id, batch.item_id)
+
+
+class Tables(CatalogueScorer):
+    """No more than a scorer has to have."""
+
+    def __init__(self, model, data):
+        super().__init__(*SIZES[:2], torch.device('cpu'))
+        self.table = model.weight.detach()
+
+    def scores(self, queries, items=None):
+        rows = self.table[queries.user]
+        if items is None:
+            return rows
+        return rows.gather(1, items.expand(len(queries), -1))
+
+
+class Pairs(GraphScorer):
+    pass
+
+
+def test_a_class_is_registered_for_each_kind_of_data():
+    class Changed(Both):
+        def forward(self, batch):
+            return 3 * super().forward(batch)
+
+    assert scorer.register(Both, gives=('forward',))(Tables) is Tables
+    scorer.register(Both, gives=('score',))(Pairs)
+    made = scorer(Both(), SHOP)
+    assert type(made) is Tables and type(scorer(Both(), GRAPH)) is Pairs
+    assert type(scorer(Changed(), SHOP)) is InteractionScorer
+    assert type(scorer(Changed(), GRAPH)) is Pairs
     assert made.split(Queries(*torch.zeros(2, 1).long()), torch.arange(3)) == {}
     with pytest.raises(ValueError, match=r"no factor 'intrinsic' \(it has: none\)"):
         made.factor('intrinsic', 'user', Queries(torch.arange(1)), torch.arange(1))
-    with pytest.raises(ValueError, match='no vectors of items'):
-        made.readouts('item')
-    assert made.seconds(10**9) is None
+    with pytest.raises(ValueError, match=r"no part 'cross' \(they have: none\)"):
+        made.part('cross', Queries(torch.arange(1)))
+    assert made.vectors('item') is made.seconds(10**9) is None
     assert repr(made) == 'Tables(num_users=5, num_items=12, parts=[])'
-    with pytest.raises(ValueError, match="must name 'forward' or 'score'"):
-        scorer.register(Registered, gives=('encode',))
-
-
-def test_a_scorer_in_the_place_of_a_model():
-    made = scorer(iedr(), SHOP)
-    assert scorer(made, SHOP) is made
-    other = make_shop()
-    other.items = other.items.select(torch.arange(9))
-    with pytest.raises(ValueError, match='5 users and 12 items, the data have 5 and 9'):
-        scorer(made, other)
+    for gives, message in (
+        (('scores',), "must name 'forward' or 'score'"),
+        (('score', 'scored'), "Both has no method 'scored'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            scorer.register(Both, gives=gives)
 
 
 class OnlyScore(torch.nn.Module):
@@ -259,48 +181,67 @@ class Table:
         return torch.zeros(3)
 
 
-def test_model_and_data_of_different_kinds():
-    rows, pairs = iedr(), MF(*SIZES[:2], 4)
-    with pytest.raises(ValueError, match=r'`score\(user, item\)`, which IEDR does not'):
-        scorer(rows, GRAPH)
-    with pytest.raises(ValueError, match=r'takes a batch; that of MF does not: .*item'):
-        scorer(pairs, SHOP)
-    with pytest.raises(ValueError, match=r'`forward\(batch\)`, which OnlyScore does not'):
-        scorer(OnlyScore(), SHOP)
-    with pytest.raises(ValueError, match=r'that of Table does not: .*not a callable'):
-        scorer(Table(), SHOP)
-    with pytest.raises(TypeError, match=r'or a BipartiteGraph \(got DataFrame\)'):
-        scorer(pairs, pd.DataFrame())
-    with pytest.raises(ValueError, match='4 users and 12 items, the graph 5 and 12'):
-        scorer(MF(4, 12, 4), GRAPH)
-    for made in (scorer(rows, SHOP), InteractionScorer(rows, SHOP)):
-        with pytest.raises(ValueError, match='need a context each'):
-            made.scores(Queries(torch.arange(2)))
-
-
-def test_another_schema():
+def other_schema() -> InteractionDataset:
     schema = FeatureSchema(
-        [Categorical('customer')], [Categorical('tags')], [Categorical('day')]
+        [Categorical('user')], [Categorical('item')], [Categorical('c')]
     )
-    other = InteractionDataset.from_pandas(
-        pd.DataFrame({'customer': [1], 'article': [2], 'day': ['mon']}),
-        pd.DataFrame({'customer': [1]}),
-        pd.DataFrame({'article': [2], 'tags': ['p']}),
-        schema,
-        user='customer',
-        item='article',
-    )
-    with pytest.raises(ValueError, match='trained on another schema'):
-        scorer(make_model(SHOP.schema), other)
+    log = pd.DataFrame({'user': [1], 'item': [2], 'c': ['x']})
+    return InteractionDataset.from_pandas(log, None, None, schema)
 
 
-def test_answers_of_another_shape():
-    queries = Queries(*torch.zeros(2, 1).long())
+@pytest.mark.parametrize(
+    ('make', 'data', 'error', 'message'),
+    [
+        (iedr, GRAPH, ValueError, r'`score\(user, item\)`, which IEDR does not'),
+        (mf, SHOP, ValueError, r'takes a batch; that of MF does not: .*item'),
+        (OnlyScore, SHOP, ValueError, r'`forward\(batch\)`, which OnlyScore does not'),
+        (Table, SHOP, ValueError, r'that of Table does not: .*not a callable'),
+        (mf, pd.DataFrame(), TypeError, r'or a BipartiteGraph \(got DataFrame\)'),
+        (
+            lambda: MF(4, 12, 4),
+            GRAPH,
+            ValueError,
+            '4 users .*12 items, the graph 5 and 12',
+        ),
+        (
+            iedr,
+            other_schema(),
+            ValueError,
+            'has 9 embeddings.* trained on another schema',
+        ),
+        (
+            lambda: scorer(iedr(), SHOP),
+            other_schema(),
+            ValueError,
+            '5 users and 12 items, the data have 1 and 1',
+        ),
+    ],
+)
+def test_what_does_not_fit(make, data, error, message):
+    with pytest.raises(error, match=message):
+        scorer(make(), data)
+
+
+def test_a_scorer_in_the_place_of_a_model():
+    made = scorer(iedr(), SHOP)
+    assert scorer(made, SHOP) is made
+
+
+@pytest.mark.parametrize(
+    ('make', 'data', 'message'),
+    [
+        (iedr, SHOP, 'need a context each'),
+        (lambda: InteractionScorer(iedr(), SHOP), SHOP, 'need a context each'),
+        (Table, GRAPH, r'\(1, 1\) with items of shape \(1, 12\)'),
+    ],
+)
+def test_queries_and_answers_of_another_shape(make, data, message):
+    zero = torch.zeros(1).long()
+    with pytest.raises(ValueError, match=message):
+        scorer(make(), data).scores(Queries(zero))
     made = scorer(lambda batch: batch.item_id.unsqueeze(1), SHOP)
     with pytest.raises(ValueError, match=r'each of the 12 rows .*shape \(12, 1\)'):
-        made.scores(queries)
-    with pytest.raises(ValueError, match=r'\(1, 1\) with items of shape \(1, 12\)'):
-        scorer(Table(), GRAPH).scores(Queries(torch.zeros(1).long()))
+        made.scores(Queries(zero, zero))
 
 
 class ById(torch.nn.Module):
@@ -359,90 +300,11 @@ def test_an_error_of_the_model_is_its_own():
         scorer(broken, SHOP).scores(queries)
 
 
-@pytest.mark.parametrize('cls', [Popularity, Repeat])
-def test_counted_models_know_nothing_of_what_is_new(cls):
-    """Also where that is all that they know of the last user and the last item."""
-    train = SHOP[(SHOP.item != SIZES[1] - 1) & (SHOP.user != SIZES[0] - 1)]
-    new = {'users': SHOP.users, 'items': SHOP.items, 'contexts': SHOP.contexts}
-    made = scorer(cls.fit(train), SHOP)
-    queries = Queries(torch.tensor([5, 0]), torch.tensor([6, 0]), **new)
-    stranger, known = made.scores(queries, torch.tensor([12, 0])).tolist()
-    assert stranger[0] == known[0] < stranger[1] <= known[1]
-
-
-class Pairwise(torch.nn.Module):
-    """A score of its own for each pair of a graph, as a table."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.randn(GRAPH.num_users, GRAPH.num_items))
-
-    def score(self, user, item):
-        return self.weight[user, item]
-
-
-class Mirrored(GraphScorer):
-    def scores(self, queries, items=None):
-        out = super().scores(queries, items)
-        return out.flip(1) if items is None else out
-
-
-class Given(GraphScorer):
-    """Gives the table of the model out of its hands."""
-
-    def scores(self, queries, items=None):
-        if items is None:
-            return self.model.weight.data[int(queries.user[0]) :][: len(queries)]
-        return super().scores(queries, items)
-
-
-@pytest.mark.parametrize('factory', [Mirrored, Given])
-def test_the_whole_catalogue_is_compared_as_well(factory):
-    class Own(Pairwise):
-        pass
-
-    scorer.register(Own, gives=('score',))(factory)
-    with pytest.raises(
-        ValueError, match=f'The scores of the catalogue by {factory.__name__}'
-    ):
-        scorer(Own(), GRAPH)
-
-
-def test_a_class_is_registered_for_each_kind_of_data():
-    class Both(Pairwise):
-        def forward(self, batch):
-            return self.weight[batch.user_id % len(self.weight), 0]
-
-    class Rows(InteractionScorer):
-        pass
-
-    class Pairs(GraphScorer):
-        pass
-
-    scorer.register(Both, gives=('forward',))(Rows)
-    scorer.register(Both, gives=('score',))(Pairs)
-    assert type(scorer(Both(), GRAPH)) is Pairs
-    assert type(scorer(Both(), make_shop())) is Rows
-    with pytest.raises(ValueError, match="Both has no method 'scored'"):
-        scorer.register(Both, gives=('score', 'scored'))
-
-
 def test_a_new_user_and_a_new_item_at_once():
     """Each is asked about alone: of the other, an id is taken that there is."""
-    shop = make_shop()
-
-    class Ids(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.user = torch.nn.Embedding(shop.num_users, 2)
-            self.item = torch.nn.Embedding(shop.num_items, 2)
-
-        def forward(self, batch):
-            return (self.user(batch.user_id) * self.item(batch.item_id)).sum(dim=1)
-
-    new = {'users': shop.users.select(torch.tensor([0]))}
-    new['items'] = shop.items.select(torch.tensor([0]))
     zero = torch.zeros(1, dtype=torch.long)
-    queries = Queries(zero + shop.num_users, zero, **new)
+    new = {'users': SHOP.users.select(zero), 'items': SHOP.items.select(zero)}
+    queries = Queries(zero + SIZES[0], zero, **new)
+    made = InteractionScorer(Both(), SHOP)
     with pytest.raises(ValueError, match='looks up the id of each user'):
-        scorer(Ids(), shop).scores(queries, zero + shop.num_items)
+        made.scores(queries, zero + SIZES[1])
