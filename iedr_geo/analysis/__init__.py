@@ -1,20 +1,22 @@
 """What a trained model has learned."""
 
-from iedr_geo.analysis.dependence import (
+from iedr_geo.analysis.measures.dependence import (
     Baseline,
     bias_corrected_distance_correlation,
     mutual_information,
     permutation_baseline,
 )
-from iedr_geo.analysis.field_pair_strengths import field_pair_strengths
-from iedr_geo.analysis.invariance import (
+from iedr_geo.analysis.measures.field_pair_strengths import field_pair_strengths
+from iedr_geo.analysis.measures.invariance import (
     ContextInvariance,
     VarianceShares,
     context_invariance,
     variance_shares,
 )
+from iedr_geo.analysis.measures.popularity_overlap import popularity_overlap
+from iedr_geo.analysis.measures.probes import Probe, class_probe, value_probe
 from iedr_geo.analysis.page import write_page
-from iedr_geo.analysis.plots import (
+from iedr_geo.analysis.plots.plots import (
     plot_explanation,
     plot_factors,
     plot_generator,
@@ -22,8 +24,6 @@ from iedr_geo.analysis.plots import (
     plot_popularity_overlap,
     plot_scores,
 )
-from iedr_geo.analysis.popularity_overlap import popularity_overlap
-from iedr_geo.analysis.probes import Probe, class_probe, value_probe
 from iedr_geo.analysis.report import DisentanglementReport, disentanglement_report
 
 __all__ = [

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 from torch import Tensor
 
-from iedr_geo.analysis.popularity_overlap import popularity_overlap
+from iedr_geo.analysis.measures.popularity_overlap import popularity_overlap
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.schema import Side
 from iedr_geo.evaluation.evaluate import Model

@@ -17,20 +17,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from iedr_geo.analysis.dependence import (
+from iedr_geo.analysis.measures.dependence import (
     bias_corrected_distance_correlation,
     mutual_information,
     permutation_baseline,
 )
-from iedr_geo.analysis.invariance import (
+from iedr_geo.analysis.measures.invariance import (
     context_invariance,
     first_rows,
     sample_contexts,
     variance_share_errors,
     variance_shares,
 )
-from iedr_geo.analysis.popularity_overlap import popularity_overlap
-from iedr_geo.analysis.probes import Probe, class_probe, value_probe
+from iedr_geo.analysis.measures.popularity_overlap import popularity_overlap
+from iedr_geo.analysis.measures.probes import Probe, class_probe, value_probe
 from iedr_geo.data import (
     BipartiteGraph,
     CandidateLists,

@@ -1,6 +1,5 @@
 """Strengths of pairs of fields against a loop over rows and pairs."""
 
-from importlib import import_module
 from itertools import product
 
 import pandas as pd
@@ -9,12 +8,10 @@ import torch
 from cinema import EDGES, FIELDS, make_cinema
 
 from iedr_geo.analysis import field_pair_strengths
+from iedr_geo.analysis.measures import field_pair_strengths as module
 from iedr_geo.data import InteractionDataset
 from iedr_geo.nn import IEDR, MeanEncoder
 from iedr_geo.transforms import FieldPairs
-
-# Its function has the same name.
-module = import_module('iedr_geo.analysis.field_pair_strengths')
 
 
 @pytest.fixture(scope='module')

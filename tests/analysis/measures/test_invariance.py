@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.analysis import context_invariance, variance_shares
-from iedr_geo.analysis.invariance import (
+from iedr_geo.analysis.measures.invariance import (
     first_rows,
     sample_contexts,
     variance_share_errors,

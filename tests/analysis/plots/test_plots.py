@@ -24,7 +24,7 @@ from iedr_geo.analysis import (
     plot_scores,
     popularity_overlap,
 )
-from iedr_geo.analysis.plots import NO_TERMS, POPULARITY_GROUPS
+from iedr_geo.analysis.plots.plots import NO_TERMS, POPULARITY_GROUPS
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.loader import InteractionBatch

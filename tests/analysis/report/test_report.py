@@ -22,9 +22,9 @@ from iedr_geo.analysis import (
     class_probe,
     disentanglement_report,
     popularity_overlap,
-    report,
     value_probe,
 )
+from iedr_geo.analysis.report import report
 from iedr_geo.data import (
     BipartiteGraph,
     Bucketized,

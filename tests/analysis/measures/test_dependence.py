@@ -12,10 +12,10 @@ from torch import Tensor
 
 from iedr_geo.analysis import (
     bias_corrected_distance_correlation,
-    dependence,
     mutual_information,
     permutation_baseline,
 )
+from iedr_geo.analysis.measures import dependence
 from iedr_geo.nn import DistanceCorrelation
 
 MEASURES = [bias_corrected_distance_correlation, mutual_information]

@@ -1,0 +1,1 @@
+"""What factors, scores and rankings measure up to."""
