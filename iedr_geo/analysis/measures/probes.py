@@ -20,16 +20,16 @@ class Probe(NamedTuple):
         value: The accuracy or the coefficient of determination :math:`R^2`.
         chance: The same of the best constant prediction: the share of the most frequent
             class, or 0.
-        shuffled: The same of a probe whose labels were shuffled.
         limit: What 95 % of the values are below where there is nothing to be read.
         error: The standard error of the value.
+        shuffled: The value of a probe whose labels were shuffled.
     """
 
     value: float
     chance: float
-    shuffled: float
     limit: float
     error: float
+    shuffled: float
 
 
 def _table(
@@ -101,7 +101,8 @@ def class_probe(
     limit = float(binom.ppf(0.95, len(y), max(chance, shuffled)) / len(y))
     # Of one right answer and one wrong one more: not zero where all are right.
     share = (value * len(y) + 1) / (len(y) + 2)
-    return Probe(value, chance, shuffled, limit, math.sqrt(share * (1 - share) / len(y)))
+    error = math.sqrt(share * (1 - share) / len(y))
+    return Probe(value, chance, limit, error, shuffled)
 
 
 def value_probe(
