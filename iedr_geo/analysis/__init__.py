@@ -16,12 +16,9 @@ from iedr_geo.analysis.measures.invariance import (
 from iedr_geo.analysis.measures.popularity_overlap import popularity_overlap
 from iedr_geo.analysis.measures.probes import Probe, class_probe, value_probe
 from iedr_geo.analysis.page import write_page
-from iedr_geo.analysis.plots.explanation import plot_explanation
-from iedr_geo.analysis.plots.factors import plot_factors
-from iedr_geo.analysis.plots.generator import plot_generator
-from iedr_geo.analysis.plots.history import plot_history
-from iedr_geo.analysis.plots.popularity_overlap import plot_popularity_overlap
-from iedr_geo.analysis.plots.scores import plot_scores
+from iedr_geo.analysis.plots.curves import plot_history, plot_popularity_overlap
+from iedr_geo.analysis.plots.factors import plot_factors, plot_generator
+from iedr_geo.analysis.plots.scores import plot_explanation, plot_scores
 from iedr_geo.analysis.report import DisentanglementReport, disentanglement_report
 
 __all__ = [

@@ -1,7 +1,6 @@
 """What is measured of a model, as one table."""
 
-from iedr_geo.analysis.report.disentanglement_report import disentanglement_report
-from iedr_geo.analysis.report.report import DisentanglementReport
+from iedr_geo.analysis.report.report import DisentanglementReport, disentanglement_report
 from iedr_geo.analysis.report.texts import GROUPS
 
 __all__ = ['GROUPS', 'DisentanglementReport', 'disentanglement_report']

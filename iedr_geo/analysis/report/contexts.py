@@ -19,8 +19,7 @@ from iedr_geo.analysis.measures.invariance import (
 from iedr_geo.analysis.measures.probes import class_probe, value_probe
 from iedr_geo.analysis.report import study as common
 from iedr_geo.analysis.report.context_samples import first_rows, sample_contexts
-from iedr_geo.analysis.report.recovery import recovery_rows
-from iedr_geo.analysis.report.study import Row, Study
+from iedr_geo.analysis.report.study import Row, Study, recovery_rows
 from iedr_geo.data import CandidateLists, InteractionDataset, Numerical
 from iedr_geo.data.columns import RESERVED
 from iedr_geo.metrics import AUC, NDCG, RankedLists

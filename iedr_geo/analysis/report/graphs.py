@@ -12,8 +12,7 @@ from torch import Tensor
 from iedr_geo.analysis.measures.popularity_overlap import popularity_overlap
 from iedr_geo.analysis.measures.probes import value_probe
 from iedr_geo.analysis.report import study as common
-from iedr_geo.analysis.report.recovery import recovery_rows
-from iedr_geo.analysis.report.study import Row, Study
+from iedr_geo.analysis.report.study import Row, Study, recovery_rows
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.metrics import NDCG, Recall

@@ -1,6 +1,4 @@
-"""What is measured of any model: the dependence of its factors, and what its scores are
-worth.
-"""
+"""What is measured of any model: how its factors depend, what its scores are worth."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -30,7 +29,7 @@ MAX_ENTITIES, MAX_LISTS = 500, 200
 NUM_DRAWS = 20  # Of what is left to chance; fewer have no quantiles.
 # A column whose values differ by less of their size is constant but for rounding.
 ROUNDING = 1e-5
-ONE_SIDED = 1.645  # 95 % of a normal distribution.
+ONE_SIDED, TWO_SIDED = 1.645, 1.960  # 95 % of a normal distribution.
 GAIN = 'gain'
 
 
@@ -153,3 +152,69 @@ class Study:
                 lead = whole - found[best][name]
                 numbers = lead.mean(), 0.0, ONE_SIDED * lead.sem(), lead.sem()
                 yield Row('ranking', f'{name}, {GAIN}', 'score', 'all', *numbers, 'high')
+
+
+def recovery_rows(
+    scores: Mapping[str, Tensor], factors: Sequence[str], truth: Any, index: Tensor
+) -> Iterator[Row]:
+    """Yields how far the parts of the scores of lists follow true scores.
+
+    Args:
+        scores: The scores of pairs, all of it and its parts.
+        factors: The parts that are of one factor.
+        truth: The true scores, a named tuple or a dictionary of tensors.
+        index: The list of each pair.
+    """
+    true = truth if isinstance(truth, Mapping) else truth._asdict()
+    for name, values in true.items():
+        if values.shape != index.shape:
+            raise ValueError(
+                f"The true scores '{name}' must be of shape {tuple(index.shape)} (got "
+                f'{tuple(values.shape)})'
+            )
+    lists = index.numpy()
+    x, y = _within(scores, lists), _within(true, lists)
+    for name in true:
+        for part in scores:
+            wanted = ''
+            if part in factors and name in factors:
+                wanted = 'high' if part == name else 'zero'
+            found = {k: _correlation(x[k][part], y[k][name], lists) for k in x}
+            for kind, numbers in found.items():
+                yield Row('truth', f'{kind} with {name}', 'score', part, *numbers, wanted)
+            if part == name:
+                value, _, limit, error = found['correlation']
+                numbers = value**2, 0.0, limit**2, 2 * abs(value) * error
+                yield Row('truth', f'variance of {name}', 'score', part, *numbers, wanted)
+        if name in factors:
+            parts = x['correlation'].drop(columns='all').to_numpy()
+            values = y['correlation'][name].to_numpy()
+            rest = values - parts @ np.linalg.lstsq(parts, values)[0]
+            share = 1 - (rest @ rest) / (values @ values) if values.any() else 0.0
+            yield Row('truth', f'variance of {name}', 'score', 'all', share, 0.0)
+
+
+def _within(scores: Mapping[str, Tensor], lists: Any) -> dict[str, Any]:
+    """Returns scores and their ranks, both about the mean of each list."""
+    table = pd.DataFrame({k: v.detach().cpu().double() for k, v in scores.items()})
+    tables = {'correlation': table, 'rank correlation': table.groupby(lists).rank()}
+    return {
+        kind: values - values.groupby(lists).transform('mean')
+        for kind, values in tables.items()
+    }
+
+
+def _correlation(x: Any, y: Any, lists: Any) -> tuple[float, float, float, float]:
+    """Returns the correlation of centred scores, 0, the limit of its size where rows of
+    a list are permuted, and its standard error where lists are drawn again.
+    """
+    products = pd.DataFrame({'xx': x * x, 'yy': y * y, 'xy': x * y}).groupby(lists)
+    sums = products.sum()
+    xx, yy, xy = sums['xx'], sums['yy'], sums['xy']
+    scale = math.sqrt(xx.sum() * yy.sum())
+    if scale == 0:
+        return 0.0, 0.0, 0.0, math.nan
+    value = xy.sum() / scale
+    permuted = math.sqrt((xx * yy / (products.size() - 1).clip(lower=1)).sum()) / scale
+    influence = xy / scale - value / 2 * (xx / xx.sum() + yy / yy.sum())
+    return value, 0.0, TWO_SIDED * permuted, math.sqrt((influence**2).sum())
