@@ -1,4 +1,4 @@
-"""What a trained model has learned."""
+"""Reports, measures and pictures of trained models."""
 
 from iedr_geo.analysis.measures.dependence import (
     Baseline,

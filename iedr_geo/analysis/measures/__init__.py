@@ -1,1 +1,1 @@
-"""What factors, scores and rankings measure up to."""
+"""Measures of factors and rankings."""

@@ -19,7 +19,7 @@ class Baseline(NamedTuple):
 
     Args:
         mean: Its mean.
-        limit: What 95 % of its values stay below.
+        limit: The value that 95 % of its values stay below.
     """
 
     mean: float

@@ -1,4 +1,4 @@
-"""Whether factors stay the same across contexts, or across users and items."""
+"""The sameness of factors across contexts, and across users and items."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Measured(NamedTuple):
 
 
 class ContextInvariance(NamedTuple):
-    """Whether a factor tells of its user or item rather than of the context.
+    """How far a factor tells of its user or item rather than of the context.
 
     Args:
         same_entity: The mean similarity of the same user or item in different contexts.
@@ -39,7 +39,7 @@ class ContextInvariance(NamedTuple):
 
 
 class VarianceShares(NamedTuple):
-    """What the variance of a factor is due to; the three add up to 1.
+    """The shares of the variance of a factor; the three add up to 1.
 
     Args:
         entity: The user or item, whatever the context.

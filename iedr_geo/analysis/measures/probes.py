@@ -1,4 +1,4 @@
-"""What a linear model reads from factors: cross-validated probes."""
+"""Cross-validated probes: how much a linear model reads from factors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Probe(NamedTuple):
         value: The accuracy or the coefficient of determination :math:`R^2`.
         chance: The same of the best constant prediction: the share of the most frequent
             class, or 0.
-        limit: What 95 % of the values are below where there is nothing to be read.
+        limit: The value that 95 % are below where there is nothing to be read.
         error: The standard error of the value.
         shuffled: The value of a probe whose labels were shuffled.
     """

@@ -87,7 +87,7 @@ def plot_explanation(
     purple lowers it.
 
     Args:
-        explanation: What :meth:`Recommender.explain` returned.
+        explanation: The result of :meth:`Recommender.explain`.
         side: :obj:`'user'`, :obj:`'item'` or :obj:`'context'`.
         ax: Where to plot (default: in a new figure).
 

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, markers, axes, titles and legends.
+"""The common parts of all pictures: colours, markers, axes, titles and legends.
 
 Legends and colour bars stand beside the data: a figure that is passed in needs room for
 them, which ``layout='constrained'`` makes.

@@ -1,4 +1,4 @@
-"""What is measured of a model, as one table."""
+"""Measures of a model, as one table."""
 
 from iedr_geo.analysis.report.report import DisentanglementReport, disentanglement_report
 from iedr_geo.analysis.report.texts import GROUPS

@@ -130,10 +130,10 @@ def _factor_rows(study: Study, dataset: InteractionDataset) -> Iterator[Row | st
             yield Row('probe', f'which {side}', side, factor, *probe[:4], who)
             for name, labels in fields.items():
                 label = labels[context]
-                known = ~label.isnan()
+                given = ~label.isnan()
                 measure = value_probe if label.is_floating_point() else class_probe
                 try:
-                    probe = measure(pairs[0][known], label[known], seed=study.seed)
+                    probe = measure(pairs[0][given], label[given], seed=study.seed)
                 except ValueError as error:
                     yield f"No probe predicts '{name}': {error}"
                 else:

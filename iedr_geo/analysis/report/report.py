@@ -38,7 +38,7 @@ def as_table(rows: Any) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class DisentanglementReport:
-    """What :func:`disentanglement_report` measured.
+    """The values that :func:`disentanglement_report` measured, and its verdicts.
 
     Args:
         table: A row for each measure and factor. :obj:`group`, :obj:`measure`,
@@ -49,7 +49,7 @@ class DisentanglementReport:
             :obj:`wanted` says what a disentangled model has: :obj:`'high'`, beyond the
             limit, :obj:`'low'`, not beyond it, :obj:`'zero'`, not beyond it in either
             direction; it is empty where no value speaks for or against it.
-        notes: What was not measured, and why.
+        notes: The reasons why some of it was not measured.
     """
 
     table: pd.DataFrame
@@ -57,7 +57,7 @@ class DisentanglementReport:
 
     @property
     def separation(self) -> pd.DataFrame:
-        """Which measures tell the factors apart, and which do not.
+        """The measures that are to tell the factors apart, and whether each does.
 
         A row for each measure that is wanted high of one factor and low of the other.
         :obj:`difference` is between the two, :obj:`noise` twice its standard error, but
@@ -82,8 +82,8 @@ class DisentanglementReport:
                     separates = 'no'
             elif len(low) or str(key[1]).endswith(GAIN):
                 difference = high['size'].min() - (low['size'].max() if len(low) else 0)
-                noise = 2 * float(np.sqrt(part['error'].pow(2).sum()))  # NaN is left out.
-                noise = max(noise, MARGIN)
+                errors = float(np.sqrt(part['error'].pow(2).sum()))  # NaN is left out.
+                noise = max(2 * errors, MARGIN)
                 separates = separates if difference > noise else 'no'
             else:
                 continue  # There is nothing to be told apart.
@@ -175,7 +175,7 @@ def disentanglement_report(
             of its scores are those of its :func:`scorer`.
         data: The interactions, *e.g.*, the test rows; for a model of a graph, the graph
             that it was trained on.
-        lists: What to rank: lists of candidates (default: 200 positive rows, each with 99
+        lists: The lists of candidates to rank (default: 200 positive rows, each with 99
             negatives), or the graph of held-out edges (default: nothing is ranked).
         num_samples: The number of rows to draw.
         seed: The seed of all draws.

@@ -1,4 +1,4 @@
-"""What is measured of any model: how its factors depend, what its scores are worth."""
+"""Measures of any model: how its factors depend, what its scores are worth."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ NUM_DRAWS = 20  # Of what is left to chance; fewer have no quantiles.
 ROUNDING = 1e-5
 ONE_SIDED, TWO_SIDED = 1.645, 1.960  # 95 % of a normal distribution.
 GAIN = 'gain'
+DEPENDENCE: dict[str, Callable[[Tensor, Tensor], float]] = {
+    'distance correlation': bias_corrected_distance_correlation,
+    'mutual information': mutual_information,
+}
 
 
 class Row(NamedTuple):
@@ -66,7 +70,7 @@ class Study:
 
     Args:
         made: The scorer of the model.
-        truth: What has the true scores, if they are known.
+        truth: The function that returns true scores, if there is one.
         num_samples: The number of rows, users or items, at most.
         num_permutations: How often the rows of two factors are paired at random.
         seed: The seed of all draws.
@@ -119,14 +123,10 @@ class Study:
 
     def dependence(self, tables: Mapping[str, Tensor], side: str) -> Iterator[Row]:
         """Yields how far from independent the tables of any two factors are."""
-        for one, two in combinations(tables, 2):
-            for name, measure in (
-                ('distance correlation', bias_corrected_distance_correlation),
-                ('mutual information', mutual_information),
-            ):
-                pair = measure, tables[one], tables[two]
-                chance = permutation_baseline(*pair, self.num_permutations, self.seed)
-                numbers = measure(*pair[1:]), *chance, math.nan
+        for (one, x), (two, y) in combinations(tables.items(), 2):
+            for name, measure in DEPENDENCE.items():
+                draws = x, y, self.num_permutations, self.seed
+                numbers = measure(x, y), *permutation_baseline(measure, *draws), math.nan
                 yield Row('dependence', name, side, f'{one} & {two}', *numbers, 'low')
 
     def ranking(

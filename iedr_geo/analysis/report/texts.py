@@ -1,4 +1,4 @@
-"""What the groups of measures are, and how to read them."""
+"""The groups of measures, and how to read them."""
 
 GROUPS = {
     'invariance': (

@@ -62,7 +62,7 @@ def lists(data: PlantedFactors) -> CandidateLists:
 @pytest.fixture(scope='module')
 def reports(data, lists) -> dict[str, DisentanglementReport]:
     return {
-        kind: report(Handmade(data, kind), data, lists, 800, num_permutations=50)
+        kind: report(Handmade(data, kind), data, lists, 600, num_permutations=50)
         for kind in ('disentangled', 'entangled')
     }
 
@@ -275,6 +275,7 @@ def test_batches_devices_and_scorers_make_no_difference(data, lists, device):
         assert torch.allclose(values, whole[name], atol=1e-5)
 
 
+@pytest.mark.usefixtures('without_probes')
 def test_model_with_forward_alone(data, lists):
     """It has what needs no factors. No contexts are drawn, of which there may be one."""
     torch.manual_seed(0)
@@ -292,6 +293,7 @@ def test_model_with_forward_alone(data, lists):
     assert len(report(lambda batch: model(batch), one_context).table)
 
 
+@pytest.mark.usefixtures('without_probes')
 def test_factors_that_never_change(data, lists):
     """They are the same in all contexts, independent, and of no use."""
     found = report(Handmade(data, 'constant'), data, lists, num_samples=100)
@@ -431,15 +433,14 @@ def test_bad_input(data, lists):
         report(model, [1, 2])
 
 
-def test_probes_are_those_of_the_samples(data, lists):
+def test_probes_are_those_of_the_samples(data, reports):
     """Identities from the block, fields from the anchors."""
-    model = Handmade(data, 'disentangled')
-    found = report(model, data, lists, num_samples=300)
-    samples = contexts.sample_contexts(data, 300)
+    model, found = Handmade(data, 'disentangled'), reports['disentangled']
+    samples = contexts.sample_contexts(data, 600)
     *_, block = samples.parts(samples.user)
     who = class_probe(model.entities['user'][block], block, 5)
     assert value(found, 'which user', 'intrinsic') == who.value
-    anchors = samples.context[:300]
+    anchors = samples.context[:600]
     place = data.context_frame['place'].astype('category').cat.codes.to_numpy(copy=True)
     where = class_probe(model.contexts[anchors], torch.from_numpy(place)[anchors])
     row = found.table.query(
