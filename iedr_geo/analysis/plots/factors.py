@@ -11,28 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from iedr_geo import nn
 from iedr_geo.analysis.plots import style
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.schema import Side
 from iedr_geo.evaluation.evaluate import Model
-from iedr_geo.nn import (
-    IEDR,
-    LinearGenerator,
-    MLPGenerator,
-    ResidualGenerator,
-    SplitGenerator,
-)
 from iedr_geo.nn.contract import has_hooks, stands_for
 from iedr_geo.scoring import Queries, scorer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-POPULARITY_GROUPS = {
-    'popular': style.COLORS[1],
-    'normal': style.GREY,
-    'unpopular': style.COLORS[0],
-}
+BLUE, ORANGE, *_ = style.COLORS
+POPULARITY_GROUPS = {'popular': ORANGE, 'normal': style.GREY, 'unpopular': BLUE}
 
 
 def plot_factors(
@@ -129,7 +120,7 @@ def _in_a_plane(tables: Sequence[Tensor], seed: int) -> list[style.Floats]:
     return np.split(points, len(tables))
 
 
-def plot_generator(model: IEDR, side: Side = 'item', ax: Axes | None = None) -> Axes:
+def plot_generator(model: nn.IEDR, side: Side = 'item', ax: Axes | None = None) -> Axes:
     """Plots how strongly each channel of the input of a factor generator reaches each
     channel of the factors, as in Figure 12 of `Su et al.
     <https://doi.org/10.1145/3722553>`_, and the mean of each block.
@@ -196,14 +187,14 @@ def _strengths(generator: Any, side: str) -> tuple[list[str], Tensor]:
     both = f'{side} {sign} context'
     unchanged = stands_for(generator, 'hidden', 'forward') and not has_hooks(generator)
     match generator if unchanged else None:
-        case LinearGenerator():
+        case nn.LinearGenerator():
             return [side, 'context'], generator.linear.weight.double().abs()
-        case MLPGenerator():
+        case nn.MLPGenerator():
             return [both], _paths(generator.mlp)
-        case SplitGenerator():
+        case nn.SplitGenerator():
             intrinsic, extrinsic = generator.intrinsic_mlp, generator.extrinsic_mlp
             return [side, both], torch.block_diag(_paths(intrinsic), _paths(extrinsic))
-        case ResidualGenerator():
+        case nn.ResidualGenerator():
             weight = _paths(generator.mlp)
             added = torch.eye(*weight.shape).roll(generator.channels, 1).to(weight)
             return [both, f'{side} (sum)', 'context (sum)'], weight + added

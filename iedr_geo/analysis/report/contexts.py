@@ -10,12 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.analysis.measures.invariance import (
-    Measured,
-    context_invariance,
-    variance_share_errors,
-    variance_shares,
-)
+from iedr_geo.analysis.measures import invariance
 from iedr_geo.analysis.measures.probes import class_probe, value_probe
 from iedr_geo.analysis.report import study as common
 from iedr_geo.analysis.report.context_samples import first_rows, sample_contexts
@@ -68,7 +63,7 @@ def context_rows(
     ]
     chance = {name: [draw[name].mean() for draw in draws] for name in draws[0]}
     found = {part: measured(values) for part, values in scores.items()}
-    yield from study.ranking(found, chance)
+    yield from study.ranking_rows(found, chance)
     if study.truth is not None:
         truth = study.truth(user, item, context)
         yield from recovery_rows(scores, study.scored_factors, truth, index)
@@ -105,18 +100,18 @@ def _factor_rows(study: Study, dataset: InteractionDataset) -> Iterator[Row | st
                 f'At least {MIN_ENTITIES} {side}s are needed (got {len(rows)})'
             )
         some = {factor: table[rows] for factor, table in tables.items()}
-        yield from study.dependence(some, side)
+        yield from study.dependence_rows(some, side)
         differ = (one != other) & (context != other_context)
         for factor, table in tables.items():
             if not table.any():
                 yield f'The {factor} factor is the same for all {side}s'
             who, where = WANTED.get(factor, ('', ''))
             *pairs, block = samples.parts(table)
-            found = context_invariance(*(pair[differ] for pair in pairs))
+            found = invariance.context_invariance(*(pair[differ] for pair in pairs))
             for name, measured, chance, wanted in (
                 (f'cosine, same {side}', found.same_entity, found.neither, who),
                 ('cosine, same context', found.same_context, found.neither, where),
-                ('auc', found.auc, Measured(0.5, found.auc.error), who),
+                ('auc', found.auc, invariance.Measured(0.5, found.auc.error), who),
             ):
                 limit = chance.value + common.ONE_SIDED * chance.error
                 numbers = measured.value, chance.value, limit, measured.error
@@ -144,12 +139,12 @@ def _shares(block: Tensor, generator: torch.Generator) -> list[common.Numbers]:
     """Returns what the variance of a factor is due to, beside the same of its rows in
     random order.
     """
-    rows = block.flatten(0, 1)
-    draws = []
+    shares, errors = invariance.variance_shares, invariance.variance_share_errors
+    rows, draws = block.flatten(0, 1), []
     for _ in range(common.NUM_DRAWS):
         order = torch.randperm(len(rows), generator=generator)
-        draws.append(variance_shares(rows[order].view_as(block)))
-    numbers = variance_shares(block), np.transpose(draws), variance_share_errors(block)
+        draws.append(shares(rows[order].view_as(block)))
+    numbers = shares(block), np.transpose(draws), errors(block)
     return [common.against(*each) for each in zip(*numbers, strict=True)]
 
 

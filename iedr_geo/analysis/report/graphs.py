@@ -40,7 +40,7 @@ def graph_rows(
                 f'{len(ids)})'
             )
         some = drawn(ids, min(common.MAX_ENTITIES, study.num_samples))
-        yield from study.dependence(study.factors(side, some), side)
+        yield from study.dependence_rows(study.factors(side, some), side)
         with_edge.append(ids)
     random = [_random_scorer(graph, generator, made.device) for _ in range(NUM_RANDOM)]
     yield from _popularity_rows(study, graph, random, with_edge[1])
@@ -53,7 +53,7 @@ def graph_rows(
         }
         draws = [evaluate_catalogue(other, *ranked).metrics for other in random]
         chance = {name: [draw[name] for draw in draws] for name in draws[0]}
-        yield from study.ranking(found, chance)
+        yield from study.ranking_rows(found, chance)
     if study.truth is not None:
         users = drawn(with_edge[0], common.MAX_LISTS)
         items = drawn(with_edge[1], MAX_ITEMS)

@@ -13,11 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.analysis.measures.dependence import (
-    bias_corrected_distance_correlation,
-    mutual_information,
-    permutation_baseline,
-)
+from iedr_geo.analysis.measures import dependence
 from iedr_geo.data.schema import Side
 from iedr_geo.nn.blocks import blocks
 from iedr_geo.scoring import CatalogueScorer, Queries
@@ -32,8 +28,8 @@ ROUNDING = 1e-5
 ONE_SIDED, TWO_SIDED = 1.645, 1.960  # 95 % of a normal distribution.
 GAIN = 'gain'
 DEPENDENCE: dict[str, Callable[[Tensor, Tensor], float]] = {
-    'distance correlation': bias_corrected_distance_correlation,
-    'mutual information': mutual_information,
+    'distance correlation': dependence.bias_corrected_distance_correlation,
+    'mutual information': dependence.mutual_information,
 }
 
 
@@ -121,15 +117,16 @@ class Study:
         columns = torch.cat(chunks).unbind(dim=1)
         return dict(zip(('all', *made.parts), columns, strict=True))
 
-    def dependence(self, tables: Mapping[str, Tensor], side: str) -> Iterator[Row]:
+    def dependence_rows(self, tables: Mapping[str, Tensor], side: str) -> Iterator[Row]:
         """Yields how far from independent the tables of any two factors are."""
         for (one, x), (two, y) in combinations(tables.items(), 2):
             for name, measure in DEPENDENCE.items():
-                draws = x, y, self.num_permutations, self.seed
-                numbers = measure(x, y), *permutation_baseline(measure, *draws), math.nan
-                yield Row('dependence', name, side, f'{one} & {two}', *numbers, 'low')
+                pair = x, y, self.num_permutations, self.seed
+                chance = dependence.permutation_baseline(measure, *pair)
+                names = 'dependence', name, side, f'{one} & {two}'
+                yield Row(*names, measure(x, y), *chance, wanted='low')
 
-    def ranking(
+    def ranking_rows(
         self, found: Mapping[str, Any], chance: Mapping[str, Sequence[float]]
     ) -> Iterator[Row]:
         """Yields how well each part of the scores ranks, and by how much the whole ranks

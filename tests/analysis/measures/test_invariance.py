@@ -126,13 +126,6 @@ def test_known_shares(weights, expected):
     assert variance_shares(7 - 1e3 * x.double()) == pytest.approx(shares, abs=1e-6)
 
 
-def test_no_bias_of_few_contexts():
-    """The mean over few contexts varies with each user, but not due to the user."""
-    found = [variance_shares(block(1.0, 0.0, 2.0, (50, 4))) for _ in range(40)]
-    assert np.mean(found, axis=0) == pytest.approx([0.2, 0, 0.8], abs=0.02)
-    assert np.isnan(variance_shares(torch.ones(3, 4, 2))).all()  # Nothing varies.
-
-
 def test_errors_are_those_of_leaving_one_out(device):
     x = block(1.0, 0.7, 1.0, (5, 4), channels=3)
     without = []
@@ -143,16 +136,9 @@ def test_errors_are_those_of_leaving_one_out(device):
     variance = sum((len(w) - 1) * np.var(w, axis=0) for w in without)
     errors = variance_share_errors(x.to(device))
     assert errors == pytest.approx(np.sqrt(variance))
+    assert np.isnan(variance_shares(torch.ones(3, 4, 2))).all()  # Nothing varies.
     assert np.isnan(variance_share_errors(torch.randn(2, 9, 3))).all()
     assert np.isnan(variance_share_errors(torch.randn(9, 2, 3))).all()
-
-
-def test_errors_are_those_of_other_draws():
-    weights, size = (1.0, 0.7, 1.0), (12, 10)
-    draws = [block(*weights, size, channels=3) for _ in range(60)]
-    spread = np.std([variance_shares(draw) for draw in draws], axis=0)
-    errors = np.mean([variance_share_errors(draw) for draw in draws[:10]], axis=0)
-    assert errors == pytest.approx(spread, rel=0.5)
 
 
 def test_bad_input():

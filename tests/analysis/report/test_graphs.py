@@ -95,6 +95,9 @@ def test_dice(clicks, dice, device):
     again = report(scorer(model, clicks.train), *arguments)
     pd.testing.assert_frame_equal(found.table, again.table)
     assert model.training
+    # There is nothing to rank, and no truth.
+    alone = report(model, clicks.train).table
+    assert set(alone['group']) == {'dependence', 'popularity'}
     assert set(found.table['group']) == {'dependence', 'popularity', 'ranking', 'truth'}
     assert 'interest & conformity' in str(found)
     assert not found.separation.query('group == "truth"')['separates'].eq('yes').any()
