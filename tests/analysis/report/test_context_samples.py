@@ -73,6 +73,7 @@ def test_fewer_rows_and_contexts_than_asked_for(data):
     assert samples.block[0] == min(few.user.unique().numel(), few.item.unique().numel())
     assert samples.block[1] == few.context.unique().numel()
     assert sample_contexts(data, 20).block == (2, 10)
+    assert sample_contexts(data[data.user < 2], 500).block[0] == 2
     assert first_rows(torch.tensor([5, 3, 5, 3, 9, 0])).tolist() == [0, 1, 4, 5]
     with pytest.raises(ValueError, match=r'Two users, items and contexts .*\(got 1, '):
         sample_contexts(data[data.user == 0], 50)
