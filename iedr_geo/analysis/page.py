@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from html import escape
 from pathlib import Path
@@ -14,29 +14,41 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype, is_scalar
 
-from iedr_geo.analysis.report import DisentanglementReport
+from iedr_geo.analysis.report.report import TITLE, DisentanglementReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TITLE = 'Disentanglement report'
 DPI = 150
 
 # Colours of the system, which are dark where it is; pictures are white in either case.
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
-  padding: 0 1rem; background: Canvas; color: CanvasText; }
-pre, .table { overflow-x: auto; font-size: 0.85rem; }
-pre { line-height: 1.35; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.15rem 0.7rem; text-align: left; white-space: nowrap;
-  border-bottom: 1px solid color-mix(in srgb, CanvasText 20%, Canvas); }
-.number { text-align: right; }
-figure { margin: 2rem 0; }
-img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
-figcaption { margin-top: 0.3rem; }
-summary { cursor: pointer; }
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
+  padding: 0 1rem; background: Canvas; color: CanvasText; }}
+pre, .table {{ overflow-x: auto; font-size: 0.85rem; }}
+pre {{ line-height: 1.35; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: 0.15rem 0.7rem; text-align: left; white-space: nowrap;
+  border-bottom: 1px solid color-mix(in srgb, CanvasText 20%, Canvas); }}
+.number {{ text-align: right; }}
+figure {{ margin: 2rem 0; }}
+img {{ max-width: 100%; height: auto; background: white; border-radius: 4px; }}
+figcaption {{ margin-top: 0.3rem; }}
+summary {{ cursor: pointer; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
 """
 
 
@@ -71,9 +83,8 @@ def write_page(
     import matplotlib.pyplot as plt
 
     text = str(report).removeprefix(TITLE).strip('\n')
-    parts = [f'<pre>{escape(text)}</pre>']
-    summary = '<summary>All numbers as a table</summary>'
-    parts.append(f'<details>{summary}{_table(report.table)}</details>')
+    all_numbers = '<summary>All numbers as a table</summary>' + _table(report.table)
+    parts = [f'<pre>{escape(text)}</pre>', f'<details>{all_numbers}</details>']
     ax = report.plot()
     try:
         parts.append(_picture('All measures', ax))
@@ -82,26 +93,7 @@ def write_page(
     parts += [_picture(caption, ax) for caption, ax in (axes or {}).items()]
     for caption, table in (tables or {}).items():
         parts.append(f'<h2>{escape(caption)}</h2>\n{_table(table)}')
-    _write(Path(path), _page(title, parts))
-
-
-def _page(title: str, parts: list[str]) -> str:
-    lines = [
-        '<!DOCTYPE html>',
-        '<html lang="en">',
-        '<head>',
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<title>{escape(title)}</title>',
-        f'<style>{STYLE}</style>',
-        '</head>',
-        '<body>',
-        f'<h1>{escape(title)}</h1>',
-        *parts,
-        '</body>',
-        '</html>',
-    ]
-    return '\n'.join(lines) + '\n'
+    _write(Path(path), PAGE.format(title=escape(title), body='\n'.join(parts)))
 
 
 def _picture(caption: str, ax: Axes) -> str:
@@ -114,31 +106,27 @@ def _picture(caption: str, ax: Axes) -> str:
     png = buffer.getvalue()
     width = int.from_bytes(png[16:20], 'big') * 96 // DPI  # At its size in print.
     data = base64.b64encode(png).decode('ascii')
-    text = escape(caption)
-    return (
-        f'<figure>\n<img width="{width}" alt="{text}" '
-        f'src="data:image/png;base64,{data}">\n'
-        f'<figcaption>{text}</figcaption>\n</figure>'
-    )
+    text, source = escape(caption), f'data:image/png;base64,{data}'
+    image = f'<img width="{width}" alt="{text}" src="{source}">'
+    return f'<figure>\n{image}\n<figcaption>{text}</figcaption>\n</figure>'
 
 
 def _table(table: pd.DataFrame) -> str:
     """Returns a table with all its rows, numbers to the right with three decimals."""
     if not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
-    lines = ['<div class="table">', '<table>', '<thead>', '<tr>']
-    columns = [table.iloc[:, place] for place in range(table.shape[1])]
-    kinds = ['number' if is_numeric_dtype(column) else 'text' for column in columns]
-    for name, kind in zip(table.columns, kinds, strict=True):
-        lines.append(f'<th class="{kind}">{escape(str(name))}</th>')
-    lines += ['</tr>', '</thead>', '<tbody>']
-    for row in zip(*columns, strict=True):
+    kinds = ['number' if is_numeric_dtype(dtype) else 'text' for dtype in table.dtypes]
+
+    def line(tag: str, values: Iterable[Any]) -> str:
         cells = [
-            f'<td class="{kind}">{escape(_text(value))}</td>'
-            for value, kind in zip(row, kinds, strict=True)
+            f'<{tag} class="{kind}">{escape(_text(value))}</{tag}>'
+            for kind, value in zip(kinds, values, strict=True)
         ]
-        lines.append(f'<tr>{"".join(cells)}</tr>')
-    return '\n'.join([*lines, '</tbody>', '</table>', '</div>'])
+        return f'<tr>{"".join(cells)}</tr>'
+
+    rows = '\n'.join(line('td', row) for row in table.itertuples(index=False, name=None))
+    head = f'<thead>{line("th", table.columns)}</thead>'
+    return f'<div class="table"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
 
 
 def _text(value: Any) -> str:

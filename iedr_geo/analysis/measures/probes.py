@@ -1,9 +1,9 @@
-"""What a linear model reads from factors: cross-validated probes."""
+"""Cross-validated probes: how much a linear model reads from factors."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,16 @@ class Probe(NamedTuple):
         value: The accuracy or the coefficient of determination :math:`R^2`.
         chance: The same of the best constant prediction: the share of the most frequent
             class, or 0.
-        shuffled: The same of a probe whose labels were shuffled.
-        limit: What 95 % of the values are below where there is nothing to be read.
+        limit: The value that 95 % are below where there is nothing to be read.
         error: The standard error of the value.
+        shuffled: The value of a probe whose labels were shuffled.
     """
 
     value: float
     chance: float
-    shuffled: float
     limit: float
     error: float
+    shuffled: float
 
 
 def _table(
@@ -45,6 +45,17 @@ def _table(
     if num_folds < 2:
         raise ValueError(f'`num_folds` must be at least 2 (got {num_folds})')
     return x.detach().cpu().double().numpy(), label.detach().cpu().numpy()
+
+
+def _predicted(model: Any, x: Floats, y: NDArray[Any], folds: Any) -> NDArray[Any]:
+    """Returns what is predicted of each row by a model that was fitted to other folds."""
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return np.asarray(
+        cross_val_predict(make_pipeline(StandardScaler(), model), x, y, cv=folds)
+    )
 
 
 def class_probe(
@@ -74,9 +85,7 @@ def class_probe(
             fold.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.model_selection import StratifiedKFold
 
     table, y = _table(x, label, num_folds)
     classes, count = np.unique(y, return_counts=True)
@@ -89,11 +98,11 @@ def class_probe(
         )
     rows = np.isin(y, classes[kept])
     table, y = table[rows], y[rows]
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, tol=1e-3))
+    model = LogisticRegression(C=0.1, tol=1e-3)
     folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
 
     def accuracy(target: NDArray[np.generic]) -> float:
-        return float((cross_val_predict(probe, table, target, cv=folds) == target).mean())
+        return float((_predicted(model, table, target, folds) == target).mean())
 
     value = accuracy(y)
     shuffled = accuracy(np.random.default_rng(seed).permutation(y))
@@ -101,7 +110,8 @@ def class_probe(
     limit = float(binom.ppf(0.95, len(y), max(chance, shuffled)) / len(y))
     # Of one right answer and one wrong one more: not zero where all are right.
     share = (value * len(y) + 1) / (len(y) + 2)
-    return Probe(value, chance, shuffled, limit, math.sqrt(share * (1 - share) / len(y)))
+    error = math.sqrt(share * (1 - share) / len(y))
+    return Probe(value, chance, limit, error, shuffled)
 
 
 def value_probe(
@@ -128,9 +138,7 @@ def value_probe(
             are equal.
     """
     from sklearn.linear_model import Ridge
-    from sklearn.model_selection import KFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.model_selection import KFold
 
     table, numbers = _table(x, target, num_folds)
     y: Floats = numbers.astype(np.float64)
@@ -139,13 +147,12 @@ def value_probe(
             f'A probe over {num_folds} folds needs as many rows, of different targets '
             f'(got {len(y)} rows of {len(np.unique(y))} targets)'
         )
-    probe = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
     folds = KFold(num_folds, shuffle=True, random_state=seed)
     generator = np.random.default_rng(seed)
 
     # At once: the targets as they are, then shuffled.
     targets = np.stack([y, *(generator.permutation(y) for _ in range(num_shuffles))], 1)
-    errors = (cross_val_predict(probe, table, targets, cv=folds) - targets) ** 2
+    errors = (_predicted(Ridge(alpha=1.0), table, targets, folds) - targets) ** 2
     variance, error = y.var(), errors[:, 0]
     shuffles = 1 - errors[:, 1:].mean(0) / variance
     # Of the ratio of two means over the same rows.

@@ -13,12 +13,10 @@ from iedr_geo.data import InteractionDataset
 from iedr_geo.data.schema import Side
 from iedr_geo.nn import IEDR, SIGNConv
 
-GRAPHS = 1024  # That are looked at at a time.
-
 
 @torch.no_grad()
 def field_pair_strengths(
-    model: IEDR, dataset: InteractionDataset, side: Side
+    model: IEDR, dataset: InteractionDataset, side: Side, chunk_size: int = 1024
 ) -> pd.DataFrame:
     r"""Measures by how much each pair of fields moves the readouts of a trained model.
 
@@ -38,6 +36,7 @@ def field_pair_strengths(
         dataset: The rows, *e.g.*, those for training; not those that a model with the
             strongest pairs is to be tested on.
         side: :obj:`'user'`, :obj:`'item'` or :obj:`'context'`.
+        chunk_size: The number of graphs to look at at a time.
 
     Returns:
         A row for each pair of fields that has an edge, the strongest first: the names of
@@ -65,7 +64,7 @@ def field_pair_strengths(
     mean: Any = 0
     square: Any = 0
     edges: Any = 0
-    for ids in (weight > 0).nonzero().view(-1).split(GRAPHS):
+    for ids in (weight > 0).nonzero().view(-1).split(chunk_size):
         batch = graphs.batch(ids).to(device)
         z = model.node_features(batch)
         source, target = batch.edge_index
@@ -77,8 +76,8 @@ def field_pair_strengths(
             share = share * batch.edge_weight
         field = dataset.schema.fields_of(side, batch.x)
         pair = number[field[source], field[target]]
-        place = batch.batch[target] * len(pairs) + pair
-        sums = scatter(message * share[:, None], place, 0, len(ids) * len(pairs))
+        index = batch.batch[target] * len(pairs) + pair
+        sums = scatter(message * share[:, None], index, 0, len(ids) * len(pairs))
         sums = sums.view(len(ids), len(pairs), -1)
         mean = mean + (weight[ids, None, None] * sums).sum(0)
         square = square + (weight[ids, None, None] * sums.square()).sum(0)

@@ -13,15 +13,13 @@ from torch import Tensor
 
 from iedr_geo.nn.blocks import blocks
 
-BLOCK = 512  # Rows whose distances are in memory at a time.
-
 
 class Baseline(NamedTuple):
     """A measure of tables that have nothing to do with each other.
 
     Args:
         mean: Its mean.
-        limit: What 95 % of its values stay below.
+        limit: The value that 95 % of its values stay below.
     """
 
     mean: float
@@ -52,7 +50,9 @@ def _distances(x: Tensor, rows: slice) -> Tensor:
     return torch.cdist(x[rows], x, compute_mode='donot_use_mm_for_euclid_dist')
 
 
-def bias_corrected_distance_correlation(x: Tensor, y: Tensor) -> float:
+def bias_corrected_distance_correlation(
+    x: Tensor, y: Tensor, block_size: int = 512
+) -> float:
     r"""Returns the bias-corrected distance correlation of two tables, as `Székely and
     Rizzo <https://doi.org/10.1016/j.jmva.2013.02.012>`_ define it.
 
@@ -77,13 +77,14 @@ def bias_corrected_distance_correlation(x: Tensor, y: Tensor) -> float:
     Args:
         x: One table, of shape :math:`(N, F)`.
         y: The other, of shape :math:`(N, F')`.
+        block_size: The number of rows whose distances are in memory at a time.
 
     Raises:
         ValueError: If the tables are not of as many rows, or there are fewer than 4.
     """
     x, y = _tables(x, y, least=4)
     n = len(x)
-    each_rows = blocks(n, BLOCK)
+    each_rows = blocks(n, block_size)
     means = []
     for table in (x, y):
         # Of which each row and each column takes half of the total away again.

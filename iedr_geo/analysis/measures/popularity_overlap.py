@@ -29,7 +29,8 @@ def popularity_overlap(
         k: The number of items.
         part: The part of a score that alone is to rank, *e.g.*, :obj:`'interest'`
             (default: the whole score).
-        progress: Whether to show a progress bar where it takes more than seconds.
+        progress: If :obj:`True`, a bar shows how far it is where it takes more than
+            seconds.
     """
     if not 0 < k <= train.num_items:
         raise ValueError(f'`k` must be from 1 to {train.num_items} (got {k})')
