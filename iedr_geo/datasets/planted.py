@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer[Any]]
@@ -47,7 +48,30 @@ _HABIT = 0.4
 _WEEKS = 52
 _SLOT_SECONDS = 6 * 3600
 # Bound on the entries of a temporary matrix: 8 MB in double precision.
-_CELLS = 1_000_000
+MAX_CELLS = 1_000_000
+
+
+def check_ranges(**ranges: tuple[float, float, float]) -> None:
+    """Raises an error that names an argument that is not finite or out of its range.
+
+    Args:
+        **ranges: The value of each argument, and the least and the greatest it may have.
+    """
+    for name, (value, least, greatest) in ranges.items():
+        if not least <= value <= greatest or value == math.inf:
+            raise ValueError(f'`{name}` must be from {least} to {greatest} (got {value})')
+
+
+def nearness(anchors: Floats, position: Floats) -> Floats:
+    """Returns how near the nearer of two anchors is, 1 where it is the position itself.
+
+    Args:
+        anchors: Pairs of anchors in the plane, of shape :math:`(2, *, 2)`.
+        position: Positions in the plane, of a shape that broadcasts with an anchor's.
+    """
+    x, y = np.moveaxis(position, -1, 0)
+    main, side = ((one[..., 0] - x) ** 2 + (one[..., 1] - y) ** 2 for one in anchors)
+    return np.exp(np.minimum(main, side) / (-2 * _REACH**2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +112,9 @@ class Factors:
     temperature: float
 
     def intrinsic(self, tastes: Ints, items: Ints) -> Floats:
-        """Return how much tastes are for items, broadcast over both."""
-        x, y = self.item_position[items, 0], self.item_position[items, 1]
-        main, side = (
-            (anchor[tastes, 0] - x) ** 2 + (anchor[tastes, 1] - y) ** 2
-            for anchor in self.tastes
-        )
-        nearer = np.minimum(main, side)
-        return self.intrinsic_weight * np.exp(nearer / (-2 * _REACH**2))
+        """Returns how much tastes are for items, broadcast over both."""
+        anchors, position = self.tastes[:, tastes], self.item_position[items]
+        return self.intrinsic_weight * nearness(anchors, position)
 
     def extrinsic(
         self, users: Ints, functions: Ints, tiers: Ints, contexts: Ints
@@ -139,14 +158,12 @@ class Planted:
             user and time. Seconds since the start of a Monday; weekday and
             daytime follow the same calendar.
         factors: True factors.
-        context_columns: Names of the context columns.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
     interactions: pd.DataFrame
     factors: Factors
-    context_columns: tuple[str, ...] = tuple(CONTEXTS)
 
     def intrinsic_scores(self, users: Ints, items: Ints) -> Floats:
         """Return true intrinsic scores, broadcast over rows of the tables."""
@@ -171,9 +188,9 @@ class Planted:
         codes = np.stack(
             [_encode(contexts[name], name) for name in CONTEXTS], axis=-1
         ).reshape(*users.shape, len(CONTEXTS))
-        known = self.factors
-        return known.extrinsic(
-            users, known.item_function[items], known.item_tier[items], codes
+        truth = self.factors
+        return truth.extrinsic(
+            users, truth.item_function[items], truth.item_tier[items], codes
         )
 
     def scores(self, users: Ints, items: Ints, contexts: pd.DataFrame) -> Floats:
@@ -204,10 +221,9 @@ class Planted:
             One row per user and one column per item; rows sum to 1.
         """
         catalogue = np.arange(len(self.items))
-        logits = self.scores(np.asarray(users)[:, None], catalogue, contexts)
-        logits /= self.factors.temperature
-        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return chances / chances.sum(axis=1, keepdims=True)
+        scores = self.scores(np.asarray(users)[:, None], catalogue, contexts)
+        chances: Floats = softmax(scores / self.factors.temperature, axis=1)
+        return chances
 
 
 def plant(
@@ -221,6 +237,7 @@ def plant(
     popularity_weight: float = 1.2,
     temperature: float = 1.0,
     max_tastes: int = 2000,
+    max_cells: int = MAX_CELLS,
 ) -> Planted:
     """Plant factors and draw interactions from them.
 
@@ -243,6 +260,8 @@ def plant(
             are popular and most are not; 0 removes them.
         temperature: What scores are divided by before the softmax.
         max_tastes: Bound on the number of distinct tastes.
+        max_cells: Bound on the entries of a temporary matrix. With another one, other
+            items are drawn.
 
     Returns:
         The tables with the factors behind them.
@@ -250,20 +269,18 @@ def plant(
     Raises:
         ValueError: If an argument is out of its range.
     """
-    for name, value, least in (
-        ('num_users', num_users, 1),
-        ('num_items', num_items, 2),
-        ('num_interactions', num_interactions, MIN_RECORDS * num_users),
-        ('seed', seed, 0),
-        ('intrinsic_weight', intrinsic_weight, 0),
-        ('extrinsic_weight', extrinsic_weight, 0),
-        ('popularity_weight', popularity_weight, 0),
-        ('max_tastes', max_tastes, 1),
-    ):
-        if not least <= value < math.inf:
-            raise ValueError(f'{name} must be at least {least}, got {value}')
+    check_ranges(
+        num_users=(num_users, 1, math.inf),
+        num_items=(num_items, 2, math.inf),
+        num_interactions=(num_interactions, MIN_RECORDS * num_users, math.inf),
+        seed=(seed, 0, math.inf),
+        intrinsic_weight=(intrinsic_weight, 0, math.inf),
+        extrinsic_weight=(extrinsic_weight, 0, math.inf),
+        popularity_weight=(popularity_weight, 0, math.inf),
+        max_tastes=(max_tastes, 1, math.inf),
+    )
     if not 0 < temperature < math.inf:
-        raise ValueError(f'temperature must be above 0, got {temperature}')
+        raise ValueError(f'`temperature` must be above 0 (got {temperature})')
 
     rng = np.random.default_rng(seed)
     num_tastes = min(num_users, max_tastes)
@@ -294,7 +311,7 @@ def plant(
     rows = _draw_users(rng, num_users, num_interactions)
     contexts = _draw_contexts(rng, rows, num_users)
     rows, contexts, time = _put_in_order(rng, rows, contexts)
-    chosen = _draw_items(rng, factors, rows, contexts)
+    chosen = _draw_items(rng, factors, rows, contexts, max_cells)
     interactions = pd.DataFrame(
         {
             'user': users['user'].array.take(rows),
@@ -314,14 +331,14 @@ def _observe_users(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
     taste = factors.tastes[0][factors.user_taste]
     blurred = taste + 0.12 * rng.standard_normal(taste.shape)
     age = np.digitize(blurred[:, 0], (0.15, 0.4, 0.6, 0.85))
+    occupation = _nearest(rng, taste, _OCCUPATIONS)
+    household = _confuse(rng, factors.user_segment, _SEGMENTS)
     return pd.DataFrame(
         {
             'user': [f'u{row}' for row in range(len(taste))],
             'age_group': np.array(AGE_GROUPS)[age],
-            'occupation': _name('job', _nearest(rng, taste, _OCCUPATIONS)),
-            'household': np.array(HOUSEHOLDS)[
-                _confuse(rng, factors.user_segment, _SEGMENTS)
-            ],
+            'occupation': _name('job', occupation),
+            'household': np.array(HOUSEHOLDS)[household],
         }
     )
 
@@ -339,19 +356,14 @@ def _observe_items(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
     )
     price = 5 * 2.5 ** (factors.item_tier + 0.6 * rng.standard_normal(count))
     lengths = rng.integers(1, 4, size=count)
+    category = _confuse(rng, factors.item_function, _FUNCTIONS)
+    shuffled = rng.permuted(hints, axis=1).tolist()
     return pd.DataFrame(
         {
             'item': [f'i{row}' for row in range(count)],
-            'category': _name(
-                'category', _confuse(rng, factors.item_function, _FUNCTIONS)
-            ),
+            'category': _name('category', category),
             'price': price.round(2),
-            'tags': [
-                tags[:length]
-                for tags, length in zip(
-                    rng.permuted(hints, axis=1).tolist(), lengths, strict=True
-                )
-            ],
+            'tags': [tags[:n] for tags, n in zip(shuffled, lengths, strict=True)],
         }
     )
 
@@ -376,9 +388,8 @@ def _nearest(rng: np.random.Generator, places: Floats, count: int) -> Ints:
 def _draw_users(rng: np.random.Generator, num_users: int, num_interactions: int) -> Ints:
     """Return the user of each interaction, sorted: few users are very active."""
     activity = rng.lognormal(sigma=0.8, size=num_users)
-    extra = rng.multinomial(
-        num_interactions - MIN_RECORDS * num_users, activity / activity.sum()
-    )
+    left = num_interactions - MIN_RECORDS * num_users
+    extra = rng.multinomial(left, activity / activity.sum())
     return np.repeat(np.arange(num_users), MIN_RECORDS + extra)
 
 
@@ -419,6 +430,7 @@ def _draw_items(
     factors: Factors,
     users: Ints,
     contexts: NDArray[np.int8],
+    max_cells: int,
 ) -> Ints:
     """Return an item for each user and context, drawn by the softmax of scores.
 
@@ -435,7 +447,7 @@ def _draw_items(
     records = np.argsort(taste, kind='stable')
     num_tastes = factors.tastes.shape[1]
     load = max(len(items), len(groups) * len(records) // num_tastes)
-    step = max(1, _CELLS // load)
+    step = max(1, max_cells // load)
     chosen = np.empty(len(records), dtype=np.int64)
     for first in range(0, num_tastes, step):
         block = np.arange(first, min(first + step, num_tastes))
@@ -451,17 +463,14 @@ def _draw_items(
         low, high = np.searchsorted(taste, (first, first + step), sorter=records)
         some = records[low:high]
         row = taste[some] - first
-        appeal = factors.extrinsic(
-            users[some][:, None],
-            groups // _TIERS,
-            groups % _TIERS,
-            contexts[some][:, None],
-        )
+        who, where = users[some][:, None], contexts[some][:, None]
+        appeal = factors.extrinsic(who, groups // _TIERS, groups % _TIERS, where)
         appeal /= factors.temperature
         appeal += (top + np.log(mass))[row]
         appeal -= appeal.max(axis=1, keepdims=True)
         steps = np.exp(appeal).cumsum(axis=1)
-        pick = _invert(rng, steps)
+        level = rng.random(len(steps)) * steps[:, -1]
+        pick = (steps[:, :-1] <= level[:, None]).sum(axis=1)
 
         # Over the block the distribution function rises by 1 with each group.
         weights /= mass[:, slot]
@@ -472,12 +481,6 @@ def _draw_items(
         found = np.clip(found - len(items) * row, starts[pick], ends[pick] - 1)
         chosen[some] = items[found]
     return chosen
-
-
-def _invert(rng: np.random.Generator, steps: Floats) -> Ints:
-    """Return a draw per row from cumulated weights."""
-    level = rng.random(len(steps)) * steps[:, -1]
-    return (steps[:, :-1] <= level[:, None]).sum(axis=1)
 
 
 def _encode(values: pd.Series[str], field: str) -> Ints:
