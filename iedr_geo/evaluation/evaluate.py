@@ -11,7 +11,6 @@ from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.rankings import (
     DEFAULT_METRICS,
-    GRAPH_METRICS,
     CandidateRankings,
     CatalogueRankings,
     Rankings,
@@ -24,15 +23,9 @@ Model: TypeAlias = CatalogueScorer | Callable[[InteractionBatch], Tensor] | Any
 
 
 def _evaluate(
-    rankings: Rankings,
-    made: CatalogueScorer,
-    progress: bool,
-    num_queries: int,
-    num_items: int | None = None,
+    rankings: Rankings, made: CatalogueScorer, progress: bool, *size: int
 ) -> Evaluation:
-    bar = progress_bar(
-        rankings.chunks(), 'Ranking', progress, made, num_queries, num_items
-    )
+    bar = progress_bar(rankings.chunks(), 'Ranking', progress, made, *size)
     return rankings.evaluation([rankings.rank(made, lists) for lists in bar])
 
 
@@ -57,8 +50,8 @@ def evaluate_candidates(
         progress: Whether to show a progress bar where it takes more than seconds.
     """
     rankings = CandidateRankings(dataset, lists, metrics)
-    rows = lists.item.numel()
-    return _evaluate(rankings, scorer(model, dataset), progress, rows, 1)
+    made = scorer(model, dataset)
+    return _evaluate(rankings, made, progress, lists.item.numel(), 1)
 
 
 def evaluate_catalogue(
@@ -94,14 +87,5 @@ def evaluate_catalogue(
         ValueError: If there is nothing to be found, a metric needs more items than there
             are, or model, held-out and seen parts do not fit each other.
     """
-    if isinstance(held_out, BipartiteGraph):
-        if seen is not None and not isinstance(seen, BipartiteGraph):
-            raise ValueError(f'Of a graph, `seen` is a graph (got {seen!r})')
-        chosen = GRAPH_METRICS if metrics is None else metrics
-        rankings = CatalogueRankings.of_graph(held_out, seen, chosen, part)
-    else:
-        if isinstance(seen, BipartiteGraph):
-            raise ValueError('Of a dataset, `seen` is a sequence of datasets')
-        chosen = DEFAULT_METRICS if metrics is None else metrics
-        rankings = CatalogueRankings.of_dataset(held_out, seen, chosen, part)
+    rankings = CatalogueRankings(held_out, seen, metrics, part)
     return _evaluate(rankings, scorer(model, held_out), progress, len(rankings))

@@ -96,7 +96,7 @@ class BipartiteModule(TrainingModule):
             _check_size(model, graph, name)
         rankings = None
         if valid is not None:
-            rankings = CatalogueRankings.of_graph(valid, train, metrics)
+            rankings = CatalogueRankings(valid, train, metrics)
         super().__init__(
             model,
             check_objective(model, objective, BPRObjective()),

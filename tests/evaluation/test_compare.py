@@ -181,5 +181,5 @@ def test_errors(evaluations):
         compare(evaluations, 'gru')
     per_list = evaluations['dice'].per_list.iloc[::-1].reset_index(drop=True)
     evaluations['dice'] = Evaluation({}, per_list)
-    with pytest.raises(ValueError, match=r"'dice' with 'mf'.*same lists.*60 and 60"):
+    with pytest.raises(ValueError, match=r"'dice' and 'mf'.*same lists.*60 and 60"):
         compare(evaluations)

@@ -8,10 +8,11 @@ import torch
 
 from iedr_geo.data import BipartiteGraph, CandidateLists
 from iedr_geo.evaluation import CandidateRankings, CatalogueRankings, Rankings
-from iedr_geo.evaluation.rankings import ROWS
 from iedr_geo.metrics import MRR, NDCG, Recall
 from iedr_geo.scoring import CatalogueScorer, scorer
-from iedr_geo.scoring.catalogue_scorer import CELLS
+
+ROWS = CandidateRankings.max_scores
+CELLS = CatalogueRankings.max_scores
 
 METRICS = [Recall(2), NDCG(4), MRR(3)]
 
@@ -32,12 +33,12 @@ def rankings(request, dataset) -> tuple[Rankings, CatalogueScorer]:
         lists = CandidateLists.sample(dataset[60:], 3)
         return CandidateRankings(dataset, lists, METRICS), scorer(Coarse(), dataset)
     if request.param == 'rows':
-        made = CatalogueRankings.of_dataset(dataset[60:], [dataset[:60]], METRICS)
+        made = CatalogueRankings(dataset[60:], [dataset[:60]], METRICS)
         return made, scorer(Coarse(), dataset)
     held_out, seen = (
         BipartiteGraph(rows.user, rows.item, 6, 9) for rows in (dataset[70:], dataset[:9])
     )
-    made = CatalogueRankings.of_graph(held_out, seen, METRICS)
+    made = CatalogueRankings(held_out, seen, METRICS)
     return made, scorer(Coarse(), held_out)
 
 
@@ -60,7 +61,7 @@ def test_neither_chunks_nor_processes_change_anything(rankings):
 
 
 def test_lists_of_one_context_are_ranked_together(dataset):
-    made = CatalogueRankings.of_dataset(dataset, [], METRICS)
+    made = CatalogueRankings(dataset, [], METRICS)
     context = made.queries.context
     assert (context.diff() < 0).any()
     for rank in range(3):
@@ -84,5 +85,5 @@ def test_chunks_have_a_bounded_size(dataset):
     items = CELLS // 3
     user = torch.arange(10)
     edges = BipartiteGraph(user, user, 10, items)
-    made = CatalogueRankings.of_graph(edges, edges, METRICS)
+    made = CatalogueRankings(edges, edges, METRICS)
     assert [len(chunk) for chunk in made.chunks()] == [3, 3, 3, 1]

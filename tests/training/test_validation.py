@@ -41,7 +41,7 @@ class Reader(Callback):
     """Keeps what a callback sees when a validation ends, and what is true then."""
 
     def __init__(self, chunks: int, split):
-        self.rankings = SmallChunks.of_graph(split.valid, split.train, METRICS)
+        self.rankings = SmallChunks(split.valid, split.train, METRICS)
         self.lists = self.rankings.chunks()[:chunks]
         self.valid = split.valid
         self.seen: list[dict] = []
@@ -73,7 +73,7 @@ class Reader(Callback):
 )
 def test_limits(make_clicks, run, tmp_path, clicks, plain, arguments, epochs, share):
     module = make_clicks('mf')
-    module.rankings = SmallChunks.of_graph(clicks.valid, clicks.train, METRICS)
+    module.rankings = SmallChunks(clicks.valid, clicks.train, METRICS)
     total = len(module.rankings.chunks())
     assert total > 4
     reader = Reader(int(share * total) if isinstance(share, float) else share, clicks)
