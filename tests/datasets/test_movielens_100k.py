@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from films import ARCHIVE, FILMS, TYPED, buckets, nodes, sessions, write
+from raw_files import ARCHIVE, FILMS, TYPED, buckets, nodes, sessions, write
 
 from iedr_geo.datasets import MovieLens100K
 

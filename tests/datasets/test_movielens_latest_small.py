@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from films import LATEST, LATEST_FILMS, buckets, nodes, sessions, write
+from raw_files import LATEST, LATEST_FILMS, buckets, nodes, sessions, write
 
 from iedr_geo.datasets import MovieLensLatestSmall
 

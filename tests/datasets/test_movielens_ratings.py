@@ -8,11 +8,11 @@ import zipfile
 from datetime import datetime, timezone
 from pathlib import Path
 
-import films
+import raw_files
 import numpy as np
 import pytest
 import torch
-from films import ARCHIVE, CONTEXTS, LATEST, RATINGS, TYPED, write
+from raw_files import ARCHIVE, CONTEXTS, LATEST, RATINGS, TYPED, write
 
 from iedr_geo.data import InteractionDataset
 from iedr_geo.datasets import MovieLens100K, MovieLensLatestSmall, raw_folder
@@ -285,7 +285,7 @@ def archive(folder: str, files: dict[str, str]) -> bytes:
     with zipfile.ZipFile(file, 'w') as content:
         content.writestr(f'{folder}/README', 'terms')
         for name, text in files.items():
-            content.writestr(f'{folder}/{name}', films.content(name, text))
+            content.writestr(f'{folder}/{name}', raw_files.content(name, text))
     return file.getvalue()
 
 
@@ -312,7 +312,7 @@ def test_download(cls, kind, home, server):
     assert len(cls()) == len(RATINGS)
     folder = home / 'iedr_geo' / cls.folder
     read = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    assert read == {n: films.content(n, text) for n, text in FILES[kind].items()}
+    assert read == {n: raw_files.content(n, text) for n, text in FILES[kind].items()}
     own = folder / list(FILES[kind])[1]
     own.write_bytes(read[own.name] + b'\n')  # Kept when another file is missing.
     (folder / LOG[kind]).unlink()
