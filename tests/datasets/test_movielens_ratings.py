@@ -8,9 +8,9 @@ import zipfile
 from datetime import datetime, timezone
 from pathlib import Path
 
-import raw_files
 import numpy as np
 import pytest
+import raw_files
 import torch
 from raw_files import ARCHIVE, CONTEXTS, LATEST, RATINGS, TYPED, write
 
