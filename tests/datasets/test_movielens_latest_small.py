@@ -1,4 +1,4 @@
-"""MovieLens-latest-small, small and against its raw files, read here in another way."""
+"""MovieLens-latest-small against its raw files, read here in another way."""
 
 from __future__ import annotations
 
@@ -6,66 +6,10 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from raw_files import LATEST, LATEST_FILMS, buckets, nodes, sessions, write
+from raw_files import nodes, sessions
 
 from iedr_geo.datasets import MovieLensLatestSmall
-
-
-@pytest.fixture
-def data(tmp_path) -> MovieLensLatestSmall:
-    return MovieLensLatestSmall(write(tmp_path, LATEST))
-
-
-def test_films(data):
-    """One node a genre; without a genre or a year, there is a node that says so."""
-    assert data.item_ids.tolist() == list(LATEST_FILMS)
-    years = buckets(data, 'item', 'year')
-    read = nodes(data, 'item')
-    for row, features in zip(LATEST_FILMS.items(), read, strict=True):
-        film, (_, genres, year) = row
-        genre_nodes = [f'genres={genre}' for genre in genres or ['<missing>']]
-        assert features[:-1] == [f'item={film}', *genre_nodes]
-        if year is None:
-            assert features[-1] == 'year=<missing>'
-        else:
-            low, high = years[features[-1]]
-            assert low <= year < high
-
-
-def test_users_are_ids(data):
-    assert nodes(data, 'user') == [['user=1'], ['user=2'], ['user=3']]
-
-
-def test_table_of_films(data):
-    table = data.films().set_index('item')
-    assert table.index.astype(str).tolist() == list(LATEST_FILMS)
-    for film, (title, genres, year) in LATEST_FILMS.items():
-        row = table.loc[int(film)]
-        assert (row['title'], row['genres']) == (title, '|'.join(genres))
-        assert pd.isna(row['year']) if year is None else row['year'] == year
-
-
-@pytest.mark.parametrize(
-    ('name', 'old', 'new', 'message'),
-    [
-        ('movies.csv', 'genres\r', 'genre\r', "no column 'genres'"),
-        ('movies.csv', '\r\n3,', '\r\nthree,', "the item in row 3 is 'three', not a "),
-        ('movies.csv', 'Mirror,(no genres listed)', 'Mirror', 'row 3 has no genres$'),
-        (
-            'ratings.csv',
-            ',2.5,',
-            ',2.4,',
-            "'2.4', not a multiple of 0.5 from 0.5 to 5$",
-        ),
-    ],
-)
-def test_bad_files(tmp_path, name, old, new, message):
-    assert old in LATEST[name]
-    write(tmp_path, LATEST | {name: LATEST[name].replace(old, new, 1)})
-    with pytest.raises(ValueError, match=f'{tmp_path / name}.*{message}'):
-        MovieLensLatestSmall(tmp_path)
 
 
 @pytest.fixture(scope='module')
