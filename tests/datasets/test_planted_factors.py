@@ -75,32 +75,28 @@ def test_split_is_ordered_by_time(data):
         assert times[0].max() < times[1].item() < times[2].item()
 
 
-@pytest.mark.parametrize('part', ['valid', 'test'])
-def test_candidates(data, part):
-    """A list for each held-out row: its item first, then others."""
-    lists, again = (data.candidates(part, num_negatives=9) for _ in range(2))
-    for name, tensor in vars(lists).items():
-        assert torch.equal(tensor, getattr(again, name)), name
-    rows = getattr(data.split(), part)
-    assert len(lists) == len(rows) == 60
-    assert torch.equal(lists.user, rows.user)
-    assert torch.equal(lists.context, rows.context)
-    item, target = lists.item.view(60, 10), lists.target.view(60, 10)
-    assert torch.equal(lists.list_index, torch.arange(60).repeat_interleave(10))
-    assert torch.equal(item[:, 0], rows.item)
-    assert (target[:, 0] == 1).all() and (target[:, 1:] == 0).all()
-    assert (item[:, 1:] != rows.item.unsqueeze(1)).all()
-    assert item.min() >= 0 and item.max() < 40
-    assert len(data.candidates(part).item) == 60 * 100
-
-
-def test_lists_of_the_parts_differ(data):
-    valid, test = (data.candidates(part).item.view(60, -1) for part in ('valid', 'test'))
-    same = (valid[:, 1:] == test[:, 1:]).float().mean()
-    assert same < 0.05  # One in forty by chance.
-
-
-def test_no_other_part(data):
+def test_candidates(data):
+    """A list for each held-out row: its item first, then any others, also those that the
+    user has had.
+    """
+    drawn = []
+    for part in ('valid', 'test'):
+        lists, again = (data.candidates(part) for _ in range(2))
+        rows = getattr(data.split(), part)
+        assert torch.equal(lists.user, rows.user)
+        assert torch.equal(lists.context, rows.context)
+        item, target = lists.item.view(60, 100), lists.target.view(60, 100)
+        assert torch.equal(again.item, lists.item)
+        assert torch.equal(lists.list_index, torch.arange(60).repeat_interleave(100))
+        assert torch.equal(item[:, 0], rows.item)
+        assert target.tolist() == [[1] + 99 * [0]] * 60
+        assert (item[:, 1:] != rows.item.unsqueeze(1)).all()
+        users = rows.user.repeat_interleave(99).tolist()
+        had = {*zip(data.user.tolist(), data.item.tolist(), strict=True)}
+        assert had & {*zip(users, item[:, 1:].flatten().tolist(), strict=True)}
+        drawn.append(item[:, 1:])
+    assert (drawn[0] == drawn[1]).float().mean() < 0.05  # One in forty by chance.
+    assert len(data.candidates('test', num_negatives=9).item) == 60 * 10
     with pytest.raises(ValueError, match=r"'valid' or 'test' \(got 'train'\)"):
         data.candidates('train')
 
