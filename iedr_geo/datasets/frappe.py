@@ -63,7 +63,7 @@ class Frappe(RawLog):
             :obj:`$IEDR_GEO_DATA/frappe` where that is set, else a folder in PyG's home to
             which the files are downloaded.
         transform: Applied to each sample that is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 

@@ -47,7 +47,7 @@ class Gowalla(RawGraph):
             where that is set, else a folder in PyG's home to which the files are
             downloaded.
         transform: Applied to the graph when it is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 

@@ -32,7 +32,7 @@ class MovieLens1M(RawArchive, RawGraph):
             to. By default :obj:`$IEDR_GEO_DATA/ml-1m` where that is set, else a folder in
             PyG's home to which the ratings are downloaded.
         transform: Applied to the graph when it is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 

@@ -60,7 +60,7 @@ class MovieLens100K(MovieLensRatings):
             to which the former are downloaded.
         min_rating: The lowest rating that is an interaction (default: all are).
         transform: Applied to each sample that is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 

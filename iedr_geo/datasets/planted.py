@@ -84,9 +84,9 @@ class Factors:
         user_taste: Taste of each user, a row of ``tastes[0]``.
         item_position: Position of each item in the same plane.
         user_segment: Segment of each user, which chooses the need tables.
-        user_sensitivity: How much each user heeds the need for a function and
-            the need for a price tier, ``[num_users, 2]``.
-        item_function: What each item is good for, a point on a circle.
+        user_sensitivity: The weights of the need for a function and of the need for
+            a price tier of each user, ``[num_users, 2]``.
+        item_function: The use of each item, a point on a circle.
         item_tier: Price tier of each item.
         function_need: Function wanted, ``[segment, daytime, place]``.
         tier_need: Price tier wanted, ``[segment, weekend, company]``.
@@ -94,7 +94,7 @@ class Factors:
         intrinsic_weight: Score of an item that lies on an anchor.
         extrinsic_weight: Gain of an item that meets one need of a user of
             sensitivity 1 over one that does not.
-        temperature: What scores are divided by before the softmax.
+        temperature: The divisor of scores before the softmax.
     """
 
     tastes: Floats
@@ -119,7 +119,7 @@ class Factors:
     def extrinsic(
         self, users: Ints, functions: Ints, tiers: Ints, contexts: Ints
     ) -> Floats:
-        """Return how well functions and tiers meet the needs of users.
+        """Returns how well functions and tiers meet the needs of users.
 
         Every function and tier is wanted in equally many contexts and the fit
         is centred, so that over all contexts the scores of any user and item
@@ -166,13 +166,13 @@ class Planted:
     factors: Factors
 
     def intrinsic_scores(self, users: Ints, items: Ints) -> Floats:
-        """Return true intrinsic scores, broadcast over rows of the tables."""
+        """Returns true intrinsic scores, broadcast over rows of the tables."""
         return self.factors.intrinsic(self.factors.user_taste[users], items)
 
     def extrinsic_scores(
         self, users: Ints, items: Ints, contexts: pd.DataFrame
     ) -> Floats:
-        """Return true extrinsic scores, broadcast over rows of the tables.
+        """Returns true extrinsic scores, broadcast over rows of the tables.
 
         Args:
             users: Rows of users.
@@ -194,7 +194,7 @@ class Planted:
         )
 
     def scores(self, users: Ints, items: Ints, contexts: pd.DataFrame) -> Floats:
-        """Return the scores items are drawn by: both parts and popularity.
+        """Returns the scores items are drawn by: both parts and popularity.
 
         Args:
             users: Rows of users.
@@ -211,7 +211,7 @@ class Planted:
         )
 
     def probabilities(self, users: Ints, contexts: pd.DataFrame) -> Floats:
-        """Return the true choice probabilities over the whole catalogue.
+        """Returns the true choice probabilities over the whole catalogue.
 
         Args:
             users: Rows of users, one axis.
@@ -239,7 +239,7 @@ def plant(
     max_tastes: int = 2000,
     max_cells: int = MAX_CELLS,
 ) -> Planted:
-    """Plant factors and draw interactions from them.
+    """Plants factors and draws interactions from them.
 
     Items are drawn exactly from the softmax over the whole catalogue at every
     size: extrinsic scores see an item only through its function and tier, so
@@ -258,7 +258,7 @@ def plant(
         extrinsic_weight: Scale of the extrinsic scores; 0 removes them.
         popularity_weight: Scale of the popularity scores, by which a few items
             are popular and most are not; 0 removes them.
-        temperature: What scores are divided by before the softmax.
+        temperature: The divisor of scores before the softmax.
         max_tastes: Bound on the number of distinct tastes.
         max_cells: Bound on the entries of a temporary matrix. With another one, other
             items are drawn.
@@ -308,7 +308,8 @@ def plant(
     users = _observe_users(rng, factors)
     items = _observe_items(rng, factors)
 
-    rows = _draw_users(rng, num_users, num_interactions)
+    counts = draw_counts(rng, num_users, num_interactions, num_interactions)
+    rows: Ints = np.repeat(np.arange(num_users), counts)
     contexts = _draw_contexts(rng, rows, num_users)
     rows, contexts, time = _put_in_order(rng, rows, contexts)
     chosen = _draw_items(rng, factors, rows, contexts, max_cells)
@@ -327,7 +328,7 @@ def plant(
 
 
 def _observe_users(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
-    """Return the table of users: features that hint at taste and segment."""
+    """Returns the table of users: features that hint at taste and segment."""
     taste = factors.tastes[0][factors.user_taste]
     blurred = taste + 0.12 * rng.standard_normal(taste.shape)
     age = np.digitize(blurred[:, 0], (0.15, 0.4, 0.6, 0.85))
@@ -344,7 +345,7 @@ def _observe_users(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
 
 
 def _observe_items(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
-    """Return the table of items: features that hint at all their factors."""
+    """Returns the table of items: features that hint at all their factors."""
     count = len(factors.item_tier)
     hints = np.stack(
         [
@@ -373,30 +374,32 @@ def _name(prefix: str, codes: Ints) -> NDArray[np.str_]:
 
 
 def _confuse(rng: np.random.Generator, codes: Ints, count: int) -> Ints:
-    """Return codes of which a quarter is replaced by any code."""
+    """Returns codes of which a quarter is replaced by any code."""
     noise = rng.integers(count, size=codes.shape)
     return np.where(rng.random(codes.shape) < 0.25, noise, codes)
 
 
 def _nearest(rng: np.random.Generator, places: Floats, count: int) -> Ints:
-    """Return the nearest of random landmarks as seen from blurred places."""
+    """Returns the nearest of random landmarks as seen from blurred places."""
     blurred = places + 0.06 * rng.standard_normal(places.shape)
     away = ((blurred[:, None] - rng.random((count, 2))) ** 2).sum(axis=2)
     return away.argmin(axis=1)
 
 
-def _draw_users(rng: np.random.Generator, num_users: int, num_interactions: int) -> Ints:
-    """Return the user of each interaction, sorted: few users are very active."""
+def draw_counts(rng: np.random.Generator, num_users: int, total: int, most: int) -> Ints:
+    """Returns the number of records of each user: few users are very active."""
     activity = rng.lognormal(sigma=0.8, size=num_users)
-    left = num_interactions - MIN_RECORDS * num_users
-    extra = rng.multinomial(left, activity / activity.sum())
-    return np.repeat(np.arange(num_users), MIN_RECORDS + extra)
+    count = np.full(num_users, MIN_RECORDS)
+    while left := total - count.sum():
+        weight = activity * (count < most)
+        count = np.minimum(count + rng.multinomial(left, weight / weight.sum()), most)
+    return count
 
 
 def _draw_contexts(
     rng: np.random.Generator, users: Ints, num_users: int
 ) -> NDArray[np.int8]:
-    """Return context codes: the habit of the user, or what is common."""
+    """Returns context codes: the habit of the user, or what is common."""
     contexts = np.empty((len(users), len(CONTEXTS)), dtype=np.int8)
     for field, values in enumerate(CONTEXTS.values()):
         common = rng.dirichlet(np.full(len(values), 10.0))
@@ -410,7 +413,7 @@ def _draw_contexts(
 def _put_in_order(
     rng: np.random.Generator, users: Ints, contexts: NDArray[np.int8]
 ) -> tuple[Ints, NDArray[np.int8], Ints]:
-    """Date interactions in accord with their contexts and sort by user, time."""
+    """Dates interactions in accord with their contexts, sorted by user and time."""
     daytime, weekday = contexts[:, 0], contexts[:, 1]
     slots = len(CONTEXTS['daytime'])
     day = 7 * rng.integers(_WEEKS, size=len(users)) + weekday
@@ -432,7 +435,7 @@ def _draw_items(
     contexts: NDArray[np.int8],
     max_cells: int,
 ) -> Ints:
-    """Return an item for each user and context, drawn by the softmax of scores.
+    """Returns an item for each user and context, drawn by the softmax of scores.
 
     Works on blocks of tastes: memory is bounded, and each taste meets the
     catalogue once, however many users share it.
@@ -484,7 +487,7 @@ def _draw_items(
 
 
 def _encode(values: pd.Series[str], field: str) -> Ints:
-    """Return the codes of the values of a context field."""
+    """Returns the codes of the values of a context field."""
     codes = pd.Index(CONTEXTS[field]).get_indexer(pd.Index(values))
     if (codes < 0).any():
         unknown = values[codes < 0].iloc[0]

@@ -10,9 +10,15 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InterventionSplit, intervened_split
-from iedr_geo.datasets.planted import MAX_CELLS, Floats, Ints, check_ranges, nearness
-
-MIN_CLICKS = 8
+from iedr_geo.datasets.planted import (
+    MAX_CELLS,
+    MIN_RECORDS,
+    Floats,
+    Ints,
+    check_ranges,
+    draw_counts,
+    nearness,
+)
 
 
 class ClickScores(NamedTuple):
@@ -68,8 +74,8 @@ class PlantedClicks:
         most = num_items // 2
         check_ranges(
             num_users=(num_users, 1, math.inf),
-            num_items=(num_items, 2 * MIN_CLICKS, math.inf),
-            num_clicks=(num_clicks, MIN_CLICKS * num_users, most * num_users),
+            num_items=(num_items, 2 * MIN_RECORDS, math.inf),
+            num_clicks=(num_clicks, MIN_RECORDS * num_users, most * num_users),
             seed=(seed, 0, math.inf),
             interest_weight=(interest_weight, 0, math.inf),
             conformity_weight=(conformity_weight, 0, math.inf),
@@ -81,7 +87,7 @@ class PlantedClicks:
         self.position: Floats = rng.random((num_items, 2))
         self.sensitivity: Floats = rng.gamma(4.0, 0.25, num_users)
         self.appeal: Floats = -np.log(rng.uniform(0.01, 1, num_items))
-        count = _draw_counts(rng, num_users, num_clicks, most)
+        count = draw_counts(rng, num_users, num_clicks, most)
         user, item = self._draw(rng, count, max_cells)
         self.graph = BipartiteGraph(
             torch.from_numpy(user), torch.from_numpy(item), num_users, num_items
@@ -131,15 +137,3 @@ class PlantedClicks:
             **kwargs: Its arguments (default: the seed of the data).
         """
         return intervened_split(self.graph, **{'seed': self.seed, **kwargs})
-
-
-def _draw_counts(
-    rng: np.random.Generator, num_users: int, num_clicks: int, most: int
-) -> Ints:
-    """Returns the number of clicks of each user: few users are very active."""
-    activity = rng.lognormal(sigma=0.8, size=num_users)
-    count = np.full(num_users, MIN_CLICKS)
-    while left := num_clicks - count.sum():
-        weight = activity * (count < most)
-        count = np.minimum(count + rng.multinomial(left, weight / weight.sum()), most)
-    return count

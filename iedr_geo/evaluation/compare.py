@@ -79,7 +79,7 @@ def compare(
         metrics: The metrics to compare by (default: those that all evaluations have, in
             the order of the first).
         level: The probability that an interval is to cover.
-        num_samples: How many times the lists are drawn again.
+        num_samples: The number of times that the lists are drawn again.
         seed: The seed of the draws.
 
     Returns:

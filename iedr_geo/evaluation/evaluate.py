@@ -44,10 +44,10 @@ def evaluate_candidates(
     Args:
         model: A model or function that maps an :class:`InteractionBatch` to logits, or a
             scorer of one.
-        dataset: Where the feature graphs are.
-        lists: What to rank.
+        dataset: The users, items and contexts, with their feature graphs.
+        lists: The lists to rank.
         metrics: The metrics of a list. The AUC over all rows is always computed.
-        progress: Whether to show a progress bar where it takes more than seconds.
+        progress: If :obj:`True`, a progress bar shows where it takes more than seconds.
     """
     rankings = CandidateRankings(dataset, lists, metrics)
     made = scorer(model, dataset)
@@ -73,15 +73,15 @@ def evaluate_catalogue(
         model: A model that fits the data, or a scorer of one.
         held_out: The rows or edges to be found. Items that are not in their catalogue are
             left out of the rankings, unless they are to be found.
-        seen: What users have seen, *e.g.*, training and validation rows or the training
-            graph, whose items are left out of their users' rankings, unless they are to
-            be found. Needed, unless a dataset is a log of repeated use
+        seen: The rows or edges that users have seen, *e.g.*, training and validation
+            rows or the training graph, whose items are left out of their users'
+            rankings, unless they are to be found. Needed, unless a dataset is a log of repeated use
             (:obj:`exclude_seen=False`), where it has no effect.
         metrics: The metrics of a list (default: NDCG and recall at 5 and 10; of a graph
             recall, hit ratio and NDCG at 20 and 50).
         part: The part of a score that alone is to rank, *e.g.*, :obj:`'interest'`
             (default: the whole score).
-        progress: Whether to show a progress bar where it takes more than seconds.
+        progress: If :obj:`True`, a progress bar shows where it takes more than seconds.
 
     Raises:
         ValueError: If there is nothing to be found, a metric needs more items than there

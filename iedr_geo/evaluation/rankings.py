@@ -30,10 +30,10 @@ class Ranked(NamedTuple):
     """The metrics of some lists.
 
     Args:
-        lists: Which lists, of shape :math:`(L)`.
+        lists: The lists, of shape :math:`(L)`.
         values: Their metrics, of shape :math:`(L, M)`.
         scores: The scores of all their candidates, where all rows together are judged.
-        target: Which candidates are to be found, likewise.
+        target: 1 for the candidates that are to be found, else 0, likewise.
     """
 
     lists: Tensor
@@ -92,7 +92,8 @@ class Rankings(ABC):
 
         Args:
             rank: The number of this process among those that share the lists.
-            world: How many there are. Each has at least one chunk, which may be empty.
+            world: The number of those processes. Each has at least one chunk, which may
+                be empty.
         """
         lists = torch.arange(len(self), device=self.ptr.device)
         if self.queries.context is not None:
@@ -143,8 +144,8 @@ class CandidateRankings(Rankings):
     """Rankings of candidate lists.
 
     Args:
-        dataset: Where users, items and contexts are.
-        lists: What to rank.
+        dataset: The users, items and contexts.
+        lists: The lists to rank.
         metrics: The metrics of a list. The AUC over all rows is always computed.
     """
 
@@ -197,7 +198,7 @@ class CatalogueRankings(Rankings):
 
     Args:
         held_out: The rows or edges to be found.
-        seen: What users have, which is left out unless it is to be found.
+        seen: The items that users have, which are left out unless they are to be found.
         metrics: The metrics of a list.
         part: The part of a score that alone is to rank (default: the score).
 

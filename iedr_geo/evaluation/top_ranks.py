@@ -25,9 +25,10 @@ def top_metrics(
 
     Args:
         scores: Scores of shape :math:`(L, I)`. They are overwritten.
-        target: What is to be found: rows, and an item of each, of shape :math:`(T)`.
+        target: The positives: rows, and an item of each, of shape :math:`(T)`.
         metrics: The metrics.
-        hidden: What is left out unless it is to be found, likewise, :math:`(E)`.
+        hidden: The pairs that are left out unless they are to be found, likewise,
+            :math:`(E)`.
         missing: The items that are left out of all rows, unless they are to be found.
 
     Returns:

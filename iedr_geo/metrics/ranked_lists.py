@@ -136,7 +136,7 @@ class RankedLists:
         r"""Builds the top of lists that are ranked already and have no ties.
 
         Args:
-            hits: Whether each rank has a positive, boolean, :math:`[L, K]`.
+            hits: :obj:`True` where a rank has a positive, :math:`[L, K]`.
             num_positives: Positives of each list :math:`[L]`, also below the top.
 
         Raises:
