@@ -75,8 +75,8 @@ def evaluate_catalogue(
             left out of the rankings, unless they are to be found.
         seen: The rows or edges that users have seen, *e.g.*, training and validation
             rows or the training graph, whose items are left out of their users'
-            rankings, unless they are to be found. Needed, unless a dataset is a log of repeated use
-            (:obj:`exclude_seen=False`), where it has no effect.
+            rankings, unless they are to be found. Needed, unless a dataset is a log of
+            repeated use (:obj:`exclude_seen=False`), where it has no effect.
         metrics: The metrics of a list (default: NDCG and recall at 5 and 10; of a graph
             recall, hit ratio and NDCG at 20 and 50).
         part: The part of a score that alone is to rank, *e.g.*, :obj:`'interest'`
