@@ -16,9 +16,7 @@ from raw_files import APP, APPS, CONTEXT, FRAPPE, LISTS, USES, candidates, nodes
 
 from iedr_geo.data import InteractionDataset, UniformNegativeSampler
 from iedr_geo.datasets import Frappe
-from iedr_geo.evaluation import evaluate_catalogue
 from iedr_geo.loader import InteractionLoader
-from iedr_geo.metrics import Recall
 
 # Of the authors' lists: the first id of each column's values.
 FIRST = dict(zip(CONTEXT, (5039, 5046, 5053, 5055, 5058, 5060, 5069, 5149), strict=True))
@@ -235,12 +233,3 @@ def test_log_of_repeated_use(data, of_user):
     """506 of 695 test positives are apps that the user has had before."""
     had = [own[-1][1] in {row[1] for row in own[:-1]} for own in of_user.values()]
     assert (sum(had), len(had)) == (506, 695)
-    split = data.split()
-    rows = split.test[:3]
-
-    def worst_for_seen(batch):
-        return -torch.isin(batch.item_id, rows.item).float()
-
-    # Seen apps stay in the ranking: those to be found come last, behind all others.
-    result = evaluate_catalogue(worst_for_seen, rows, [split.train], [Recall(4000)])
-    assert result.metrics == {'recall@4000': 0}

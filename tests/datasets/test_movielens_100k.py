@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -43,17 +42,6 @@ def test_rows_are_the_raw_file(real, tables):
     assert np.array_equal(real.user_ids[real.user.numpy()].astype(int), user)
     assert np.array_equal(real.item_ids[real.item.numpy()].astype(int), item)
     assert np.array_equal(real.time.numpy(), time)
-    names = real.schema.names()
-    contexts = [[names[x] for x in graph.x] for graph in real.contexts]
-    quarters = ('0-5', '6-11', '12-17', '18-23')
-    for row in range(0, 100_000, 97):
-        moment = datetime.fromtimestamp(time[row], timezone.utc)
-        assert contexts[real.context[row]] == [
-            f'time.hour={quarters[moment.hour // 6]}',
-            f'time.weekday={moment.strftime("%A").lower()}',
-            f'time.weekend={"weekend" if moment.weekday() > 4 else "workday"}',
-            f'time.month={moment.strftime("%B").lower()}',
-        ]
 
 
 def test_features_of_every_user_and_film(real, tables):

@@ -24,8 +24,6 @@ from raw_files import (
 
 from iedr_geo.data import InteractionDataset
 from iedr_geo.datasets import MovieLens100K, MovieLensLatestSmall
-from iedr_geo.evaluation import evaluate_catalogue
-from iedr_geo.metrics import Recall
 
 FORMATS = {
     'archive': (MovieLens100K, ARCHIVE, FILMS),
@@ -164,20 +162,6 @@ def test_candidates(cls, root, data):
     assert len(data.candidates('test').item) == 3 * 100
     with pytest.raises(ValueError, match=r"'valid' or 'test' \(got 'train'\)"):
         data.candidates('train')
-
-
-def test_seen_films_are_left_out_of_rankings(data):
-    train, _, test, _ = data.split()
-    seen = set(zip(train.user.tolist(), train.item.tolist(), strict=True))
-
-    def best_for_seen(batch):
-        pairs = zip(batch.user_id.tolist(), batch.item_id.tolist(), strict=True)
-        return torch.tensor([float(pair in seen) for pair in pairs])
-
-    others = data.num_items - 1 - train.user.bincount()
-    result = evaluate_catalogue(best_for_seen, test, [train], [Recall(1)])
-    expected = (1 / (1 + others[test.user])).mean()
-    assert result.metrics['recall@1'] == pytest.approx(float(expected))
 
 
 def test_high_ratings(cls, kind, root, home):

