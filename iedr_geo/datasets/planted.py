@@ -22,6 +22,8 @@ from scipy.special import softmax
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer[Any]]
+Codes = NDArray[np.int8]
+Rng = np.random.Generator
 
 CONTEXTS = {
     'daytime': ('morning', 'noon', 'evening', 'night'),
@@ -185,13 +187,11 @@ class Planted:
         users = np.asarray(users)
         if len(contexts) != users.size:
             raise ValueError(f'contexts has {len(contexts)} rows for {users.size} users')
-        codes = np.stack(
-            [_encode(contexts[name], name) for name in CONTEXTS], axis=-1
-        ).reshape(*users.shape, len(CONTEXTS))
+        columns = [_encode(contexts[name], name) for name in CONTEXTS]
+        codes = np.stack(columns, axis=-1).reshape(*users.shape, len(CONTEXTS))
         truth = self.factors
-        return truth.extrinsic(
-            users, truth.item_function[items], truth.item_tier[items], codes
-        )
+        function, tier = truth.item_function[items], truth.item_tier[items]
+        return truth.extrinsic(users, function, tier, codes)
 
     def scores(self, users: Ints, items: Ints, contexts: pd.DataFrame) -> Floats:
         """Returns the scores items are drawn by: both parts and popularity.
@@ -313,21 +313,15 @@ def plant(
     contexts = _draw_contexts(rng, rows, num_users)
     rows, contexts, time = _put_in_order(rng, rows, contexts)
     chosen = _draw_items(rng, factors, rows, contexts, max_cells)
-    interactions = pd.DataFrame(
-        {
-            'user': users['user'].array.take(rows),
-            'item': items['item'].array.take(chosen),
-            **{
-                name: pd.Series(values).array.take(contexts[:, field])
-                for field, (name, values) in enumerate(CONTEXTS.items())
-            },
-            'time': time,
-        }
-    )
+    columns = {'user': users['user'].array.take(rows)}
+    columns['item'] = items['item'].array.take(chosen)
+    for (name, values), codes in zip(CONTEXTS.items(), contexts.T, strict=True):
+        columns[name] = pd.Series(values).array.take(codes)
+    interactions = pd.DataFrame({**columns, 'time': time})
     return Planted(users, items, interactions, factors)
 
 
-def _observe_users(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
+def _observe_users(rng: Rng, factors: Factors) -> pd.DataFrame:
     """Returns the table of users: features that hint at taste and segment."""
     taste = factors.tastes[0][factors.user_taste]
     blurred = taste + 0.12 * rng.standard_normal(taste.shape)
@@ -344,7 +338,7 @@ def _observe_users(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
     )
 
 
-def _observe_items(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
+def _observe_items(rng: Rng, factors: Factors) -> pd.DataFrame:
     """Returns the table of items: features that hint at all their factors."""
     count = len(factors.item_tier)
     hints = np.stack(
@@ -373,20 +367,20 @@ def _name(prefix: str, codes: Ints) -> NDArray[np.str_]:
     return np.char.add(prefix, codes.astype(str))
 
 
-def _confuse(rng: np.random.Generator, codes: Ints, count: int) -> Ints:
+def _confuse(rng: Rng, codes: Ints, count: int) -> Ints:
     """Returns codes of which a quarter is replaced by any code."""
     noise = rng.integers(count, size=codes.shape)
     return np.where(rng.random(codes.shape) < 0.25, noise, codes)
 
 
-def _nearest(rng: np.random.Generator, places: Floats, count: int) -> Ints:
+def _nearest(rng: Rng, places: Floats, count: int) -> Ints:
     """Returns the nearest of random landmarks as seen from blurred places."""
     blurred = places + 0.06 * rng.standard_normal(places.shape)
     away = ((blurred[:, None] - rng.random((count, 2))) ** 2).sum(axis=2)
     return away.argmin(axis=1)
 
 
-def draw_counts(rng: np.random.Generator, num_users: int, total: int, most: int) -> Ints:
+def draw_counts(rng: Rng, num_users: int, total: int, most: int) -> Ints:
     """Returns the number of records of each user: few users are very active."""
     activity = rng.lognormal(sigma=0.8, size=num_users)
     count = np.full(num_users, MIN_RECORDS)
@@ -396,9 +390,7 @@ def draw_counts(rng: np.random.Generator, num_users: int, total: int, most: int)
     return count
 
 
-def _draw_contexts(
-    rng: np.random.Generator, users: Ints, num_users: int
-) -> NDArray[np.int8]:
+def _draw_contexts(rng: Rng, users: Ints, num_users: int) -> Codes:
     """Returns context codes: the habit of the user, or what is common."""
     contexts = np.empty((len(users), len(CONTEXTS)), dtype=np.int8)
     for field, values in enumerate(CONTEXTS.values()):
@@ -410,9 +402,7 @@ def _draw_contexts(
     return contexts
 
 
-def _put_in_order(
-    rng: np.random.Generator, users: Ints, contexts: NDArray[np.int8]
-) -> tuple[Ints, NDArray[np.int8], Ints]:
+def _put_in_order(rng: Rng, users: Ints, contexts: Codes) -> tuple[Ints, Codes, Ints]:
     """Dates interactions in accord with their contexts, sorted by user and time."""
     daytime, weekday = contexts[:, 0], contexts[:, 1]
     slots = len(CONTEXTS['daytime'])
@@ -429,11 +419,7 @@ def _put_in_order(
 
 
 def _draw_items(
-    rng: np.random.Generator,
-    factors: Factors,
-    users: Ints,
-    contexts: NDArray[np.int8],
-    max_cells: int,
+    rng: Rng, factors: Factors, users: Ints, contexts: Codes, max_cells: int
 ) -> Ints:
     """Returns an item for each user and context, drawn by the softmax of scores.
 

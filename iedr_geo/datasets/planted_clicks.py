@@ -15,6 +15,7 @@ from iedr_geo.datasets.planted import (
     MIN_RECORDS,
     Floats,
     Ints,
+    Rng,
     check_ranges,
     draw_counts,
     nearness,
@@ -99,9 +100,7 @@ class PlantedClicks:
         conformity = self.sensitivity[user] * self.appeal[item]
         return self.interest_weight * interest, self.conformity_weight * conformity
 
-    def _draw(
-        self, rng: np.random.Generator, count: Ints, max_cells: int
-    ) -> tuple[Ints, Ints]:
+    def _draw(self, rng: Rng, count: Ints, max_cells: int) -> tuple[Ints, Ints]:
         """Returns users and items of as many clicks as each user has.
 
         The items with the highest sums of score and Gumbel noise are a draw without

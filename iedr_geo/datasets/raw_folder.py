@@ -20,14 +20,7 @@ from torch_geometric.home import get_home_dir
 
 from iedr_geo.data import InteractionDataset
 
-_DAMAGE = (
-    EOFError,
-    KeyError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_DAMAGE = (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @contextmanager

@@ -51,19 +51,6 @@ def test_data_of_dice(data, data_root):
         assert np.array_equal(degree.sort().values.numpy(), expected)
 
 
-def test_other_thresholds(data, data_root):
-    """One pass, items first: some are left with fewer ratings than asked for."""
-    with np.load(data_root / 'ml-1m' / 'ratings.npz') as raw:
-        rows = np.stack([raw['user'], raw['item']])[:, raw['rating'] >= 4].astype(int)
-    rows = rows[:, np.bincount(rows[1])[rows[1]] >= 100]
-    rows = rows[:, np.bincount(rows[0])[rows[0]] >= 100]
-    assert min(np.unique(rows[1], return_counts=True)[1]) < 100
-    graph = data.graph(min_rating=4, min_records=100)
-    user = np.asarray(graph.user_ids, dtype=int)[graph.user.numpy()]
-    item = np.asarray(graph.item_ids, dtype=int)[graph.item.numpy()]
-    assert set(zip(user, item, strict=True)) == set(zip(*rows, strict=True))
-
-
 def test_text(tmp_path):
     """Rows in their order, nodes in the order of their ids as numbers."""
     graph = read(tmp_path, '7::10::5::300\n7::9::4::200\n12::10::1::100\n')[0]

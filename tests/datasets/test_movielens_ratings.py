@@ -1,11 +1,13 @@
-"""What the datasets of films and timed ratings do, on small files of each format."""
+"""The datasets of films and timed ratings, on small files and on their own."""
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -256,3 +258,85 @@ def test_both_formats_are_the_same_dataset(tmp_path):
     assert one.films().equals(two.films())
     for part in ('valid', 'test'):
         assert torch.equal(one.candidates(part).item, two.candidates(part).item)
+
+
+# Interactions, users, films and contexts; ratings of at least 4; what limits contexts.
+FACTS = {
+    MovieLens100K: ((100_000, 943, 1682, 220), 55_375, (0.758, 532, 415, 0.935)),
+    MovieLensLatestSmall: ((100_836, 610, 9742, 336), 48_580, (0.23, 309, 94, 0.921)),
+}
+
+
+@pytest.mark.parametrize('cls', FACTS)
+def test_facts(cls, data_root):
+    """Counts, rows as the raw file has them, the split, and sessions: the share of
+    ratings in the same second as another of the user, users with one context alone,
+    those whose last two ratings are in the same second, and the share of users whose
+    last two are in the same context.
+    """
+    data = cls(data_root / cls.folder)
+    sizes, high, facts = FACTS[cls]
+    assert (len(data), data.num_users, data.num_items, data.num_contexts) == sizes
+    assert len(cls(data.root, min_rating=4)) == high
+    path = data_root / cls.folder / data.raw_file_names[0]
+    separator = ',' if cls is MovieLensLatestSmall else '\t'
+    raw = pd.read_csv(path, sep=separator).to_numpy()
+    assert np.array_equal(rows(data), raw[:, [0, 1, 3]])
+    train, *held_out, _ = data.split()
+    for part in held_out:
+        assert sorted(part.user.tolist()) == list(range(data.num_users))
+        assert set(part.context.tolist()) <= set(train.context.tolist())
+    log = pd.DataFrame({n: getattr(data, n) for n in ('user', 'context', 'time')})
+    users = log.sort_values('time', kind='stable').groupby('user')
+    last, before = (users.nth(-i).set_index('user').sort_index() for i in (1, 2))
+    assert facts == (
+        log.duplicated(['user', 'time'], keep=False).mean().round(3),
+        (users['context'].nunique() == 1).sum(),
+        (last['time'] == before['time']).sum(),
+        (last['context'] == before['context']).mean().round(3),
+    )
+
+
+def test_features_of_ml_100k(data_root):
+    data, folder = MovieLens100K(data_root / 'ml-100k'), data_root / 'ml-100k'
+    users, films = (
+        [line.split('\t') for line in path.read_text('utf-8').splitlines()[1:]]
+        for path in (folder / 'ml-100k.user', folder / 'ml-100k.item')
+    )
+    ages, years = buckets(data, 'user', 'age'), buckets(data, 'item', 'year')
+    for (user, age, gender, work, _), read in zip(
+        users, nodes(data, 'user'), strict=True
+    ):
+        of_age = read.pop(1)
+        assert read == [f'user={user}', f'gender={gender}', f'occupation={work}']
+        assert ages[of_age][0] <= int(age) < ages[of_age][1]
+    counts: Counter[str] = Counter()
+    for (item, _, year, genres), read in zip(films, nodes(data, 'item'), strict=True):
+        *others, of_year = read
+        expected = ['<missing>'] if genres == 'unknown' else genres.split(' ')
+        assert others == [f'item={item}', *(f'genres={genre}' for genre in expected)]
+        counts.update(expected)
+        if item == '267':
+            assert of_year == 'year=<missing>'
+        else:  # One is a video, with the year in the column of the title.
+            low, high = years[of_year]
+            assert low <= (1995 if year == 'V' else int(year)) < high
+    assert (counts['Drama'], counts['Fantasy'], counts['<missing>']) == (725, 22, 2)
+    assert len(data.schema.vocabulary['item']['genres']) == 18
+
+
+def test_features_of_ml_latest_small(data_root):
+    data = MovieLensLatestSmall(data_root / 'ml-latest-small')
+    assert data.item.unique().numel() == 9724
+    films = pd.read_csv(data_root / 'ml-latest-small' / 'movies.csv', dtype=str)
+    counts: Counter[str] = Counter()
+    for (item, title, text), read in zip(films.values, nodes(data, 'item'), strict=True):
+        genres = ['<missing>'] if text == '(no genres listed)' else text.split('|')
+        assert read[:-1] == [f'item={item}', *(f'genres={genre}' for genre in genres)]
+        dated = title.strip()[-6] == '(' and title.strip()[-5:-1].isdigit()
+        assert (read[-1] == 'year=<missing>') == (not dated)
+        counts.update([*genres, read[-1]])
+    assert (counts['Drama'], counts['IMAX'], counts['<missing>']) == (4361, 158, 34)
+    assert counts['year=<missing>'] == 13
+    sizes = [n for name, n in counts.items() if name.startswith('year=') and n > 13]
+    assert len(sizes) == 10 and sum(sizes) == 9742 - 13

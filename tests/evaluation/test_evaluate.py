@@ -128,21 +128,6 @@ def test_candidates_agree_with_brute_force(log, table, device):
     ]
 
 
-def test_all_scores_tied(log, device):
-    """A constant model ranks at random: in expectation, not by luck of the order."""
-    contents = [
-        (i, i, [(r % 9, int(r == 7)) for r in range(n)]) for i, n in ((0, 10), (1, 25))
-    ]
-    constant = by_item(lambda item: torch.full(item.shape, 0.25, device=device))
-    result = evaluate_candidates(constant, log.to(device), make_lists(*contents))
-    for i, n in ((0, 10), (1, 25)):
-        for k in (5, 10):
-            gain = sum(1 / math.log2(r + 1) for r in range(1, k + 1)) / n
-            assert result.per_list[f'ndcg@{k}'][i] == pytest.approx(gain, rel=1e-12)
-            assert result.per_list[f'recall@{k}'][i] == pytest.approx(k / n, rel=1e-12)
-    assert result.metrics['auc'] == 0.5
-
-
 @pytest.mark.parametrize('score', [lambda i: 1 + i.double() * 1e-12, lambda i: 2**40 + i])
 def test_scores_keep_their_precision(log, score):
     """Scores that differ in double precision alone, or as large integers, are no tie."""

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from iedr_geo.data import InteractionDataset
 
@@ -219,23 +218,3 @@ def buckets(
     first = data.schema.offsets(side)[field] + 2  # Behind unknown and missing.
     names = data.schema.names()[first:]
     return dict(zip(names, pairwise(bounds), strict=False))
-
-
-def sessions(data: InteractionDataset) -> dict[str, float]:
-    """Returns what limits contexts of times, and what of the split hangs on ties.
-
-    The share of ratings in the same second as another of the user, the users with one
-    context alone, those whose last two ratings are in the same second, and the share of
-    users whose last two are in the same context.
-    """
-    rows = pd.DataFrame(
-        {name: getattr(data, name) for name in ('user', 'context', 'time')}
-    )
-    users = rows.sort_values('time', kind='stable').groupby('user')
-    last, before = (users.nth(-i).set_index('user').sort_index() for i in (1, 2))
-    return {
-        'shared second': rows.duplicated(['user', 'time'], keep=False).mean().round(3),
-        'one context': (users['context'].nunique() == 1).sum(),
-        'tie': (last['time'] == before['time']).sum(),
-        'same context': (last['context'] == before['context']).mean().round(3),
-    }
