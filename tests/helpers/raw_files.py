@@ -158,7 +158,7 @@ CONTEXT = [
 ]
 # User, app and context of uses: two users have more than five, one app has none.
 USES = [
-    (user, ('7', '2', '7', '4')[i % 4], *(f'{i % 6 % n} {n}' for n in range(2, 10)))
+    (user, ('7', '2', '7', '4')[i % 4], *(f'{i % 6 % n}.0' for n in range(2, 10)))
     for i, user in enumerate('515585185158181518')
 ]
 
