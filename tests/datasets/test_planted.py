@@ -229,7 +229,7 @@ def test_weights_of_zero_remove_a_part() -> None:
 @pytest.mark.parametrize(
     ('table', 'feature', 'factor'),
     [
-        ('users', 'age_group', 'taste'),
+        ('users', 'age_group', 'east'),
         ('users', 'occupation', 'taste'),
         ('users', 'household', 'segment'),
         ('items', 'category', 'function'),
@@ -244,6 +244,7 @@ def test_features_tell_something_but_not_all(
     known = data.factors
     truth = {
         'taste': known.tastes[0][known.user_taste],
+        'east': known.tastes[0][known.user_taste, :1],
         'segment': np.eye(3)[known.user_segment],
         'function': np.eye(8)[known.item_function],
         'position': known.item_position,
