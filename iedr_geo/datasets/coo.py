@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +20,6 @@ _PARTS = (
     'val_coo_record.npz',
     'test_coo_record.npz',
 )
-
-
-def _load(path: Path) -> Any:
-    with reading(path):
-        return load_npz(path)
 
 
 def read_coo_split(folder: str | os.PathLike[str]) -> InterventionSplit:
@@ -47,12 +42,15 @@ def read_coo_split(folder: str | os.PathLike[str]) -> InterventionSplit:
             edge.
     """
     paths = [Path(folder) / name for name in _PARTS]
-    matrices = [_load(path) for path in paths]
-    shapes = [matrix.shape for matrix in matrices]
+    graphs, shapes = [], []
+    for path in paths:
+        with reading(path):
+            matrix = load_npz(path)
+        graphs.append(BipartiteGraph.from_scipy(matrix))
+        shapes.append(matrix.shape)
     if len(set(shapes)) > 1:
         listed = ', '.join(f'{n}: {s}' for n, s in zip(_PARTS, shapes, strict=True))
         raise ValueError(f'The shapes of the matrices in {folder} differ: {listed}')
-    graphs = [BipartiteGraph.from_scipy(matrix) for matrix in matrices]
     for one, two in combinations(range(4), 2):
         user, item = graphs[two].user, graphs[two].item
         shared = graphs[one].contains(user, item).nonzero()
@@ -72,22 +70,18 @@ def read_coo_split(folder: str | os.PathLike[str]) -> InterventionSplit:
                 f'{path} must hold {normal.num_items} numbers, one for each item and '
                 f'none negative (got shape {tuple(popularity.shape)})'
             )
-    size = normal.num_users, normal.num_items
-    train = BipartiteGraph(
+    make = partial(
+        BipartiteGraph,
+        num_users=normal.num_users,
+        num_items=normal.num_items,
+        popularity=popularity,
+    )
+    train = make(
         torch.cat([normal.user, skew.user]),
         torch.cat([normal.item, skew.item]),
-        *size,
-        popularity=popularity,
         intervened=torch.arange(normal.num_edges + skew.num_edges) >= normal.num_edges,
     )
     valid, test = (
-        BipartiteGraph(
-            part.user,
-            part.item,
-            *size,
-            popularity=popularity,
-            intervened=torch.ones_like(part.user, dtype=torch.bool),
-        )
-        for part in held_out
+        make(part.user, part.item, intervened=part.user >= 0) for part in held_out
     )
     return InterventionSplit(train, valid, test)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import os.path as osp
 import zipfile
 import zlib
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from torch_geometric.data import Dataset, download_url
 
 from iedr_geo.data import (
     CandidateLists,
@@ -24,7 +21,8 @@ from iedr_geo.data import (
     Split,
     leave_last_out,
 )
-from iedr_geo.datasets.raw_folder import RawFolder, check_sha256
+from iedr_geo.datasets.raw_folder import RawLog
+from iedr_geo.datasets.split_log import check_part
 
 ITEM = ('item', 'category', 'downloads', 'developer', 'language', 'rating')
 """The columns of an app."""
@@ -42,7 +40,12 @@ CONTEXT = (
 """The context columns, in the order of the log."""
 
 
-class Frappe(RawFolder, InteractionDataset):
+_ZIP = 'Mobile_Frappe.zip'
+_LISTS = {part: f'iedr_{part}_data.csv.gz' for part in ('valid', 'test')}
+_AUTHORS = 'https://github.com/ethanmock/IEDR/raw/HEAD/data/frappe'
+
+
+class Frappe(RawLog):
     r"""The Frappe log of mobile app usage in context, from the `"Frappe: Understanding
     the Usage and Perception of Mobile App Recommendations In-The-Wild"
     <https://arxiv.org/abs/1505.03014>`_ paper, with the candidate lists of the authors of
@@ -60,7 +63,7 @@ class Frappe(RawFolder, InteractionDataset):
             :obj:`$IEDR_GEO_DATA/frappe` where that is set, else a folder in PyG's home to
             which the files are downloaded.
         transform: Applied to each sample that is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 
@@ -82,66 +85,42 @@ class Frappe(RawFolder, InteractionDataset):
 
     folder: ClassVar[str] = 'frappe'
     urls: ClassVar[dict[str, str]] = {
-        'Mobile_Frappe.zip': (
-            'https://github.com/irecsys/CARSKit/raw/HEAD/'
-            'context-aware_data_sets/Mobile_Frappe.zip'
+        _ZIP: (
+            f'https://github.com/irecsys/CARSKit/raw/HEAD/context-aware_data_sets/{_ZIP}'
         ),
-        'iedr_valid_data.csv.gz': (
-            'https://github.com/ethanmock/IEDR/raw/HEAD/data/frappe/valid_data.csv'
-        ),
-        'iedr_test_data.csv.gz': (
-            'https://github.com/ethanmock/IEDR/raw/HEAD/data/frappe/test_data.csv'
-        ),
+        _LISTS['valid']: f'{_AUTHORS}/valid_data.csv',
+        _LISTS['test']: f'{_AUTHORS}/test_data.csv',
     }
     # Of the zip file, and of the lists' text, however it is compressed.
-    checksums: ClassVar[dict[str, str]] = {
-        'Mobile_Frappe.zip': (
-            '4adc616de57170f282397f6e6e30215f97fa7ad1b7f40bd12ef5dceaaf3e9b4e'
-        ),
-        'iedr_valid_data.csv.gz': (
-            '19dc140a1971bb96beba27ba0f0a52ddb63f7ce8fdf59c3fbdfd596a98b0346e'
-        ),
-        'iedr_test_data.csv.gz': (
-            '0017cd470b8f4a84b587b9f87acde496a0261d6cdb521b9ff415903e41218435'
-        ),
-    }
+    checksums: ClassVar[dict[str, str]] = dict(
+        zip(
+            urls,
+            (
+                '4adc616de57170f282397f6e6e30215f97fa7ad1b7f40bd12ef5dceaaf3e9b4e',
+                '19dc140a1971bb96beba27ba0f0a52ddb63f7ce8fdf59c3fbdfd596a98b0346e',
+                '0017cd470b8f4a84b587b9f87acde496a0261d6cdb521b9ff415903e41218435',
+            ),
+            strict=True,
+        )
+    )
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        transform: Any = None,
-        force_reload: bool = False,
-    ) -> None:
-        Dataset.__init__(self, self._find(root), transform, force_reload=force_reload)
-        loaded = InteractionDataset.load(self.processed_paths[0])
-        self.__dict__.update(loaded.__dict__ | self.__dict__)
+    def _unpack(self, content: bytes, name: str) -> bytes:
+        return gzip.compress(content) if name.endswith('.gz') else content
 
-    @property
-    def processed_file_names(self) -> str:
-        """The encoded log."""
-        return 'dataset.pt'
-
-    def _fetch(self, name: str, path: Path) -> None:
-        download_url(self.urls[name], str(path.parent), filename=path.name)
-        if name.endswith('.gz'):
-            path.write_bytes(gzip.compress(path.read_bytes()))
-        self._check(str(path), name)
-
-    def _check(self, path: str, name: str) -> bytes:
+    def _read(self, name: str) -> io.BytesIO:
         """Returns the content of a raw file if its checksum agrees."""
+        path = osp.join(self.raw_dir, name)
         try:
             with (gzip.open if name.endswith('.gz') else open)(path, 'rb') as file:
                 content: bytes = file.read()
         except (EOFError, gzip.BadGzipFile, zlib.error):
             content = b''
-        check_sha256(content, self.checksums[name], path)
-        return content
+        self._check(content, name, path)
+        return io.BytesIO(content)
 
     def _table(self, name: str) -> pd.DataFrame:
         """Reads a table of the log as text: 'NA' and '' are values of their own."""
-        path = self.raw_paths[0]
-        content = io.BytesIO(self._check(path, osp.basename(path)))
-        with zipfile.ZipFile(content) as folder:
+        with zipfile.ZipFile(self._read(_ZIP)) as folder:
             file = folder.open(f'Mobile_Frappe/frappe/{name}.csv')
             return pd.read_csv(file, sep='\t', dtype=str, keep_default_na=False)
 
@@ -157,8 +136,8 @@ class Frappe(RawFolder, InteractionDataset):
             items=apps,
             schema=FeatureSchema(
                 user=[Categorical('user')],
-                item=[Categorical(name) for name in ITEM],
-                context=[Categorical(name) for name in CONTEXT],
+                item=list(map(Categorical, ITEM)),
+                context=list(map(Categorical, CONTEXT)),
             ),
             exclude_seen=False,
         )
@@ -185,10 +164,8 @@ class Frappe(RawFolder, InteractionDataset):
         Args:
             part: :obj:`'valid'` or :obj:`'test'`.
         """
-        if part not in ('valid', 'test'):
-            raise ValueError(f"`part` is 'valid' or 'test' (got '{part}')")
-        path = self.raw_paths[1 if part == 'valid' else 2]
-        rows = pd.read_csv(io.BytesIO(self._check(path, osp.basename(path))))
+        check_part(part)
+        rows = pd.read_csv(self._read(_LISTS[part]), dtype={'user': str, 'item': str})
         # The lists number the values of each column by first appearance in the log,
         # one column after the other, behind all users and items. The distinct contexts
         # are in that order: a value that is new makes a context that is new.
@@ -198,16 +175,14 @@ class Frappe(RawFolder, InteractionDataset):
             values = self.context_frame[name].unique()
             context[name] = values[rows[name].to_numpy() - first]
             first += len(values)
-        known = self.context_frame.reset_index(names='context')
-        place = context.merge(known, on=list(CONTEXT), how='left')['context']
-        item = pd.Index(self.item_ids).get_indexer(pd.Index(rows['item'].astype(str)))
+        numbers = self.context_frame.reset_index(names='number')
+        number = context.merge(numbers, on=list(CONTEXT), how='left')['number']
         positive = rows['rating'].to_numpy() == 1
-        owner = pd.Index(rows['user'].astype(str).to_numpy())
-        lists = owner[positive]
+        lists = pd.Index(rows['user'][positive])
         return CandidateLists(
             user=torch.from_numpy(self.user_ids.get_indexer(lists)),
-            context=torch.from_numpy(place.to_numpy(dtype=np.int64)[positive]),
-            item=torch.from_numpy(item),
+            context=torch.from_numpy(number.to_numpy(dtype=np.int64)[positive]),
+            item=torch.from_numpy(self.item_ids.get_indexer(pd.Index(rows['item']))),
             target=torch.from_numpy(positive).long(),
-            list_index=torch.from_numpy(lists.get_indexer(owner)),
+            list_index=torch.from_numpy(lists.get_indexer(pd.Index(rows['user']))),
         )

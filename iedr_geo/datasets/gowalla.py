@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from iedr_geo.data import BipartiteGraph
+from iedr_geo.data.bipartite import check_ids
 from iedr_geo.datasets.raw_folder import RawGraph, reading
 
 _PARTS = ('train', 'test')
+_SIDES = ('user', 'item')
 
 
-def _read_lists(path: str | Path) -> NDArray[np.int64]:
-    """Reads the pairs of user and item of a file with a line for each user."""
-    with reading(path):
-        lines = Path(path).read_text('utf-8').splitlines()
-        rows = [np.array(line.split(), dtype=np.int64) for line in lines if line.strip()]
-        if not rows:
-            raise ValueError('it is empty')
+def _read_lists(content: bytes) -> NDArray[np.int64]:
+    """Reads the pairs of user and item of text with a line for each user."""
+    lines = content.decode('utf-8').splitlines()
+    rows = [np.array(line.split(), dtype=np.int64) for line in lines if line.strip()]
+    if not rows:
+        raise ValueError('it is empty')
     users = np.repeat([row[0] for row in rows], [len(row) - 1 for row in rows])
     return np.stack([users, np.concatenate([row[1:] for row in rows])], axis=1)
 
@@ -46,7 +47,7 @@ class Gowalla(RawGraph):
             where that is set, else a folder in PyG's home to which the files are
             downloaded.
         transform: Applied to the graph when it is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 
@@ -78,15 +79,10 @@ class Gowalla(RawGraph):
         'test.txt': 'dac9527045e35230c82e4a5c54715b5e60f8a7bbe935ffdb4ee2ebe21c32ddb7',
     }
 
-    def _fetch(self, name: str, path: Path) -> None:
-        super()._fetch(name, path)
-        pairs = _read_lists(path)
+    def _digest(self, content: bytes) -> str:
+        pairs = _read_lists(content)
         ordered = pairs[np.lexsort(pairs.T[::-1])].astype('<i8')
-        if hashlib.sha256(ordered.tobytes()).hexdigest() != self.checksums[name]:
-            raise ValueError(
-                f'{path} is damaged or another version: its {len(pairs)} pairs are not '
-                f'those of the split'
-            )
+        return hashlib.sha256(ordered.tobytes()).hexdigest()
 
     def process(self) -> None:
         """Puts the edges of both parts into one graph."""
@@ -97,31 +93,30 @@ class Gowalla(RawGraph):
                 parts = [arrays[name] for name in _PARTS]
                 sizes = [int(arrays[name]) for name in ('n_users', 'n_items')]
         else:
-            parts = [_read_lists(path) for path in paths]
+            parts = []
+            for path in paths:
+                with reading(path):
+                    parts.append(_read_lists(Path(path).read_bytes()))
             sizes = (np.concatenate(parts).max(axis=0, initial=-1) + 1).tolist()
         data = HeteroData()
-        for kind, size in zip(('user', 'item'), sizes, strict=True):
+        for kind, size in zip(_SIDES, sizes, strict=True):
             data[kind].num_nodes = size
         for path, part, pairs in zip(paths, _PARTS, parts, strict=True):
-            if pairs.dtype.kind not in 'iu' or pairs.ndim != 2 or pairs.shape[1] != 2:
-                raise ValueError(
-                    f'{path}: {part} must be integers of shape (N, 2) (got {pairs.dtype} '
-                    f'of shape {pairs.shape})'
-                )
-            wrong = (pairs < 0) | (pairs >= sizes)
-            if wrong.any():
-                row, side = np.argwhere(wrong)[0]
-                raise ValueError(
-                    f'{path}: the {("user", "item")[side]} of a {part} edge must be from '
-                    f'0 to less than {sizes[side]} (got {pairs[row, side]})'
-                )
-            edges = torch.from_numpy(pairs.astype(np.int64).T.copy())
+            with reading(path):
+                if pairs.dtype.kind not in 'iu' or pairs.shape[1:] != (2,):
+                    raise ValueError(
+                        f'{part} must be integers of shape (N, 2) (got {pairs.dtype} of '
+                        f'shape {pairs.shape})'
+                    )
+                edges = torch.from_numpy(pairs.astype(np.int64).T.copy())
+                for side, ids, size in zip(_SIDES, edges, sizes, strict=True):
+                    check_ids(ids, size, f'{part} {side}')
             data['user', part, 'item'].edge_index = edges
         self._write(data)
 
     def _graph(self, part: str) -> BipartiteGraph:
         user, item = self._data['user', part, 'item'].edge_index
-        sizes = (self._data[kind].num_nodes for kind in ('user', 'item'))
+        sizes = (self._data[side].num_nodes for side in _SIDES)
         return BipartiteGraph(user, item, *sizes)
 
     @cached_property

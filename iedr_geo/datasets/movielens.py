@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.datasets.raw_folder import RawArchive, RawGraph, reading
+from iedr_geo.datasets.raw_tables import parse_numbers, read_table
 
 _COLUMNS = ['user', 'item', 'rating', 'time']
 
@@ -31,7 +32,7 @@ class MovieLens1M(RawArchive, RawGraph):
             to. By default :obj:`$IEDR_GEO_DATA/ml-1m` where that is set, else a folder in
             PyG's home to which the ratings are downloaded.
         transform: Applied to the graph when it is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 
@@ -52,42 +53,34 @@ class MovieLens1M(RawArchive, RawGraph):
         'ratings.dat': 'https://files.grouplens.org/datasets/movielens/ml-1m.zip'
     }
     alternative: ClassVar[tuple[str, ...]] = ('ratings.npz',)
-    checksum: ClassVar[str] = (
-        'a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20'
-    )
+    checksums: ClassVar[dict[str, str]] = {
+        'ratings.dat': 'a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20'
+    }
 
     def process(self) -> None:
         """Numbers users and movies in the order of their ids."""
         path = self.raw_paths[0]
-        with reading(path):
-            if path.endswith('.npz'):
-                with np.load(path) as arrays:
-                    table = pd.DataFrame({name: arrays[name] for name in _COLUMNS[:3]})
-            else:  # Between two colons there is an empty column.
-                table = pd.read_csv(
-                    path, sep=':', header=None, usecols=[0, 2, 4, 6], low_memory=False
-                ).set_axis(_COLUMNS, axis=1)
-        for name, column in table.items():
-            number = pd.to_numeric(column, errors='coerce')
-            right = number.between(1, 5) if name == 'rating' else number >= 0
-            right &= number % 1 == 0
-            if not right.all():
-                row = int(right.to_numpy().argmin())
-                raise ValueError(
-                    f'{path}: the {name} in row {row + 1} is {column[row]}, not a whole '
-                    f'number{" from 1 to 5" if name == "rating" else ""}'
-                )
-        numbers = table.astype(np.int64)
-        users, user = np.unique(numbers['user'], return_inverse=True)
-        items, item = np.unique(numbers['item'], return_inverse=True)
-        data = HeteroData()
-        for kind, ids in (('user', users), ('movie', items)):
+        if path.endswith('.npz'):
+            with reading(path), np.load(path) as arrays:
+                table = pd.DataFrame({name: arrays[name] for name in _COLUMNS[:3]})
+        else:  # Between two colons there is an empty column.
+            names = dict(zip((0, 2, 4, 6), _COLUMNS, strict=True))
+            table = read_table(
+                path, names, sep=':', header=None, dtype=None, low_memory=False
+            )
+        for name in map(str, table):
+            limits = {'low': 1, 'high': 5} if name == 'rating' else {}
+            table[name] = parse_numbers(table, path, name, **limits)
+        data, ends = HeteroData(), []
+        for kind, name in (('user', 'user'), ('movie', 'item')):
+            ids, index = np.unique(table[name], return_inverse=True)
             data[kind].num_nodes = len(ids)
             data[kind].ids = ids.astype(str).tolist()
+            ends.append(torch.from_numpy(index))
         rates = data['user', 'rates', 'movie']
-        rates.edge_index = torch.from_numpy(np.stack([user, item]))
-        for name in numbers.columns[2:]:
-            rates[name] = torch.tensor(numbers[name].to_numpy())
+        rates.edge_index = torch.stack(ends)
+        for name in table.columns[2:]:
+            rates[name] = torch.tensor(table[name].to_numpy())
         self._write(data)
 
     def graph(self, min_rating: float = 5, min_records: int = 11) -> BipartiteGraph:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from iedr_geo.data import Bucketized, Categorical
 from iedr_geo.data.columns import Column
-from iedr_geo.datasets.movielens_ratings import (
-    MovieLensRatings,
-    add_year,
-    parse_numbers,
-    read_ratings,
-    read_table,
-)
+from iedr_geo.datasets.movielens_ratings import MovieLensRatings, add_year
+from iedr_geo.datasets.raw_tables import parse_numbers, read_table
 
 # The columns of the typed files, in the order of those of the archive.
 _RATINGS = {
@@ -63,7 +60,7 @@ class MovieLens100K(MovieLensRatings):
             to which the former are downloaded.
         min_rating: The lowest rating that is an interaction (default: all are).
         transform: Applied to each sample that is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 
@@ -86,13 +83,11 @@ class MovieLens100K(MovieLensRatings):
         ('u.data', 'u.user', 'u.item', 'u.genre'),
         'https://files.grouplens.org/datasets/movielens/ml-100k.zip',
     )
-    alternative: ClassVar[tuple[str, ...]] = (
-        'ml-100k.inter',
-        'ml-100k.user',
-        'ml-100k.item',
+    alternative: ClassVar[tuple[str, ...]] = tuple(
+        f'ml-100k.{kind}' for kind in ('inter', 'user', 'item')
     )
-    checksum: ClassVar[str] = (
-        '50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229'
+    checksums: ClassVar[dict[str, str]] = dict.fromkeys(
+        urls, '50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229'
     )
     user_fields: ClassVar[tuple[Column, ...]] = (
         Categorical('user'),
@@ -105,46 +100,51 @@ class MovieLens100K(MovieLensRatings):
     def _is_archive(self) -> bool:
         return self.raw_file_names == list(self.urls)
 
-    def _ratings(self) -> pd.DataFrame:
-        path = self.raw_paths[0]
+    def _table(
+        self, file: int, names: dict[str, str], numbers: Sequence[str], sep: str
+    ) -> pd.DataFrame:
+        """Reads a file of the archive, or the typed one of the same columns."""
+        path = self.raw_paths[file]
         if self._is_archive:
-            names = dict(enumerate(_RATINGS.values()))
-            return read_ratings(path, names, 1, sep='\t', header=None)
-        return read_ratings(path, _RATINGS, 1, sep='\t')
+            columns = dict(enumerate(names.values()))
+            return read_table(path, columns, numbers, sep=sep, header=None)
+        return read_table(path, names, numbers, sep='\t')
+
+    def _ratings(self) -> pd.DataFrame:
+        return self._table(0, _RATINGS, ('user', 'item', 'time'), '\t')
 
     def _users(self) -> pd.DataFrame:
-        path = self.raw_paths[1]
-        if self._is_archive:
-            names = dict(enumerate(_USERS.values()))
-            users = read_table(path, names, sep='|', header=None)
-        else:
-            users = read_table(path, _USERS, sep='\t')
-        for name in ('user', 'age'):
-            users[name] = parse_numbers(users, path, name)
-        return users
+        return self._table(1, _USERS, ('user', 'age'), '|')
 
     def films(self) -> pd.DataFrame:
         """Returns what the raw files tell of each film: item, title, genres and year."""
-        films = self._archive_films() if self._is_archive else self._typed_films()
-        films['item'] = parse_numbers(films, self.raw_paths[2], 'item')
-        return add_year(films)
+        return add_year(
+            self._archive_films() if self._is_archive else self._typed_films()
+        )
 
     def _archive_films(self) -> pd.DataFrame:
         *_, path, genre_path = self.raw_paths
         genres = read_table(genre_path, {0: 'name'}, sep='|', header=None)['name']
-        names = dict(enumerate(genres, start=5)) | {0: 'item', 1: 'title'}
         films = read_table(
-            path, names, sep='|', header=None, encoding='latin-1', quoting=csv.QUOTE_NONE
+            path,
+            {0: 'item', 1: 'title'} | dict(enumerate(genres, start=5)),
+            ['item'],
+            sep='|',
+            header=None,
+            encoding='latin-1',
+            quoting=csv.QUOTE_NONE,
         )
+        text = pd.Series('', films.index)
         for name in genres:
-            films[name] = parse_numbers(films, path, name, 0, 1)
-        known = pd.Series({name: f'{name}|' for name in genres if name != 'unknown'})
-        text = films[known.index].astype(bool).dot(known).astype(str)
-        return films[['item', 'title']].assign(genres=text.str.removesuffix('|'))
+            has = parse_numbers(films, path, name, 0, 1) == 1
+            if name != 'unknown':
+                text += np.where(has, f'|{name}', '')
+        return films[['item', 'title']].assign(genres=text.str.removeprefix('|'))
 
     def _typed_films(self) -> pd.DataFrame:
-        path = self.raw_paths[2]
-        films = read_table(path, _FILMS, sep='\t', quoting=csv.QUOTE_NONE)
+        films = read_table(
+            self.raw_paths[2], _FILMS, ['item'], sep='\t', quoting=csv.QUOTE_NONE
+        )
         # The year is what the title ends on, in brackets; one film has no title.
         title = films['title'] + ' (' + films['year'] + ')'
         return films[['item']].assign(

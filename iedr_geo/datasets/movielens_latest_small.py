@@ -8,13 +8,8 @@ import pandas as pd
 
 from iedr_geo.data import Categorical
 from iedr_geo.data.columns import Column
-from iedr_geo.datasets.movielens_ratings import (
-    MovieLensRatings,
-    add_year,
-    parse_numbers,
-    read_ratings,
-    read_table,
-)
+from iedr_geo.datasets.movielens_ratings import MovieLensRatings, add_year
+from iedr_geo.datasets.raw_tables import read_table
 
 
 class MovieLensLatestSmall(MovieLensRatings):
@@ -35,7 +30,7 @@ class MovieLensLatestSmall(MovieLensRatings):
             PyG's home to which the files are downloaded.
         min_rating: The lowest rating that is an interaction (default: all are).
         transform: Applied to each sample that is read.
-        force_reload: Whether to process the raw files again.
+        force_reload: If :obj:`True`, the raw files are processed again.
 
     **STATS:**
 
@@ -59,23 +54,24 @@ class MovieLensLatestSmall(MovieLensRatings):
         'https://files.grouplens.org/datasets/movielens/ml-latest-small.zip',
     )
     # The archive is replaced at times: this is the one with the numbers above.
-    checksum: ClassVar[str] = (
-        '696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436'
+    checksums: ClassVar[dict[str, str]] = dict.fromkeys(
+        urls, '696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436'
     )
     user_fields: ClassVar[tuple[Column, ...]] = (Categorical('user'),)
+    rating_step: ClassVar[float] = 0.5
 
     def _ratings(self) -> pd.DataFrame:
-        names = {'userId': 'user', 'movieId': 'item', 'rating': 'rating'}
-        return read_ratings(self.raw_paths[0], names | {'timestamp': 'time'}, 0.5)
+        names = {'userId': 'user', 'movieId': 'item', 'timestamp': 'time'}
+        return read_table(
+            self.raw_paths[0], names | {'rating': 'rating'}, list(names.values())
+        )
 
     def _users(self) -> pd.DataFrame:
         return self._ratings()[['user']].drop_duplicates()
 
     def films(self) -> pd.DataFrame:
         """Returns what the raw files tell of each film: item, title, genres and year."""
-        path = self.raw_paths[1]
         names = {'movieId': 'item', 'title': 'title', 'genres': 'genres'}
-        films = read_table(path, names)
-        films['item'] = parse_numbers(films, path, 'item')
+        films = read_table(self.raw_paths[1], names, ['item'])
         films['genres'] = films['genres'].replace('(no genres listed)', '')
         return add_year(films)

@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer[Any]]
+Codes = NDArray[np.int8]
+Rng = np.random.Generator
 
 CONTEXTS = {
     'daytime': ('morning', 'noon', 'evening', 'night'),
@@ -47,7 +50,30 @@ _HABIT = 0.4
 _WEEKS = 52
 _SLOT_SECONDS = 6 * 3600
 # Bound on the entries of a temporary matrix: 8 MB in double precision.
-_CELLS = 1_000_000
+MAX_CELLS = 1_000_000
+
+
+def check_ranges(**ranges: tuple[float, float, float]) -> None:
+    """Raises an error that names an argument that is not finite or out of its range.
+
+    Args:
+        **ranges: The value of each argument, and the least and the greatest it may have.
+    """
+    for name, (value, least, greatest) in ranges.items():
+        if not least <= value <= greatest or value == math.inf:
+            raise ValueError(f'`{name}` must be from {least} to {greatest} (got {value})')
+
+
+def nearness(anchors: Floats, position: Floats) -> Floats:
+    """Returns how near the nearer of two anchors is, 1 where it is the position itself.
+
+    Args:
+        anchors: Pairs of anchors in the plane, of shape :math:`(2, *, 2)`.
+        position: Positions in the plane, of a shape that broadcasts with an anchor's.
+    """
+    x, y = np.moveaxis(position, -1, 0)
+    main, side = ((one[..., 0] - x) ** 2 + (one[..., 1] - y) ** 2 for one in anchors)
+    return np.exp(np.minimum(main, side) / (-2 * _REACH**2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +86,9 @@ class Factors:
         user_taste: Taste of each user, a row of ``tastes[0]``.
         item_position: Position of each item in the same plane.
         user_segment: Segment of each user, which chooses the need tables.
-        user_sensitivity: How much each user heeds the need for a function and
-            the need for a price tier, ``[num_users, 2]``.
-        item_function: What each item is good for, a point on a circle.
+        user_sensitivity: The weights of the need for a function and of the need for
+            a price tier of each user, ``[num_users, 2]``.
+        item_function: The use of each item, a point on a circle.
         item_tier: Price tier of each item.
         function_need: Function wanted, ``[segment, daytime, place]``.
         tier_need: Price tier wanted, ``[segment, weekend, company]``.
@@ -70,7 +96,7 @@ class Factors:
         intrinsic_weight: Score of an item that lies on an anchor.
         extrinsic_weight: Gain of an item that meets one need of a user of
             sensitivity 1 over one that does not.
-        temperature: What scores are divided by before the softmax.
+        temperature: The divisor of scores before the softmax.
     """
 
     tastes: Floats
@@ -88,19 +114,14 @@ class Factors:
     temperature: float
 
     def intrinsic(self, tastes: Ints, items: Ints) -> Floats:
-        """Return how much tastes are for items, broadcast over both."""
-        x, y = self.item_position[items, 0], self.item_position[items, 1]
-        main, side = (
-            (anchor[tastes, 0] - x) ** 2 + (anchor[tastes, 1] - y) ** 2
-            for anchor in self.tastes
-        )
-        nearer = np.minimum(main, side)
-        return self.intrinsic_weight * np.exp(nearer / (-2 * _REACH**2))
+        """Returns how much tastes are for items, broadcast over both."""
+        anchors, position = self.tastes[:, tastes], self.item_position[items]
+        return self.intrinsic_weight * nearness(anchors, position)
 
     def extrinsic(
         self, users: Ints, functions: Ints, tiers: Ints, contexts: Ints
     ) -> Floats:
-        """Return how well functions and tiers meet the needs of users.
+        """Returns how well functions and tiers meet the needs of users.
 
         Every function and tier is wanted in equally many contexts and the fit
         is centred, so that over all contexts the scores of any user and item
@@ -139,23 +160,21 @@ class Planted:
             user and time. Seconds since the start of a Monday; weekday and
             daytime follow the same calendar.
         factors: True factors.
-        context_columns: Names of the context columns.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
     interactions: pd.DataFrame
     factors: Factors
-    context_columns: tuple[str, ...] = tuple(CONTEXTS)
 
     def intrinsic_scores(self, users: Ints, items: Ints) -> Floats:
-        """Return true intrinsic scores, broadcast over rows of the tables."""
+        """Returns true intrinsic scores, broadcast over rows of the tables."""
         return self.factors.intrinsic(self.factors.user_taste[users], items)
 
     def extrinsic_scores(
         self, users: Ints, items: Ints, contexts: pd.DataFrame
     ) -> Floats:
-        """Return true extrinsic scores, broadcast over rows of the tables.
+        """Returns true extrinsic scores, broadcast over rows of the tables.
 
         Args:
             users: Rows of users.
@@ -168,16 +187,14 @@ class Planted:
         users = np.asarray(users)
         if len(contexts) != users.size:
             raise ValueError(f'contexts has {len(contexts)} rows for {users.size} users')
-        codes = np.stack(
-            [_encode(contexts[name], name) for name in CONTEXTS], axis=-1
-        ).reshape(*users.shape, len(CONTEXTS))
-        known = self.factors
-        return known.extrinsic(
-            users, known.item_function[items], known.item_tier[items], codes
-        )
+        columns = [_encode(contexts[name], name) for name in CONTEXTS]
+        codes = np.stack(columns, axis=-1).reshape(*users.shape, len(CONTEXTS))
+        truth = self.factors
+        function, tier = truth.item_function[items], truth.item_tier[items]
+        return truth.extrinsic(users, function, tier, codes)
 
     def scores(self, users: Ints, items: Ints, contexts: pd.DataFrame) -> Floats:
-        """Return the scores items are drawn by: both parts and popularity.
+        """Returns the scores items are drawn by: both parts and popularity.
 
         Args:
             users: Rows of users.
@@ -194,7 +211,7 @@ class Planted:
         )
 
     def probabilities(self, users: Ints, contexts: pd.DataFrame) -> Floats:
-        """Return the true choice probabilities over the whole catalogue.
+        """Returns the true choice probabilities over the whole catalogue.
 
         Args:
             users: Rows of users, one axis.
@@ -204,10 +221,9 @@ class Planted:
             One row per user and one column per item; rows sum to 1.
         """
         catalogue = np.arange(len(self.items))
-        logits = self.scores(np.asarray(users)[:, None], catalogue, contexts)
-        logits /= self.factors.temperature
-        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return chances / chances.sum(axis=1, keepdims=True)
+        scores = self.scores(np.asarray(users)[:, None], catalogue, contexts)
+        chances: Floats = softmax(scores / self.factors.temperature, axis=1)
+        return chances
 
 
 def plant(
@@ -221,8 +237,9 @@ def plant(
     popularity_weight: float = 1.2,
     temperature: float = 1.0,
     max_tastes: int = 2000,
+    max_cells: int = MAX_CELLS,
 ) -> Planted:
-    """Plant factors and draw interactions from them.
+    """Plants factors and draws interactions from them.
 
     Items are drawn exactly from the softmax over the whole catalogue at every
     size: extrinsic scores see an item only through its function and tier, so
@@ -241,8 +258,10 @@ def plant(
         extrinsic_weight: Scale of the extrinsic scores; 0 removes them.
         popularity_weight: Scale of the popularity scores, by which a few items
             are popular and most are not; 0 removes them.
-        temperature: What scores are divided by before the softmax.
+        temperature: The divisor of scores before the softmax.
         max_tastes: Bound on the number of distinct tastes.
+        max_cells: Bound on the entries of a temporary matrix. With another one, other
+            items are drawn.
 
     Returns:
         The tables with the factors behind them.
@@ -250,20 +269,18 @@ def plant(
     Raises:
         ValueError: If an argument is out of its range.
     """
-    for name, value, least in (
-        ('num_users', num_users, 1),
-        ('num_items', num_items, 2),
-        ('num_interactions', num_interactions, MIN_RECORDS * num_users),
-        ('seed', seed, 0),
-        ('intrinsic_weight', intrinsic_weight, 0),
-        ('extrinsic_weight', extrinsic_weight, 0),
-        ('popularity_weight', popularity_weight, 0),
-        ('max_tastes', max_tastes, 1),
-    ):
-        if not least <= value < math.inf:
-            raise ValueError(f'{name} must be at least {least}, got {value}')
+    check_ranges(
+        num_users=(num_users, 1, math.inf),
+        num_items=(num_items, 2, math.inf),
+        num_interactions=(num_interactions, MIN_RECORDS * num_users, math.inf),
+        seed=(seed, 0, math.inf),
+        intrinsic_weight=(intrinsic_weight, 0, math.inf),
+        extrinsic_weight=(extrinsic_weight, 0, math.inf),
+        popularity_weight=(popularity_weight, 0, math.inf),
+        max_tastes=(max_tastes, 1, math.inf),
+    )
     if not 0 < temperature < math.inf:
-        raise ValueError(f'temperature must be above 0, got {temperature}')
+        raise ValueError(f'`temperature` must be above 0 (got {temperature})')
 
     rng = np.random.default_rng(seed)
     num_tastes = min(num_users, max_tastes)
@@ -291,43 +308,38 @@ def plant(
     users = _observe_users(rng, factors)
     items = _observe_items(rng, factors)
 
-    rows = _draw_users(rng, num_users, num_interactions)
+    counts = draw_counts(rng, num_users, num_interactions, num_interactions)
+    rows: Ints = np.repeat(np.arange(num_users), counts)
     contexts = _draw_contexts(rng, rows, num_users)
     rows, contexts, time = _put_in_order(rng, rows, contexts)
-    chosen = _draw_items(rng, factors, rows, contexts)
-    interactions = pd.DataFrame(
-        {
-            'user': users['user'].array.take(rows),
-            'item': items['item'].array.take(chosen),
-            **{
-                name: pd.Series(values).array.take(contexts[:, field])
-                for field, (name, values) in enumerate(CONTEXTS.items())
-            },
-            'time': time,
-        }
-    )
+    chosen = _draw_items(rng, factors, rows, contexts, max_cells)
+    columns = {'user': users['user'].array.take(rows)}
+    columns['item'] = items['item'].array.take(chosen)
+    for (name, values), codes in zip(CONTEXTS.items(), contexts.T, strict=True):
+        columns[name] = pd.Series(values).array.take(codes)
+    interactions = pd.DataFrame({**columns, 'time': time})
     return Planted(users, items, interactions, factors)
 
 
-def _observe_users(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
-    """Return the table of users: features that hint at taste and segment."""
+def _observe_users(rng: Rng, factors: Factors) -> pd.DataFrame:
+    """Returns the table of users: features that hint at taste and segment."""
     taste = factors.tastes[0][factors.user_taste]
     blurred = taste + 0.12 * rng.standard_normal(taste.shape)
     age = np.digitize(blurred[:, 0], (0.15, 0.4, 0.6, 0.85))
+    occupation = _nearest(rng, taste, _OCCUPATIONS)
+    household = _confuse(rng, factors.user_segment, _SEGMENTS)
     return pd.DataFrame(
         {
             'user': [f'u{row}' for row in range(len(taste))],
             'age_group': np.array(AGE_GROUPS)[age],
-            'occupation': _name('job', _nearest(rng, taste, _OCCUPATIONS)),
-            'household': np.array(HOUSEHOLDS)[
-                _confuse(rng, factors.user_segment, _SEGMENTS)
-            ],
+            'occupation': _name('job', occupation),
+            'household': np.array(HOUSEHOLDS)[household],
         }
     )
 
 
-def _observe_items(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
-    """Return the table of items: features that hint at all their factors."""
+def _observe_items(rng: Rng, factors: Factors) -> pd.DataFrame:
+    """Returns the table of items: features that hint at all their factors."""
     count = len(factors.item_tier)
     hints = np.stack(
         [
@@ -339,19 +351,14 @@ def _observe_items(rng: np.random.Generator, factors: Factors) -> pd.DataFrame:
     )
     price = 5 * 2.5 ** (factors.item_tier + 0.6 * rng.standard_normal(count))
     lengths = rng.integers(1, 4, size=count)
+    category = _confuse(rng, factors.item_function, _FUNCTIONS)
+    shuffled = rng.permuted(hints, axis=1).tolist()
     return pd.DataFrame(
         {
             'item': [f'i{row}' for row in range(count)],
-            'category': _name(
-                'category', _confuse(rng, factors.item_function, _FUNCTIONS)
-            ),
+            'category': _name('category', category),
             'price': price.round(2),
-            'tags': [
-                tags[:length]
-                for tags, length in zip(
-                    rng.permuted(hints, axis=1).tolist(), lengths, strict=True
-                )
-            ],
+            'tags': [tags[:n] for tags, n in zip(shuffled, lengths, strict=True)],
         }
     )
 
@@ -360,32 +367,31 @@ def _name(prefix: str, codes: Ints) -> NDArray[np.str_]:
     return np.char.add(prefix, codes.astype(str))
 
 
-def _confuse(rng: np.random.Generator, codes: Ints, count: int) -> Ints:
-    """Return codes of which a quarter is replaced by any code."""
+def _confuse(rng: Rng, codes: Ints, count: int) -> Ints:
+    """Returns codes of which a quarter is replaced by any code."""
     noise = rng.integers(count, size=codes.shape)
     return np.where(rng.random(codes.shape) < 0.25, noise, codes)
 
 
-def _nearest(rng: np.random.Generator, places: Floats, count: int) -> Ints:
-    """Return the nearest of random landmarks as seen from blurred places."""
+def _nearest(rng: Rng, places: Floats, count: int) -> Ints:
+    """Returns the nearest of random landmarks as seen from blurred places."""
     blurred = places + 0.06 * rng.standard_normal(places.shape)
     away = ((blurred[:, None] - rng.random((count, 2))) ** 2).sum(axis=2)
     return away.argmin(axis=1)
 
 
-def _draw_users(rng: np.random.Generator, num_users: int, num_interactions: int) -> Ints:
-    """Return the user of each interaction, sorted: few users are very active."""
+def draw_counts(rng: Rng, num_users: int, total: int, most: int) -> Ints:
+    """Returns the number of records of each user: few users are very active."""
     activity = rng.lognormal(sigma=0.8, size=num_users)
-    extra = rng.multinomial(
-        num_interactions - MIN_RECORDS * num_users, activity / activity.sum()
-    )
-    return np.repeat(np.arange(num_users), MIN_RECORDS + extra)
+    count = np.full(num_users, MIN_RECORDS)
+    while left := total - count.sum():
+        weight = activity * (count < most)
+        count = np.minimum(count + rng.multinomial(left, weight / weight.sum()), most)
+    return count
 
 
-def _draw_contexts(
-    rng: np.random.Generator, users: Ints, num_users: int
-) -> NDArray[np.int8]:
-    """Return context codes: the habit of the user, or what is common."""
+def _draw_contexts(rng: Rng, users: Ints, num_users: int) -> Codes:
+    """Returns context codes: the habit of the user, or what is common."""
     contexts = np.empty((len(users), len(CONTEXTS)), dtype=np.int8)
     for field, values in enumerate(CONTEXTS.values()):
         common = rng.dirichlet(np.full(len(values), 10.0))
@@ -396,10 +402,8 @@ def _draw_contexts(
     return contexts
 
 
-def _put_in_order(
-    rng: np.random.Generator, users: Ints, contexts: NDArray[np.int8]
-) -> tuple[Ints, NDArray[np.int8], Ints]:
-    """Date interactions in accord with their contexts and sort by user, time."""
+def _put_in_order(rng: Rng, users: Ints, contexts: Codes) -> tuple[Ints, Codes, Ints]:
+    """Dates interactions in accord with their contexts, sorted by user and time."""
     daytime, weekday = contexts[:, 0], contexts[:, 1]
     slots = len(CONTEXTS['daytime'])
     day = 7 * rng.integers(_WEEKS, size=len(users)) + weekday
@@ -415,12 +419,9 @@ def _put_in_order(
 
 
 def _draw_items(
-    rng: np.random.Generator,
-    factors: Factors,
-    users: Ints,
-    contexts: NDArray[np.int8],
+    rng: Rng, factors: Factors, users: Ints, contexts: Codes, max_cells: int
 ) -> Ints:
-    """Return an item for each user and context, drawn by the softmax of scores.
+    """Returns an item for each user and context, drawn by the softmax of scores.
 
     Works on blocks of tastes: memory is bounded, and each taste meets the
     catalogue once, however many users share it.
@@ -435,7 +436,7 @@ def _draw_items(
     records = np.argsort(taste, kind='stable')
     num_tastes = factors.tastes.shape[1]
     load = max(len(items), len(groups) * len(records) // num_tastes)
-    step = max(1, _CELLS // load)
+    step = max(1, max_cells // load)
     chosen = np.empty(len(records), dtype=np.int64)
     for first in range(0, num_tastes, step):
         block = np.arange(first, min(first + step, num_tastes))
@@ -451,17 +452,14 @@ def _draw_items(
         low, high = np.searchsorted(taste, (first, first + step), sorter=records)
         some = records[low:high]
         row = taste[some] - first
-        appeal = factors.extrinsic(
-            users[some][:, None],
-            groups // _TIERS,
-            groups % _TIERS,
-            contexts[some][:, None],
-        )
+        who, where = users[some][:, None], contexts[some][:, None]
+        appeal = factors.extrinsic(who, groups // _TIERS, groups % _TIERS, where)
         appeal /= factors.temperature
         appeal += (top + np.log(mass))[row]
         appeal -= appeal.max(axis=1, keepdims=True)
         steps = np.exp(appeal).cumsum(axis=1)
-        pick = _invert(rng, steps)
+        level = rng.random(len(steps)) * steps[:, -1]
+        pick = (steps[:, :-1] <= level[:, None]).sum(axis=1)
 
         # Over the block the distribution function rises by 1 with each group.
         weights /= mass[:, slot]
@@ -474,14 +472,8 @@ def _draw_items(
     return chosen
 
 
-def _invert(rng: np.random.Generator, steps: Floats) -> Ints:
-    """Return a draw per row from cumulated weights."""
-    level = rng.random(len(steps)) * steps[:, -1]
-    return (steps[:, :-1] <= level[:, None]).sum(axis=1)
-
-
 def _encode(values: pd.Series[str], field: str) -> Ints:
-    """Return the codes of the values of a context field."""
+    """Returns the codes of the values of a context field."""
     codes = pd.Index(CONTEXTS[field]).get_indexer(pd.Index(values))
     if (codes < 0).any():
         unknown = values[codes < 0].iloc[0]

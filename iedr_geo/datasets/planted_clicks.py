@@ -7,20 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InterventionSplit, intervened_split
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.integer[Any]]
-
-MIN_CLICKS = 8
-
-# How far from an anchor an item still appeals; the plane is the unit square.
-_REACH = 0.15
-# Bound on the entries of a temporary matrix: 8 MB in double precision.
-_CELLS = 1_000_000
+from iedr_geo.datasets.planted import (
+    MAX_CELLS,
+    MIN_RECORDS,
+    Floats,
+    Ints,
+    Rng,
+    check_ranges,
+    draw_counts,
+    nearness,
+)
 
 
 class ClickScores(NamedTuple):
@@ -59,6 +58,7 @@ class PlantedClicks:
         interest_weight: The interest in an item that lies on an anchor; 0 removes it.
         conformity_weight: The scale of conformity; 0 removes it. By default, a tenth of
             the items have about half of the clicks.
+        max_cells: The bound on the entries of a temporary matrix.
     """
 
     def __init__(
@@ -70,20 +70,17 @@ class PlantedClicks:
         *,
         interest_weight: float = 6.0,
         conformity_weight: float = 2.2,
+        max_cells: int = MAX_CELLS,
     ) -> None:
         most = num_items // 2
-        for name, value, least, greatest in (
-            ('num_users', num_users, 1, math.inf),
-            ('num_items', num_items, 2 * MIN_CLICKS, math.inf),
-            ('num_clicks', num_clicks, MIN_CLICKS * num_users, most * num_users),
-            ('seed', seed, 0, math.inf),
-            ('interest_weight', interest_weight, 0, math.inf),
-            ('conformity_weight', conformity_weight, 0, math.inf),
-        ):
-            if not least <= value <= greatest or value == math.inf:
-                raise ValueError(
-                    f'`{name}` must be from {least} to {greatest} (got {value})'
-                )
+        check_ranges(
+            num_users=(num_users, 1, math.inf),
+            num_items=(num_items, 2 * MIN_RECORDS, math.inf),
+            num_clicks=(num_clicks, MIN_RECORDS * num_users, most * num_users),
+            seed=(seed, 0, math.inf),
+            interest_weight=(interest_weight, 0, math.inf),
+            conformity_weight=(conformity_weight, 0, math.inf),
+        )
         rng = np.random.default_rng(seed)
         self.seed = seed
         self.interest_weight, self.conformity_weight = interest_weight, conformity_weight
@@ -91,20 +88,19 @@ class PlantedClicks:
         self.position: Floats = rng.random((num_items, 2))
         self.sensitivity: Floats = rng.gamma(4.0, 0.25, num_users)
         self.appeal: Floats = -np.log(rng.uniform(0.01, 1, num_items))
-        count = _draw_counts(rng, num_users, num_clicks, most)
-        user, item = self._draw(rng, count)
+        count = draw_counts(rng, num_users, num_clicks, most)
+        user, item = self._draw(rng, count, max_cells)
         self.graph = BipartiteGraph(
             torch.from_numpy(user), torch.from_numpy(item), num_users, num_items
         )
 
     def _scores(self, user: Ints, item: Ints) -> tuple[Floats, Floats]:
         """Returns interest and conformity, broadcast over users and items."""
-        away = ((self.anchors[:, user] - self.position[item]) ** 2).sum(axis=-1)
-        interest = np.exp(away.min(axis=0) / (-2 * _REACH**2))
+        interest = nearness(self.anchors[:, user], self.position[item])
         conformity = self.sensitivity[user] * self.appeal[item]
         return self.interest_weight * interest, self.conformity_weight * conformity
 
-    def _draw(self, rng: np.random.Generator, count: Ints) -> tuple[Ints, Ints]:
+    def _draw(self, rng: Rng, count: Ints, max_cells: int) -> tuple[Ints, Ints]:
         """Returns users and items of as many clicks as each user has.
 
         The items with the highest sums of score and Gumbel noise are a draw without
@@ -112,7 +108,7 @@ class PlantedClicks:
         """
         items = np.arange(len(self.appeal))
         clicks = []
-        step = max(1, _CELLS // len(items))
+        step = max(1, max_cells // len(items))
         for first in range(0, len(count), step):
             users = np.arange(first, min(first + step, len(count)))
             interest, conformity = self._scores(users[:, None], items)
@@ -140,15 +136,3 @@ class PlantedClicks:
             **kwargs: Its arguments (default: the seed of the data).
         """
         return intervened_split(self.graph, **{'seed': self.seed, **kwargs})
-
-
-def _draw_counts(
-    rng: np.random.Generator, num_users: int, num_clicks: int, most: int
-) -> Ints:
-    """Returns the number of clicks of each user: few users are very active."""
-    activity = rng.lognormal(sigma=0.8, size=num_users)
-    count = np.full(num_users, MIN_CLICKS)
-    while left := num_clicks - count.sum():
-        weight = activity * (count < most)
-        count = np.minimum(count + rng.multinomial(left, weight / weight.sum()), most)
-    return count

@@ -9,15 +9,13 @@ from torch import Tensor
 
 from iedr_geo.data import (
     Bucketized,
-    CandidateLists,
     Categorical,
     FeatureSchema,
     InteractionDataset,
     MultiCategorical,
-    Split,
-    leave_last_out,
 )
 from iedr_geo.datasets.planted import CONTEXTS, plant
+from iedr_geo.datasets.split_log import SplitLog
 
 
 class TrueScores(NamedTuple):
@@ -44,7 +42,7 @@ def planted_schema() -> FeatureSchema:
     )
 
 
-class PlantedFactors(InteractionDataset):
+class PlantedFactors(SplitLog):
     r"""Interactions drawn from known intrinsic and extrinsic factors.
 
     Users have tastes that are the same in every context; four interacting context fields
@@ -78,23 +76,6 @@ class PlantedFactors(InteractionDataset):
             exclude_seen=False,
         )
         self.__dict__.update(dataset.__dict__)
-
-    def split(self) -> Split:
-        """Takes each user's last row for test and the one before for validation."""
-        return leave_last_out(self)
-
-    def candidates(self, part: str, num_negatives: int = 99) -> CandidateLists:
-        """Returns a list for each held-out row of :meth:`split`: its item, and others
-        drawn uniformly.
-
-        Args:
-            part: :obj:`'valid'` or :obj:`'test'`.
-            num_negatives: How many others to draw.
-        """
-        if part not in ('valid', 'test'):
-            raise ValueError(f"`part` is 'valid' or 'test' (got '{part}')")
-        rows = getattr(self.split(), part)
-        return CandidateLists.sample(rows, num_negatives, seed=len(part))
 
     def true_scores(self, user: Tensor, item: Tensor, context: Tensor) -> TrueScores:
         """Returns the true scores of users, items and contexts of the dataset.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -37,11 +38,11 @@ def _common_metrics(
     if metrics is None:
         first, *others = names.values()
         return [metric for metric in first if all(metric in other for other in others)]
-    for name, known in names.items():
-        if unknown := [metric for metric in metrics if metric not in known]:
+    for metric, (name, own) in product(metrics, names.items()):
+        if metric not in own:
             raise ValueError(
-                f"The evaluation of '{name}' has no metric '{unknown[0]}' of a list (it "
-                f'has {", ".join(known)})'
+                f"The evaluation of '{name}' has no metric '{metric}' of a list (it has "
+                f'{", ".join(own)})'
             )
     return list(metrics)
 
@@ -78,7 +79,7 @@ def compare(
         metrics: The metrics to compare by (default: those that all evaluations have, in
             the order of the first).
         level: The probability that an interval is to cover.
-        num_samples: How many times the lists are drawn again.
+        num_samples: The number of times that the lists are drawn again.
         seed: The seed of the draws.
 
     Returns:
@@ -104,8 +105,8 @@ def compare(
     if reference is None:
         reference = next(iter(evaluations))
     elif reference not in evaluations:
-        known = ', '.join(f"'{name}'" for name in evaluations)
-        raise ValueError(f"The reference '{reference}' is none of {known}")
+        names = str(list(evaluations)).strip('[]')
+        raise ValueError(f"The reference '{reference}' is none of {names}")
     metrics = _common_metrics(evaluations, metrics)
     base = evaluations[reference]
     tables = {}
@@ -116,13 +117,11 @@ def compare(
         try:
             difference = evaluation.difference(base, level, num_samples, seed)
         except ValueError as error:
-            raise ValueError(
-                f"Cannot compare '{name}' with '{reference}': {error}"
-            ) from error
+            raise ValueError(f"'{name}' and '{reference}': {error}") from error
         tables[name] = tables[name].join(difference.rename(columns=DIFFERENCE))
-        tables[name]['p'] = pd.Series(
-            {m: _p(evaluation.per_list[m], base.per_list[m]) for m in metrics}
-        )
+        for metric in metrics:
+            p = _p(evaluation.per_list[metric], base.per_list[metric])
+            tables[name].loc[metric, 'p'] = p
     rows = pd.MultiIndex.from_product(
         [metrics, list(evaluations)], names=['metric', 'model']
     )

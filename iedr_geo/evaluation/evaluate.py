@@ -11,7 +11,6 @@ from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.rankings import (
     DEFAULT_METRICS,
-    GRAPH_METRICS,
     CandidateRankings,
     CatalogueRankings,
     Rankings,
@@ -24,15 +23,9 @@ Model: TypeAlias = CatalogueScorer | Callable[[InteractionBatch], Tensor] | Any
 
 
 def _evaluate(
-    rankings: Rankings,
-    made: CatalogueScorer,
-    progress: bool,
-    num_queries: int,
-    num_items: int | None = None,
+    rankings: Rankings, made: CatalogueScorer, progress: bool, *size: int
 ) -> Evaluation:
-    bar = progress_bar(
-        rankings.chunks(), 'Ranking', progress, made, num_queries, num_items
-    )
+    bar = progress_bar(rankings.chunks(), 'Ranking', progress, made, *size)
     return rankings.evaluation([rankings.rank(made, lists) for lists in bar])
 
 
@@ -51,14 +44,14 @@ def evaluate_candidates(
     Args:
         model: A model or function that maps an :class:`InteractionBatch` to logits, or a
             scorer of one.
-        dataset: Where the feature graphs are.
-        lists: What to rank.
+        dataset: The users, items and contexts, with their feature graphs.
+        lists: The lists to rank.
         metrics: The metrics of a list. The AUC over all rows is always computed.
-        progress: Whether to show a progress bar where it takes more than seconds.
+        progress: If :obj:`True`, a progress bar shows where it takes more than seconds.
     """
     rankings = CandidateRankings(dataset, lists, metrics)
-    rows = lists.item.numel()
-    return _evaluate(rankings, scorer(model, dataset), progress, rows, 1)
+    made = scorer(model, dataset)
+    return _evaluate(rankings, made, progress, lists.item.numel(), 1)
 
 
 def evaluate_catalogue(
@@ -80,28 +73,19 @@ def evaluate_catalogue(
         model: A model that fits the data, or a scorer of one.
         held_out: The rows or edges to be found. Items that are not in their catalogue are
             left out of the rankings, unless they are to be found.
-        seen: What users have seen, *e.g.*, training and validation rows or the training
-            graph, whose items are left out of their users' rankings, unless they are to
-            be found. Needed, unless a dataset is a log of repeated use
-            (:obj:`exclude_seen=False`), where it has no effect.
+        seen: The rows or edges that users have seen, *e.g.*, training and validation
+            rows or the training graph, whose items are left out of their users'
+            rankings, unless they are to be found. Needed, unless a dataset is a log of
+            repeated use (:obj:`exclude_seen=False`), where it has no effect.
         metrics: The metrics of a list (default: NDCG and recall at 5 and 10; of a graph
             recall, hit ratio and NDCG at 20 and 50).
         part: The part of a score that alone is to rank, *e.g.*, :obj:`'interest'`
             (default: the whole score).
-        progress: Whether to show a progress bar where it takes more than seconds.
+        progress: If :obj:`True`, a progress bar shows where it takes more than seconds.
 
     Raises:
         ValueError: If there is nothing to be found, a metric needs more items than there
             are, or model, held-out and seen parts do not fit each other.
     """
-    if isinstance(held_out, BipartiteGraph):
-        if seen is not None and not isinstance(seen, BipartiteGraph):
-            raise ValueError(f'Of a graph, `seen` is a graph (got {seen!r})')
-        chosen = GRAPH_METRICS if metrics is None else metrics
-        rankings = CatalogueRankings.of_graph(held_out, seen, chosen, part)
-    else:
-        if isinstance(seen, BipartiteGraph):
-            raise ValueError('Of a dataset, `seen` is a sequence of datasets')
-        chosen = DEFAULT_METRICS if metrics is None else metrics
-        rankings = CatalogueRankings.of_dataset(held_out, seen, chosen, part)
+    rankings = CatalogueRankings(held_out, seen, metrics, part)
     return _evaluate(rankings, scorer(model, held_out), progress, len(rankings))

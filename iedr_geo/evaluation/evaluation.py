@@ -64,7 +64,7 @@ class Evaluation:
 
         Args:
             level: The probability that the interval is to cover.
-            num_samples: How many times the lists are drawn again.
+            num_samples: The number of times that the lists are drawn again.
             seed: The seed of the draws.
         """
         return _bootstrap(self._values, level, num_samples, seed)
@@ -85,7 +85,7 @@ class Evaluation:
             groups: The group of each list, in the order of :obj:`per_list`: a column, an
                 array or a list of labels. A missing label is a group, too.
             level: The probability that an interval is to cover.
-            num_samples: How many times the lists are drawn again.
+            num_samples: The number of times that the lists are drawn again.
             seed: The seed of the draws.
 
         Example:
@@ -126,7 +126,7 @@ class Evaluation:
         Args:
             other: The other model's evaluation on the same lists.
             level: The probability that the interval is to cover.
-            num_samples: How many times the lists are drawn again.
+            num_samples: The number of times that the lists are drawn again.
             seed: The seed of the draws.
 
         Raises:

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 from torch import Tensor
+from torch_geometric.utils import cumsum
 
 from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.data.bipartite import check_one_log
 from iedr_geo.data.feature_graphs import ragged_arange
 from iedr_geo.evaluation.evaluation import Evaluation
-from iedr_geo.evaluation.top_ranks import top_metrics
+from iedr_geo.evaluation.top_ranks import top_metrics, values_of
 from iedr_geo.metrics import AUC, NDCG, HitRatio, RankedLists, RankingMetric, Recall
 from iedr_geo.scoring import CatalogueScorer, Queries, items_of
 from iedr_geo.scoring.catalogue_scorer import CELLS
@@ -23,17 +24,16 @@ DEFAULT_METRICS: tuple[RankingMetric, ...] = (NDCG(5), NDCG(10), Recall(5), Reca
 GRAPH_METRICS: tuple[RankingMetric, ...] = tuple(
     metric(k) for k in (20, 50) for metric in (Recall, HitRatio, NDCG)
 )
-ROWS = 1 << 16  # Of candidate lists that are scored at a time.
 
 
 class Ranked(NamedTuple):
     """The metrics of some lists.
 
     Args:
-        lists: Which lists, of shape :math:`(L)`.
+        lists: The lists, of shape :math:`(L)`.
         values: Their metrics, of shape :math:`(L, M)`.
         scores: The scores of all their candidates, where all rows together are judged.
-        target: Which candidates are to be found, likewise.
+        target: 1 for the candidates that are to be found, else 0, likewise.
     """
 
     lists: Tensor
@@ -48,18 +48,32 @@ class Rankings(ABC):
     Evaluation takes them all in one go, training on several processes a share each.
 
     Args:
-        user: The user of each list, of shape :math:`(L)`.
-        context: The context of each list, if there are any.
+        queries: The user of each list, and its context if there are any.
         metrics: The metrics of a list.
+        list_index: The list of each entry, sorted, of shape :math:`(R)`.
+        item: The item of each entry, of shape :math:`(R)`.
+        user_ids: The id of the user of each row of the results.
+        row: The row of each list in the results (default: there is one for each).
     """
 
+    max_scores: int
+    """The bound on the scores of a chunk, beyond which only its last list may go."""
+
     def __init__(
-        self, user: Tensor, context: Tensor | None, metrics: Sequence[RankingMetric]
+        self,
+        queries: Queries,
+        metrics: Sequence[RankingMetric],
+        list_index: Tensor,
+        item: Tensor,
+        user_ids: pd.Index,
+        row: Tensor | None = None,
     ) -> None:
         if not metrics:
             raise ValueError('There are no metrics to compute')
-        self.queries = Queries(user, context)
-        self.metrics = tuple(metrics)
+        self.queries, self.metrics, self.item = queries, tuple(metrics), item
+        self.user_ids = user_ids
+        self.row = torch.arange(len(queries)) if row is None else row
+        self.ptr = cumsum(torch.bincount(list_index, minlength=len(queries)))
 
     @property
     def names(self) -> list[str]:
@@ -69,46 +83,73 @@ class Rankings(ABC):
     def __len__(self) -> int:
         return len(self.queries)
 
-    @abstractmethod
+    def num_scores(self) -> Tensor:
+        """Returns the number of scores of each list, of shape :math:`(L)`."""
+        return self.ptr.diff()
+
     def chunks(self, rank: int = 0, world: int = 1) -> list[Tensor]:
-        """Returns which lists to rank at a time.
+        """Returns the lists to rank at a time, those of one context together.
 
         Args:
             rank: The number of this process among those that share the lists.
-            world: How many there are. Each has at least one chunk, which may be empty.
+            world: The number of those processes. Each has at least one chunk, which may
+                be empty.
         """
+        lists = torch.arange(len(self), device=self.ptr.device)
+        if self.queries.context is not None:
+            lists = torch.argsort(self.queries.context, stable=True)
+        lists = lists[rank::world]
+        chunk = self.num_scores()[lists].cumsum(0) // self.max_scores
+        sizes = torch.unique_consecutive(chunk, return_counts=True)[1].tolist()
+        return list(lists.split(sizes or [0]))
 
     @abstractmethod
     def rank(self, scorer: CatalogueScorer, lists: Tensor) -> Ranked:
         """Ranks some lists."""
 
-    @abstractmethod
-    def evaluation(self, ranked: Sequence[Ranked]) -> Evaluation:
-        """Returns what all chunks say together."""
+    def _entries(
+        self, scorer: CatalogueScorer, lists: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Moves all to where scores are computed.
 
-    def _values(self, ranked: Sequence[Ranked]) -> pd.DataFrame:
-        """Returns the metrics of all lists, missing where one was not ranked."""
-        size = len(self), len(self.metrics)
+        Returns:
+            The lists, which of them each of their entries is of, and the entries.
+        """
+        device = scorer.device
+        if self.ptr.device != device:
+            for name, value in vars(self).items():
+                if isinstance(value, Tensor | Queries | BipartiteGraph):
+                    setattr(self, name, value.to(device))
+        lists = lists.to(device)
+        entry, ptr = ragged_arange(self.ptr, lists)
+        index = torch.arange(len(lists), device=device).repeat_interleave(ptr.diff())
+        return lists, index, entry
+
+    def evaluation(self, ranked: Sequence[Ranked]) -> Evaluation:
+        """Returns the metrics of all lists together."""
+        size = len(self.user_ids), len(self.metrics)
         values = torch.full(size, torch.nan, dtype=torch.double)
         for part in ranked:
-            values[part.lists.cpu()] = part.values.cpu()
-        return pd.DataFrame(values.numpy(), columns=[m.name for m in self.metrics])
-
-
-def _means(per_list: pd.DataFrame) -> dict[str, float]:
-    return {str(name): float(value) for name, value in per_list.mean().items()}
+            values[self.row[part.lists.to(self.row.device)].cpu()] = part.values.cpu()
+        columns = [metric.name for metric in self.metrics]
+        per_list = pd.DataFrame(values.numpy(), columns=columns)
+        metrics = {name: float(per_list[name].mean()) for name in columns}
+        per_list.insert(0, 'user', self.user_ids)
+        if self.queries.context is not None:
+            per_list.insert(1, 'context', self.queries.context.cpu().numpy())
+        return Evaluation(metrics, per_list)
 
 
 class CandidateRankings(Rankings):
     """Rankings of candidate lists.
 
     Args:
-        dataset: Where users, items and contexts are.
-        lists: What to rank.
+        dataset: The users, items and contexts.
+        lists: The lists to rank.
         metrics: The metrics of a list. The AUC over all rows is always computed.
     """
 
-    auc = AUC()
+    max_scores = 1 << 16
 
     def __init__(
         self,
@@ -116,95 +157,86 @@ class CandidateRankings(Rankings):
         lists: CandidateLists,
         metrics: Sequence[RankingMetric] = DEFAULT_METRICS,
     ) -> None:
-        super().__init__(lists.user, lists.context, metrics)
-        order = torch.argsort(lists.list_index, stable=True)
-        self.item, self.target = lists.item[order], lists.target[order]
-        sizes = torch.bincount(lists.list_index, minlength=len(lists))
-        self.ptr = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-        self.user_ids = dataset.user_ids
+        list_index, order = torch.sort(lists.list_index, stable=True)
+        self.target = lists.target[order]
+        super().__init__(
+            Queries(lists.user, lists.context),
+            metrics,
+            list_index,
+            lists.item[order],
+            dataset.user_ids[lists.user.cpu().numpy()],
+        )
 
     @property
     def names(self) -> list[str]:
         """The names of the metrics, the AUC among them."""
         return [*super().names, AUC.name]
 
-    def chunks(self, rank: int = 0, world: int = 1) -> list[Tensor]:
-        """Returns lists, as many at a time as have a number of rows."""
-        lists = torch.arange(len(self))[rank::world]
-        chunk = self.ptr.diff()[lists].cumsum(0) // ROWS
-        sizes = torch.unique_consecutive(chunk, return_counts=True)[1].tolist()
-        return list(lists.split(sizes or [0]))
-
     def rank(self, scorer: CatalogueScorer, lists: Tensor) -> Ranked:
         """Ranks some lists."""
-        lists = lists.to(self.ptr.device)  # Lightning moves them to the model.
-        rows, ptr = ragged_arange(self.ptr, lists)
-        place = torch.arange(len(lists), device=rows.device).repeat_interleave(ptr.diff())
-        item = self.item[rows].to(scorer.device)
-        target = self.target[rows].to(scorer.device)
-        queries = self.queries[lists[place]].to(scorer.device)
+        lists, index, entry = self._entries(scorer, lists)
+        queries, item = self.queries[lists[index]], self.item[entry]
         scores = scorer.scores(queries, item.unsqueeze(1)).squeeze(1)
-        ranked = RankedLists.from_rows(
-            scores, target, place.to(scorer.device), num_lists=len(lists)
-        )
-        values = torch.stack([metric(ranked) for metric in self.metrics], dim=1)
-        return Ranked(lists, values, scores, target)
+        target = self.target[entry]
+        ranked = RankedLists.from_rows(scores, target, index, num_lists=len(lists))
+        return Ranked(lists, values_of(self.metrics, ranked), scores, target)
 
     def evaluation(self, ranked: Sequence[Ranked]) -> Evaluation:
         """Returns the metrics of all lists, and the AUC of all their rows."""
-        per_list = self._values(ranked)
-        metrics = _means(per_list)
+        evaluation = super().evaluation(ranked)
         scores = [part.scores for part in ranked if part.scores is not None]
         target = [part.target for part in ranked if part.target is not None]
-        metrics[AUC.name] = float(self.auc(torch.cat(scores), torch.cat(target)))
-        user, context = self.queries.user.cpu(), self.queries.context
-        per_list.insert(0, 'user', self.user_ids[user.numpy()])
-        if context is not None:
-            per_list.insert(1, 'context', context.cpu().numpy())
-        return Evaluation(metrics, per_list)
+        evaluation.metrics[AUC.name] = float(AUC()(torch.cat(scores), torch.cat(target)))
+        return evaluation
 
 
 class CatalogueRankings(Rankings):
-    """Rankings of the whole catalogue.
+    """Rankings of the whole catalogue: a list for each user and context that held-out
+    rows have together, or for each user with held-out edges.
 
-    Build one with :meth:`of_dataset` or :meth:`of_graph`.
+    The results have a row for each list, or for each user of a graph.
 
     Args:
-        user: The user of each list, of shape :math:`(L)`.
-        context: The context of each list, if there are any.
-        target: What is to be found: lists, sorted, and an item of each.
-        seen: What users have, which is left out unless it is to be found.
-        catalogue: The items that exist; others are left out unless they are to be found.
-        num_items: The number of items.
+        held_out: The rows or edges to be found.
+        seen: The items that users have, which are left out unless they are to be found.
         metrics: The metrics of a list.
         part: The part of a score that alone is to rank (default: the score).
+
+    Raises:
+        ValueError: If there is nothing to be found, a metric needs more items than there
+            are, or held-out and seen parts do not fit each other.
     """
 
-    all_users: pd.Index | None = None
-    """The ids of all users, where those without a list have a row in the results."""
+    max_scores = CELLS
 
     def __init__(
         self,
-        user: Tensor,
-        context: Tensor | None,
-        target: tuple[Tensor, Tensor],
-        seen: BipartiteGraph | None,
-        catalogue: Tensor | None,
-        num_items: int,
-        metrics: Sequence[RankingMetric],
+        held_out: InteractionDataset | BipartiteGraph,
+        seen: Sequence[InteractionDataset] | BipartiteGraph | None,
+        metrics: Sequence[RankingMetric] | None = None,
         part: str | None = None,
     ) -> None:
-        super().__init__(user, context, metrics)
-        self.target_item = target[1]
-        sizes = torch.bincount(target[0], minlength=len(user))
-        self.ptr = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-        self.seen, self.part, self.num_items = seen, part, num_items
-        self.missing = None
-        size = num_items
-        if catalogue is not None:
-            missing = torch.ones(num_items, dtype=torch.bool, device=user.device)
-            missing[catalogue] = False
-            self.missing = missing.nonzero().view(-1)
+        self.part, self.num_items = part, held_out.num_items
+        if isinstance(held_out, BipartiteGraph):
+            metrics = GRAPH_METRICS if metrics is None else metrics
+            self.seen: BipartiteGraph | None = _check_graph(held_out, seen)
+            users, index = torch.unique(held_out.user, return_inverse=True)
+            ids = pd.Index(held_out.user_ids)
+            super().__init__(Queries(users), metrics, index, held_out.item, ids, users)
+        else:
+            metrics = DEFAULT_METRICS if metrics is None else metrics
+            rows = held_out if held_out.y is None else held_out[held_out.y == 1]
+            self.seen = _graph_of(rows, seen)
+            user, context, index = _distinct(rows.user, rows.context, rows.num_contexts)
+            index, item, _ = _distinct(index, rows.item, rows.num_items)
+            ids = rows.user_ids[user.cpu().numpy()]
+            super().__init__(Queries(user, context), metrics, index, item, ids)
+        self.missing: Tensor | None = None
+        size = self.num_items
+        if held_out.catalogue is not None:
+            is_missing = torch.ones(size, dtype=torch.bool, device=self.ptr.device)
+            is_missing[held_out.catalogue] = False
+            self.missing = is_missing.nonzero().view(-1)
             size -= len(self.missing)
         too_large = [metric.name for metric in metrics if metric.k > size]
         if too_large:
@@ -212,130 +244,70 @@ class CatalogueRankings(Rankings):
                 f'{", ".join(too_large)}: the catalogue has only {size} items'
             )
 
-    @classmethod
-    def of_dataset(
-        cls,
-        held_out: InteractionDataset,
-        seen: Sequence[InteractionDataset] | None,
-        metrics: Sequence[RankingMetric] = DEFAULT_METRICS,
-        part: str | None = None,
-    ) -> CatalogueRankings:
-        """Makes a list of each user and context that held-out rows have together."""
-        rows = held_out if held_out.y is None else held_out[held_out.y == 1]
-        if len(rows) == 0:
-            raise ValueError('There are no positive rows to rank')
-        known = None
-        if rows.exclude_seen:
-            if seen is None:
-                raise ValueError(
-                    'The dataset leaves out items that a user has seen: pass the rows in '
-                    'which as `seen`, e.g. seen=[train, valid] (an empty list for none)'
-                )
-            check_one_log(rows, *seen)
-            device = rows.user.device
-            known = BipartiteGraph(  # Of all rows, whatever their labels.
-                torch.cat([rows.user[:0], *(part.user.to(device) for part in seen)]),
-                torch.cat([rows.item[:0], *(part.item.to(device) for part in seen)]),
-                rows.num_users,
-                rows.num_items,
-            )
-        key, index = torch.unique(
-            rows.user * rows.num_contexts + rows.context, return_inverse=True
-        )
-        pair = torch.unique(index * rows.num_items + rows.item)  # Each counts once.
-        made = cls(
-            key.div(rows.num_contexts, rounding_mode='floor'),
-            key % rows.num_contexts,
-            (pair.div(rows.num_items, rounding_mode='floor'), pair % rows.num_items),
-            known,
-            rows.catalogue,
-            rows.num_items,
-            metrics,
-            part,
-        )
-        made.user_ids = rows.user_ids
-        return made
-
-    @classmethod
-    def of_graph(
-        cls,
-        held_out: BipartiteGraph,
-        seen: BipartiteGraph | None,
-        metrics: Sequence[RankingMetric] = GRAPH_METRICS,
-        part: str | None = None,
-    ) -> CatalogueRankings:
-        """Makes a list of each user that has held-out edges."""
-        if held_out.num_edges == 0:
-            raise ValueError('There are no edges to be found')
-        if seen is None:
-            raise ValueError(
-                'Items that a user has seen are left out: pass the training graph as '
-                '`seen` (one without edges for none)'
-            )
-        size = held_out.num_users, held_out.num_items
-        if (seen.num_users, seen.num_items) != size:
-            raise ValueError(
-                f'The held-out graph has {size[0]} users and {size[1]} items, the seen '
-                f'graph {seen.num_users} and {seen.num_items}'
-            )
-        users, index = torch.unique(held_out.user, return_inverse=True)
-        target = index, held_out.item
-        made = cls(
-            users,
-            None,
-            target,
-            seen.to(held_out.device),
-            held_out.catalogue,
-            held_out.num_items,
-            metrics,
-            part,
-        )
-        made.user_ids = made.all_users = pd.Index(held_out.user_ids)
-        return made
-
-    user_ids: pd.Index
-
-    def chunks(self, rank: int = 0, world: int = 1) -> list[Tensor]:
-        """Returns lists, those of one context together."""
-        context = self.queries.context
-        lists = torch.arange(len(self), device=self.ptr.device)
-        if context is not None:
-            lists = torch.argsort(context, stable=True)
-        return list(lists[rank::world].split(max(1, CELLS // self.num_items)))
+    def num_scores(self) -> Tensor:
+        """Returns the number of scores of each list, of shape :math:`(L)`."""
+        return torch.full_like(self.ptr[1:], self.num_items)
 
     def rank(self, scorer: CatalogueScorer, lists: Tensor) -> Ranked:
         """Ranks the catalogue for some lists."""
-        self._to(scorer.device)
-        lists = lists.to(scorer.device)
+        lists, index, entry = self._entries(scorer, lists)
         queries = self.queries[lists]
         scores = scorer.part(self.part, queries)
-        targets, ptr = ragged_arange(self.ptr, lists)
-        row = torch.arange(len(lists), device=lists.device).repeat_interleave(ptr.diff())
-        target = row, self.target_item[targets]
         hidden = None if self.seen is None else items_of(self.seen, queries.user)
-        values = top_metrics(scores, target, self.metrics, hidden, self.missing)
-        return Ranked(lists, values)
+        target = index, self.item[entry]
+        return Ranked(
+            lists, top_metrics(scores, target, self.metrics, hidden, self.missing)
+        )
 
-    def _to(self, device: torch.device) -> None:
-        if self.ptr.device == device:
-            return
-        self.queries = self.queries.to(device)
-        self.ptr, self.target_item = self.ptr.to(device), self.target_item.to(device)
-        self.missing = None if self.missing is None else self.missing.to(device)
-        self.seen = None if self.seen is None else self.seen.to(device)
 
-    def evaluation(self, ranked: Sequence[Ranked]) -> Evaluation:
-        """Returns the metrics of all lists, or of all users of a graph."""
-        per_list = self._values(ranked)
-        user = self.queries.user.cpu().numpy()
-        if self.all_users is not None:
-            per_list.index = pd.Index(user)
-            per_list = per_list.reindex(range(len(self.all_users)))
-            metrics = _means(per_list)
-            per_list.insert(0, 'user', self.all_users)
-            return Evaluation(metrics, per_list)
-        metrics = _means(per_list)
-        per_list.insert(0, 'user', self.user_ids[user])
-        if self.queries.context is not None:
-            per_list.insert(1, 'context', self.queries.context.cpu().numpy())
-        return Evaluation(metrics, per_list)
+def _distinct(first: Tensor, second: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Returns the distinct pairs of indices, sorted, and which of them each pair is."""
+    key, index = torch.unique(first * size + second, return_inverse=True)
+    return key.div(size, rounding_mode='floor'), key % size, index
+
+
+def _graph_of(
+    rows: InteractionDataset, seen: Sequence[InteractionDataset] | BipartiteGraph | None
+) -> BipartiteGraph | None:
+    """Returns what users have of the rows that they have seen, whatever their labels."""
+    if isinstance(seen, BipartiteGraph):
+        raise ValueError('Of a dataset, `seen` is a sequence of datasets')
+    if len(rows) == 0:
+        raise ValueError('There are no positive rows to rank')
+    if not rows.exclude_seen:
+        return None
+    if seen is None:
+        raise ValueError(
+            'The dataset leaves out items that a user has seen: pass the rows in '
+            'which as `seen`, e.g. seen=[train, valid] (an empty list for none)'
+        )
+    check_one_log(rows, *seen)
+    user, item = (
+        torch.cat(
+            [getattr(part, side).to(rows.user.device) for part in (rows[:0], *seen)]
+        )
+        for side in ('user', 'item')
+    )
+    return BipartiteGraph(user, item, rows.num_users, rows.num_items)
+
+
+def _check_graph(
+    held_out: BipartiteGraph, seen: Sequence[InteractionDataset] | BipartiteGraph | None
+) -> BipartiteGraph:
+    """Returns what users have seen, on the device of what is to be found."""
+    if held_out.num_edges == 0:
+        raise ValueError('There are no edges to be found')
+    if seen is None:
+        raise ValueError(
+            'Items that a user has seen are left out: pass the training graph as '
+            '`seen` (one without edges for none)'
+        )
+    if not isinstance(seen, BipartiteGraph):
+        raise ValueError(f'Of a graph, `seen` is a graph (got {seen!r})')
+    size = held_out.num_users, held_out.num_items
+    if (seen.num_users, seen.num_items) != size:
+        raise ValueError(
+            f'The held-out graph has {size[0]} users and {size[1]} items, the seen '
+            f'graph {seen.num_users} and {seen.num_items}'
+        )
+    return seen.to(held_out.device)

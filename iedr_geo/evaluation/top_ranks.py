@@ -25,9 +25,10 @@ def top_metrics(
 
     Args:
         scores: Scores of shape :math:`(L, I)`. They are overwritten.
-        target: What is to be found: rows, and an item of each, of shape :math:`(T)`.
+        target: The positives: rows, and an item of each, of shape :math:`(T)`.
         metrics: The metrics.
-        hidden: What is left out unless it is to be found, likewise, :math:`(E)`.
+        hidden: The pairs that are left out unless they are to be found, likewise,
+            :math:`(E)`.
         missing: The items that are left out of all rows, unless they are to be found.
 
     Returns:
@@ -54,13 +55,11 @@ def top_metrics(
     out = torch.empty(size, len(metrics), dtype=torch.double, device=scores.device)
     # Where scores are equal, or candidates run out, the order is open.
     is_open = (values[:, 1:] == values[:, :-1]).any(dim=1)
-    closed, rows = (~is_open).nonzero().view(-1), is_open.nonzero().view(-1)
-    hits = positive.gather(1, items[:, :k])
-    if len(closed) == size:
-        ranked = RankedLists.from_hits(hits, num_positives)
-    else:
-        ranked = RankedLists.from_hits(hits[closed], num_positives[closed])
-    out[closed] = torch.stack([metric(ranked) for metric in metrics], dim=1)
+    hits = positive.gather(1, items[:, :k])[~is_open]
+    out[~is_open] = values_of(
+        metrics, RankedLists.from_hits(hits, num_positives[~is_open])
+    )
+    rows = is_open.nonzero().view(-1)
     if not len(rows):
         return out
     candidates = scores[rows] >= values[rows, k - 1].unsqueeze(1)
@@ -69,14 +68,18 @@ def top_metrics(
         left_out[hidden] = True
     if missing is not None:
         left_out.index_fill_(1, missing, True)
-    candidates &= ~left_out[rows] | positive[rows]
-    place, item = candidates.nonzero(as_tuple=True)
+    row, item = (candidates & (~left_out | positive)[rows]).nonzero(as_tuple=True)
     ranked = RankedLists.from_rows(
-        scores[rows[place], item],
-        positive[rows[place], item].long(),
-        place,
+        scores[rows[row], item],
+        positive[rows[row], item],
+        row,
         num_lists=len(rows),
         num_positives=num_positives[rows],
     )
-    out[rows] = torch.stack([metric(ranked) for metric in metrics], dim=1)
+    out[rows] = values_of(metrics, ranked)
     return out
+
+
+def values_of(metrics: Sequence[RankingMetric], ranked: RankedLists) -> Tensor:
+    """Returns the metrics of lists, of shape :math:`(L, M)`."""
+    return torch.stack([metric(ranked) for metric in metrics], dim=1)

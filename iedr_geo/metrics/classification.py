@@ -38,20 +38,14 @@ class AUC:
                 all of one class.
         """
         check_rows(scores, target)
-        scores, order = scores.sort()
-        tie = torch.zeros_like(order)
-        tie[1:] = (scores[1:] != scores[:-1]).cumsum(0)
-
-        # Pairs are counted in integers, twice over for the halves: no rounding.
-        size = tie.bincount()
-        positives = tie[target[order] == 1].bincount(minlength=len(size))
-        negatives = size - positives
-        num_pairs = positives.sum() * negatives.sum()
+        positives, negatives = scores[target == 1], scores[target == 0].sort().values
+        num_pairs = len(positives) * len(negatives)
         if not num_pairs:
             raise ValueError(
-                f'AUC needs both classes, got {int(positives.sum())} positives '
-                f'and {int(negatives.sum())} negatives'
+                f'AUC needs both classes, got {len(positives)} positives and '
+                f'{len(negatives)} negatives'
             )
-        negatives_below = negatives.cumsum(0) - negatives
-        half_wins = (positives * (2 * negatives_below + negatives)).sum()
-        return half_wins.double() / (2 * num_pairs).double()
+        # Pairs are counted in integers, twice over for the halves: no rounding.
+        lower = torch.searchsorted(negatives, positives)
+        not_higher = torch.searchsorted(negatives, positives, right=True)
+        return (lower + not_higher).sum().double() / (2 * num_pairs)

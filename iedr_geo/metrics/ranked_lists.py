@@ -136,7 +136,7 @@ class RankedLists:
         r"""Builds the top of lists that are ranked already and have no ties.
 
         Args:
-            hits: Whether each rank has a positive, boolean, :math:`[L, K]`.
+            hits: :obj:`True` where a rank has a positive, :math:`[L, K]`.
             num_positives: Positives of each list :math:`[L]`, also below the top.
 
         Raises:
@@ -194,9 +194,7 @@ def _check_index(
     if list_index.is_floating_point() or list_index.dtype == torch.bool:
         raise ValueError(f'list_index must be of integers, got {list_index.dtype}')
     list_index = list_index.long()
-    low, high = 0, -1
-    if len(list_index):
-        low, high = int(list_index.min()), int(list_index.max())
+    low, high = map(int, list_index.aminmax()) if len(list_index) else (0, -1)
     if num_lists is None:
         num_lists = high + 1
     if low < 0 or high >= num_lists:

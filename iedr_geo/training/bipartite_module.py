@@ -79,7 +79,7 @@ class BipartiteModule(TrainingModule):
         rankings = None
         if valid is not None:
             _check_graph(model, valid, 'validation', ': without one, pass valid=None')
-            rankings = CatalogueRankings.of_graph(valid, train, metrics)
+            rankings = CatalogueRankings(valid, train, metrics)
         options = AS_DICE | kwargs
         super().__init__(model, train, valid, rankings, objective, negatives, **options)
         self.of_users = getattr(model, 'batches', 'edges') == 'users'

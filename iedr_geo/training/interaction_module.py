@@ -93,7 +93,7 @@ class InteractionModule(TrainingModule):
                 raise ValueError('`lists` needs `valid`, the rows that they are of')
             rankings = CandidateRankings(valid, lists, metrics)
         elif valid is not None:
-            rankings = CatalogueRankings.of_dataset(valid, [train], metrics)
+            rankings = CatalogueRankings(valid, [train], metrics)
         super().__init__(model, train, valid, rankings, objective, negatives, **kwargs)
         _check_vocabulary(model, train)
         if self.objective is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from raw_files import arrays, lines, write
 from scipy.sparse import load_npz
 
 from iedr_geo.datasets import MovieLens1M
@@ -17,26 +18,8 @@ def data(data_root: Path) -> MovieLens1M:
     return MovieLens1M(data_root / 'ml-1m')
 
 
-@pytest.fixture
-def own(tmp_path: Path):
-    """Reads a file of the given text."""
-
-    def read(text: str) -> MovieLens1M:
-        (tmp_path / 'ratings.dat').write_text(text)
-        return MovieLens1M(tmp_path)
-
-    return read
-
-
-@pytest.fixture
-def arrays(tmp_path: Path):
-    """Reads a file of the given arrays."""
-
-    def read(**content: object) -> MovieLens1M:
-        np.savez(tmp_path / 'ratings.npz', **content)
-        return MovieLens1M(tmp_path)
-
-    return read
+def read(folder: Path, text: str) -> MovieLens1M:
+    return MovieLens1M(write(folder, {'ratings.dat': text}))
 
 
 def test_is_the_raw_file(data, data_root):
@@ -59,34 +42,18 @@ def test_data_of_dice(data, data_root):
     """Users and items of the split are numbered otherwise: degrees tell."""
     graph = data.graph()
     assert (graph.num_users, graph.num_items, graph.num_edges) == (4627, 1865, 212_247)
-    parts = [
-        load_npz(data_root / 'ml-1m-dice' / f'{name}_coo_record.npz')
-        for name in ('train', 'train_skew', 'val', 'test')
-    ]
-    union = sum(part.tocsr() for part in parts)
+    names = ('train', 'train_skew', 'val', 'test')
+    folder = data_root / 'ml-1m-dice'
+    union = sum(load_npz(folder / f'{name}_coo_record.npz').tocsr() for name in names)
     assert union.nnz == 212_247
     for degree, axis in ((graph.user_degree, 1), (graph.item_degree, 0)):
         expected = np.sort(np.asarray(union.sum(axis=axis)).ravel())
         assert np.array_equal(degree.sort().values.numpy(), expected)
 
 
-def test_other_thresholds(data, data_root):
-    """One pass, items first: some are left with fewer ratings than asked for."""
-    with np.load(data_root / 'ml-1m' / 'ratings.npz') as raw:
-        rows = np.stack([raw['user'], raw['item']])[:, raw['rating'] >= 4].astype(int)
-    rows = rows[:, np.bincount(rows[1])[rows[1]] >= 100]
-    rows = rows[:, np.bincount(rows[0])[rows[0]] >= 100]
-    assert min(np.unique(rows[1], return_counts=True)[1]) < 100
-    graph = data.graph(min_rating=4, min_records=100)
-    user = np.asarray(graph.user_ids, dtype=int)[graph.user.numpy()]
-    item = np.asarray(graph.item_ids, dtype=int)[graph.item.numpy()]
-    assert set(zip(user, item, strict=True)) == set(zip(*rows, strict=True))
-
-
-def test_text(own):
+def test_text(tmp_path):
     """Rows in their order, nodes in the order of their ids as numbers."""
-    data = own('7::10::5::300\n7::9::4::200\n12::10::1::100\n')
-    graph = data[0]
+    graph = read(tmp_path, '7::10::5::300\n7::9::4::200\n12::10::1::100\n')[0]
     rates = graph['user', 'rates', 'movie']
     assert graph['user'].ids == ['7', '12'] and graph['movie'].ids == ['9', '10']
     assert rates.edge_index.tolist() == [[0, 0, 1], [1, 0, 1]]
@@ -95,51 +62,41 @@ def test_text(own):
     assert {rates[name].dtype for name in ('rating', 'time')} == {torch.long}
 
 
-def test_ratings_and_records(own):
-    text = ''.join(
-        f'{user}::{item}::{rating}::0\n'
-        for user, item, rating in [(1, 1, 5), (1, 2, 4), (1, 3, 4), (2, 1, 4), (2, 2, 3)]
-    )
-    data = own(text)
+def test_ratings_and_records(tmp_path):
+    rows = [(1, 1, 5, 0), (1, 2, 4, 0), (1, 3, 4, 0), (2, 1, 4, 0), (2, 2, 3, 0)]
+    data = read(tmp_path, lines('::', rows))
     for arguments, users, items, edges in (
         ((1, 1), ['1', '2'], ['1', '2', '3'], 5),
         ((4, 1), ['1', '2'], ['1', '2', '3'], 4),
         ((4.5, 1), ['1'], ['1'], 1),
         ((1, 2), ['1', '2'], ['1', '2'], 4),
-        # Of two movies that two rated highly, one is left: too few for either user.
-        ((4, 2), None, None, None),
     ):
-        if users is None:
-            with pytest.raises(ValueError, match='No edge is left'):
-                data.graph(*arguments)
-            continue
         graph = data.graph(*arguments)
         assert list(graph.user_ids) == users and list(graph.item_ids) == items
         assert graph.num_edges == edges
-    with pytest.raises(ValueError, match='No edge is left'):
-        data.graph()
+    # Of two movies that two rated highly, one is left: too few for either user.
+    for arguments in ((4, 2), ()):
+        with pytest.raises(ValueError, match='No edge is left'):
+            data.graph(*arguments)
 
 
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
         ('', 'is damaged or of another format: No columns'),
-        (
-            '1::2::5::7\n1::3::6::7\n',
-            'rating in row 2 is 6, not a whole number from 1 to 5$',
-        ),
-        ('1::2::0::7\n', 'rating in row 1 is 0, '),
-        ('1::2::4.5::7\n', r'rating in row 1 is 4\.5, '),
-        ('1::2::5::7\n1::x3::5::7\n', 'item in row 2 is x3, not a whole number$'),
-        ('1::2::5::7\n-1::3::5::7\n', 'user in row 2 is -1, not a whole number$'),
-        ('1::2::5::7\n1::3::5', 'time in row 2 is nan, not a whole number$'),
+        ('1::2::5::7\n1::3::6::7\n', "rating in row 2 is '6', not .* from 1 to 5$"),
+        ('1::2::0::7\n', "rating in row 1 is '0', not a whole number from 1 to 5$"),
+        ('1::2::4.5::7\n', r"rating in row 1 is '4\.5', "),
+        ('1::2::5::7\n1::x3::5::7\n', "item in row 2 is 'x3', not a whole number$"),
+        ('1::2::5::7\n-1::3::5::7\n', "user in row 2 is '-1', not a whole number$"),
+        ('1::2::5::7\n1::3::5', 'is damaged or of another format: row 2 has no time$'),
         ('1:2:5:7\n', 'is damaged or of another format'),
         ('user,item\n1,2\n', 'is damaged or of another format'),
     ],
 )
-def test_bad_text(own, tmp_path, text, message):
+def test_bad_text(tmp_path, text, message):
     with pytest.raises(ValueError, match=f'{tmp_path}/ratings.dat.*{message}'):
-        own(text)
+        read(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -148,22 +105,18 @@ def test_bad_text(own, tmp_path, text, message):
         ({'rating': None}, 'damaged or of another format: .*rating'),
         ({'user': [1]}, 'damaged or of another format: .*same length'),
         ({'user': [[1, 2]]}, 'damaged or of another format: .*1-dimensional'),
-        ({'rating': [5, 7]}, ': the rating in row 2 is 7, not'),
-        ({'item': [1.5, 2]}, r': the item in row 1 is 1\.5, not'),
-        ({'user': ['1', 'bob']}, ': the user in row 2 is bob, not'),
+        ({'rating': [5, 7]}, ": the rating in row 2 is '7', not"),
+        ({'item': [1.5, 2]}, r": the item in row 1 is '1\.5', not"),
+        ({'user': ['1', 'bob']}, ": the user in row 2 is 'bob', not"),
+        *((slice(end), 'is damaged') for end in (0, 100, -30)),
     ],
 )
-def test_bad_arrays(arrays, tmp_path, changes, message):
-    content = {'user': [1, 2], 'item': [1, 2], 'rating': [5, 4]} | changes
-    kept = {name: value for name, value in content.items() if value is not None}
+def test_bad_arrays(tmp_path, changes, message):
+    content = {'user': [1, 2], 'item': [1, 2], 'rating': [5, 4]}
+    if isinstance(changes, slice):
+        file = arrays(**content)[changes]
+    else:
+        file = arrays(**content | changes)
+    write(tmp_path, {'ratings.npz': file})
     with pytest.raises(ValueError, match=f'{tmp_path}/ratings.npz.*{message}'):
-        arrays(**kept)
-
-
-@pytest.mark.parametrize('keep', [0, 100, -30])
-def test_damaged_arrays(arrays, tmp_path, keep):
-    assert arrays(user=[1, 2], item=[1, 2], rating=[5, 4])[0].num_edges == 2
-    path = tmp_path / 'ratings.npz'
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=f'{path} is damaged'):
         MovieLens1M(tmp_path)

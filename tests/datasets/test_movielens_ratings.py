@@ -1,53 +1,68 @@
-"""What both datasets of films and ratings do, on small files."""
+"""The datasets of films and timed ratings, on small files and on their own."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-import films
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from films import ARCHIVE, CONTEXTS, LATEST, RATINGS, TYPED, write
+from raw_files import (
+    ARCHIVE,
+    CONTEXTS,
+    FILMS,
+    LATEST,
+    LATEST_FILMS,
+    RATINGS,
+    TYPED,
+    buckets,
+    nodes,
+    write,
+)
 
 from iedr_geo.data import InteractionDataset
-from iedr_geo.datasets import MovieLens100K, MovieLensLatestSmall, raw_folder
-from iedr_geo.evaluation import evaluate_catalogue
-from iedr_geo.metrics import Recall
+from iedr_geo.datasets import MovieLens100K, MovieLensLatestSmall
 
-FILES = {'archive': ARCHIVE, 'typed': TYPED, 'latest': LATEST}
-LOG = {'archive': 'u.data', 'typed': 'ml-100k.inter', 'latest': 'ratings.csv'}
+FORMATS = {
+    'archive': (MovieLens100K, ARCHIVE, FILMS),
+    'typed': (MovieLens100K, TYPED, FILMS),
+    'latest': (MovieLensLatestSmall, LATEST, LATEST_FILMS),
+}
+USERS = [
+    ['user=1', 'age=<18', 'gender=M', 'occupation=student'],
+    ['user=2', 'age=18 to 25', 'gender=F', 'occupation=other'],
+    ['user=3', 'age=>=56', 'gender=M', 'occupation=writer'],
+]
 
 
-@pytest.fixture(params=FILES)
+@pytest.fixture(params=FORMATS)
 def kind(request) -> str:
     return request.param
 
 
 @pytest.fixture
-def cls(kind) -> type:
-    return MovieLensLatestSmall if kind == 'latest' else MovieLens100K
+def cls(kind) -> Any:
+    return FORMATS[kind][0]
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of PyG of this test's own, in which nothing is processed yet."""
     monkeypatch.setenv('PYG_HOME', str(tmp_path / 'home'))
-    monkeypatch.delenv('IEDR_GEO_DATA', raising=False)
     return tmp_path / 'home'
 
 
 @pytest.fixture
 def root(kind, tmp_path: Path) -> Path:
-    return write(tmp_path / 'root', FILES[kind])
+    return write(tmp_path / 'root', FORMATS[kind][1])
 
 
 @pytest.fixture
-def data(cls, root) -> InteractionDataset:
+def data(cls, root) -> Any:
     return cls(root)
 
 
@@ -63,33 +78,48 @@ def rows(dataset: InteractionDataset) -> list[tuple[int, int, int]]:
     )
 
 
-def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    return {
-        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in [folder, *folder.rglob('*')]
-    }
-
-
-def test_rows_are_the_log(data):
+def test_rows_and_contexts(data):
+    """The log as it is, and of its times parts in UTC."""
     assert rows(data) == [(user, film, time) for user, film, _, time in RATINGS]
     assert data.y is None and data.exclude_seen
-
-
-def test_contexts_are_parts_of_times_in_utc(data):
     names = data.schema.names()
     fields = ('hour', 'weekday', 'weekend', 'month')
     for sample, (*_, time) in zip(data, RATINGS, strict=True):
         moment = datetime.fromtimestamp(time, timezone.utc)
-        values = CONTEXTS[time]
-        first, last = map(int, values[0].split('-'))
+        quarter, *others = CONTEXTS[time]
+        first, last = map(int, quarter.split('-'))
         assert first <= moment.hour <= last
-        assert values[1] == moment.strftime('%A').lower()
-        assert values[2] == ('weekend' if moment.isoweekday() > 5 else 'workday')
-        assert values[3] == moment.strftime('%B').lower()
+        assert others == [
+            moment.strftime('%A').lower(),
+            'weekend' if moment.isoweekday() > 5 else 'workday',
+            moment.strftime('%B').lower(),
+        ]
         assert [names[x] for x in sample.x_context] == [
-            f'time.{field}={value}' for field, value in zip(fields, values, strict=True)
+            f'time.{n}={value}' for n, value in zip(fields, CONTEXTS[time], strict=True)
         ]
     assert data.num_contexts == len(set(CONTEXTS.values()))
+
+
+def test_users_and_films(kind, data):
+    """Ages are in groups that begin with the age that names them; what a film has no
+    genre or no year of has a node that says so.
+    """
+    assert nodes(data, 'user') == [u[: 1 if kind == 'latest' else 4] for u in USERS]
+    films = FORMATS[kind][2]
+    assert data.item_ids.tolist() == list(films)
+    years, table = buckets(data, 'item', 'year'), data.films()
+    assert list(table) == ['item', 'title', 'genres', 'year']
+    for (film, (title, genres, year)), features, row in zip(
+        films.items(), nodes(data, 'item'), table.itertuples(), strict=True
+    ):
+        *others, of_year = features
+        genre_nodes = [f'genres={genre}' for genre in genres or ['<missing>']]
+        assert others == [f'item={film}', *genre_nodes]
+        assert row[1:4] == (int(film), title, '|'.join(genres))
+        if year is None:
+            assert of_year == 'year=<missing>' and pd.isna(row.year)
+        else:
+            assert years[of_year][0] <= row.year == year < years[of_year][1]
 
 
 def test_split_is_by_time_and_then_by_row(data):
@@ -109,48 +139,31 @@ def test_split_is_by_time_and_then_by_row(data):
     assert sorted(rows(train) + rows(valid) + rows(test)) == sorted(rows(data))
 
 
-@pytest.mark.parametrize('part', ['valid', 'test'])
-def test_candidates(data, part):
+def test_candidates(cls, root, data):
     """The held-out film first, and any that the user did not rate, in another order."""
-    lists = data.candidates(part, num_negatives=60)
-    held_out = getattr(data.split(), part)
-    assert torch.equal(lists.user, held_out.user)
-    assert torch.equal(lists.context, held_out.context)
-    assert lists.list_index.tolist() == [i for i in range(3) for _ in range(61)]
-    item, target = lists.item.view(3, 61), lists.target.view(3, 61)
-    assert torch.equal(item[:, 0], held_out.item)
-    assert target.tolist() == [[1] + 60 * [0]] * 3
-    for user, drawn in zip(held_out.user.tolist(), item[:, 1:], strict=True):
-        rated = set(data.item[data.user == user].tolist())
-        # Of at most six films, each is among sixty uniform draws, but for a chance of
-        # one in ten thousand, and the seed of the lists is fixed.
-        assert set(drawn.tolist()) == set(range(data.num_items)) - rated
-
-
-def test_candidates_are_fixed(cls, root, data):
-    first = {part: data.candidates(part) for part in ('valid', 'test')}
-    torch.manual_seed(1)
-    for part, lists in first.items():
-        assert torch.equal(cls(root).candidates(part).item, lists.item)
-    assert len(first['test'].item) == 3 * 100
-    drawn = [lists.item.view(3, 100)[:, 1:] for lists in first.values()]
+    drawn = []
+    for part in ('valid', 'test'):
+        lists = data.candidates(part, num_negatives=60)
+        held_out = getattr(data.split(), part)
+        assert torch.equal(lists.user, held_out.user)
+        assert torch.equal(lists.context, held_out.context)
+        assert lists.list_index.tolist() == [i for i in range(3) for _ in range(61)]
+        item, target = lists.item.view(3, 61), lists.target.view(3, 61)
+        assert torch.equal(item[:, 0], held_out.item)
+        assert target.tolist() == [[1] + 60 * [0]] * 3
+        for user, others in zip(held_out.user.tolist(), item[:, 1:], strict=True):
+            rated = set(data.item[data.user == user].tolist())
+            # Of at most six films, each is among sixty uniform draws, but for a chance
+            # of one in ten thousand, and the seed of the lists is fixed.
+            assert set(others.tolist()) == set(range(data.num_items)) - rated
+        torch.manual_seed(1)
+        again = cls(root).candidates(part, num_negatives=60)
+        assert torch.equal(again.item, lists.item)
+        drawn.append(item[:, 1:])
     assert not torch.equal(*drawn)
+    assert len(data.candidates('test').item) == 3 * 100
     with pytest.raises(ValueError, match=r"'valid' or 'test' \(got 'train'\)"):
         data.candidates('train')
-
-
-def test_seen_films_are_left_out_of_rankings(data):
-    train, _, test, _ = data.split()
-    seen = set(zip(train.user.tolist(), train.item.tolist(), strict=True))
-
-    def best_for_seen(batch):
-        pairs = zip(batch.user_id.tolist(), batch.item_id.tolist(), strict=True)
-        return torch.tensor([float(pair in seen) for pair in pairs])
-
-    others = data.num_items - 1 - train.user.bincount()
-    result = evaluate_catalogue(best_for_seen, test, [train], [Recall(1)])
-    expected = (1 / (1 + others[test.user])).mean()
-    assert result.metrics['recall@1'] == pytest.approx(float(expected))
 
 
 def test_high_ratings(cls, kind, root, home):
@@ -168,65 +181,6 @@ def test_high_ratings(cls, kind, root, home):
         cls(root, min_rating=5.5)
 
 
-@pytest.mark.parametrize('nested', [False, True])
-def test_root(cls, kind, tmp_path, home, nested):
-    """In the root or its folder `raw`; nothing is written there."""
-    root = tmp_path / 'own'
-    write(root / 'raw' if nested else root, FILES[kind])
-    before = listing(root)
-    data = cls(str(root))
-    assert len(data.films()) == data.num_items
-    assert data.split().test.item.numel() == 3
-    assert listing(root) == before
-    [processed] = (home / 'iedr_geo' / cls.folder / 'processed').glob('[0-9a-f]*.pt')
-    assert processed.stem.endswith('-0') and not list(home.rglob('*.partial'))
-
-
-def test_default_root_is_in_the_data_folder(cls, kind, tmp_path, monkeypatch):
-    write(tmp_path / 'data' / cls.folder, FILES[kind])
-    monkeypatch.setenv('IEDR_GEO_DATA', str(tmp_path / 'data'))
-    assert len(cls()) == len(RATINGS)
-
-
-def test_cache_is_by_content(cls, kind, root, monkeypatch):
-    """Neither the root nor the names of files tell what is in them."""
-    first = cls(root)
-    name, text = LOG[kind], FILES[kind][LOG[kind]]
-
-    def refuse(self):
-        raise AssertionError('processed again')
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cls, 'process', refuse)
-        assert rows(cls(root)) == rows(first)
-        with pytest.raises(AssertionError, match='processed again'):
-            cls(root, force_reload=True)
-    write(root, {name: text[: text.rstrip().rindex('\n') + 1]})
-    assert rows(cls(root)) == rows(first)[:-1]
-    write(root, {name: text})
-    assert rows(cls(root)) == rows(first)
-
-
-def test_transform(cls, root):
-    def mark(sample):
-        sample.mark = True
-        return sample
-
-    assert cls(root, transform=mark)[5].mark
-    assert 'mark' not in cls(root)[5]
-
-
-def test_missing_file(cls, kind, root, tmp_path):
-    names = list(cls.urls)
-    with pytest.raises(FileNotFoundError, match=f'none lacks {", ".join(names)}$'):
-        cls(tmp_path / 'none')
-    assert not (tmp_path / 'none').exists()
-    if kind != 'typed':
-        (root / names[1]).unlink()
-        with pytest.raises(FileNotFoundError, match=f'{root} lacks {names[1]}$'):
-            cls(root)
-
-
 @pytest.mark.parametrize(
     ('row', 'message'),
     [
@@ -238,112 +192,151 @@ def test_missing_file(cls, kind, root, tmp_path):
         ('-1 6 4 7', "the user in row 11 is '-1', not a whole number$"),
         ('1 6 4 1.5', r"the time in row 11 is '1\.5', not a whole number$"),
         ('1 6 4 inf', "the time in row 11 is 'inf', not a whole number$"),
-        ('1 6 4 ', 'is damaged or of another format: row 11 has no time$'),
         ('1 6 4', 'is damaged or of another format: row 11 has no time$'),
         ('1  4 7', 'is damaged or of another format: row 11 has no item$'),
         ('1 6 4 7 8', 'is damaged or of another format: .*line 1[12]'),
+        ('1 666 4 7', "is damaged .*'item' .* absent .*: 666$"),
     ],
 )
-def test_bad_rating(cls, kind, root, row, message):
+def test_bad_rating(cls, kind, root, home, row, message):
     """Rows are counted from 1, below the header."""
-    path = root / LOG[kind]
-    separator = ',' if kind == 'latest' else '\t'
+    separator, step = (',', '0.5') if kind == 'latest' else ('\t', '1')
+    path = root / next(iter(FORMATS[kind][1]))
     path.write_text(path.read_text() + row.replace(' ', separator) + '\n')
-    step = '0.5' if kind == 'latest' else '1'
-    with pytest.raises(ValueError, match=f'{path}.*{message.format(step=step)}'):
-        cls(root)
-
-
-def test_unknown_film(cls, kind, root, home):
-    path = root / LOG[kind]
-    row = ('1', '666', '4', '7')
-    path.write_text(path.read_text() + ('\t', ',')[kind == 'latest'].join(row) + '\n')
-    with pytest.raises(ValueError, match=f"{root} is .*'item' .* absent .*: 666$"):
+    with pytest.raises(ValueError, match=f'{root}.*{message.format(step=step)}'):
         cls(root)
     assert not list(home.rglob('*-0.pt*'))
 
 
-def test_film_twice(cls, kind, root):
-    path = root / {'archive': 'u.item', 'typed': 'ml-100k.item'}.get(kind, 'movies.csv')
-    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(True)[-1])
-    with pytest.raises(ValueError, match=f"{root} is .*'item' .* holds an id twice"):
-        cls(root)
-
-
-@pytest.mark.parametrize('name', ['u.data', 'u.item', 'ml-100k.user', 'movies.csv'])
-def test_empty_file(tmp_path, name):
-    kind = next(kind for kind, files in FILES.items() if name in files)
-    write(tmp_path, FILES[kind])
-    (tmp_path / name).write_text('')
-    cls = MovieLensLatestSmall if kind == 'latest' else MovieLens100K
-    with pytest.raises(ValueError, match=f'{tmp_path / name} is damaged .*: No columns'):
+@pytest.mark.parametrize(
+    ('name', 'old', 'new', 'message'),
+    [
+        ('u.user', '|18|', '|old|', "the age in row 2 is 'old', not a whole number$"),
+        ('u.user', '3|56', '|56', 'row 3 has no user$'),
+        ('u.user', '|F|other|T8H1N', '', 'row 2 has no gender$'),
+        ('u.item', '2|Mis', 'x|Mis', "the item in row 2 is 'x', not a whole number$"),
+        ('u.item', '|0|1|0|1\n', '|0|1|0|2\n', "the Film-Noir in row 2 is '2', not a "),
+        ('u.item', '|0|1|0|1\n', '|0|1|0\n', 'row 2 has no Film-Noir$'),
+        ('u.item', '|0|1|0|1\n', '|0|1|0|1|0\n', 'is damaged .* line 2'),
+        ('u.item', '7|Good', '6|Good', "'item' .* holds an id twice"),
+        ('u.genre', '\n\n', '\nWar|4\n', "u.item .* table has no column '9'"),
+        ('ml-100k.item', 'class:token_seq', 'genre:token', "no column 'class:token_seq'"),
+        ('ml-100k.item', '\tAction Film-Noir', '', 'row 2 has no genres$'),
+        ('ml-100k.user', '\t18\t', '\t18.5\t', r"the age in row 2 is '18\.5', not "),
+        ('ml-100k.inter', 'rating:float', 'rating', "no column 'rating:float'"),
+        ('movies.csv', 'genres\r', 'genre\r', "no column 'genres'"),
+        ('movies.csv', '\r\n3,', '\r\nthree,', "the item in row 3 is 'three', not a "),
+        ('movies.csv', 'Mirror,(no genres listed)', 'Mirror', 'row 3 has no genres$'),
+        ('movies.csv', '\r\n3,', '\r\n2,', "'item' .* holds an id twice"),
+        ('ratings.csv', ',2.5,', ',2.4,', "'2.4', not a multiple of 0.5 from 0.5 to 5$"),
+        ('u.data', None, '', 'No columns'),
+        ('u.item', None, '', 'No columns'),
+        ('ml-100k.user', None, '', 'No columns'),
+        ('movies.csv', None, '', 'No columns'),
+    ],
+)
+def test_bad_file(tmp_path, name, old, new, message):
+    """Where there is no old text, it is the whole file."""
+    cls, files, _ = next(f for f in FORMATS.values() if name in f[1])
+    assert old is None or old in files[name]
+    text = new if old is None else files[name].replace(old, new, 1)
+    write(tmp_path, files | {name: text})
+    with pytest.raises(ValueError, match=f'{tmp_path}.*{message}'):
         cls(tmp_path)
 
 
-def archive(folder: str, files: dict[str, str]) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, 'w') as content:
-        content.writestr(f'{folder}/README', 'terms')
-        for name, text in files.items():
-            content.writestr(f'{folder}/{name}', films.content(name, text))
-    return file.getvalue()
+def test_both_formats_are_the_same_dataset(tmp_path):
+    one, two = (
+        MovieLens100K(write(tmp_path / kind, FORMATS[kind][1]))
+        for kind in ('archive', 'typed')
+    )
+    assert rows(one) == rows(two) and one.schema == two.schema
+    assert torch.equal(one.context, two.context)
+    assert one.context_frame.equals(two.context_frame)
+    for side in ('user', 'item', 'context'):
+        assert nodes(one, side) == nodes(two, side)
+    assert one.films().equals(two.films())
+    for part in ('valid', 'test'):
+        assert torch.equal(one.candidates(part).item, two.candidates(part).item)
 
 
-@pytest.fixture
-def server(cls, kind, monkeypatch) -> dict[str, bytes]:
-    """What is at the URL, with the checksum of the small archive."""
-    if kind == 'typed':
-        pytest.skip('these files are not downloaded')
-    (url,) = set(cls.urls.values())
-    content = {url: archive(cls.folder, FILES[kind])}
-    monkeypatch.setattr(cls, 'checksum', hashlib.sha256(content[url]).hexdigest())
-
-    def download_url(url, folder, log=True, filename=None):
-        path = Path(folder) / filename
-        assert not path.exists()  # PyG would not download it.
-        path.write_bytes(content[url])
-
-    monkeypatch.setattr(raw_folder, 'download_url', download_url)
-    return content
+# Interactions, users, films and contexts; ratings of at least 4; what limits contexts.
+FACTS = {
+    MovieLens100K: ((100_000, 943, 1682, 220), 55_375, (0.758, 532, 415, 0.935)),
+    MovieLensLatestSmall: ((100_836, 610, 9742, 336), 48_580, (0.23, 309, 94, 0.921)),
+}
 
 
-def test_download(cls, kind, home, server):
-    """To the home of PyG, once, and what is wanted of the archive alone."""
-    assert len(cls()) == len(RATINGS)
-    folder = home / 'iedr_geo' / cls.folder
-    read = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    assert read == {n: films.content(n, text) for n, text in FILES[kind].items()}
-    own = folder / list(FILES[kind])[1]
-    own.write_bytes(read[own.name] + b'\n')  # Kept when another file is missing.
-    (folder / LOG[kind]).unlink()
-    assert len(cls()) == len(RATINGS)
-    assert own.read_bytes() == read[own.name] + b'\n'
-    server.clear()
-    assert len(cls()) == len(RATINGS)
+@pytest.mark.parametrize('cls', FACTS)
+def test_facts(cls, data_root):
+    """Counts, rows as the raw file has them, the split, and sessions: the share of
+    ratings in the same second as another of the user, users with one context alone,
+    those whose last two ratings are in the same second, and the share of users whose
+    last two are in the same context.
+    """
+    data = cls(data_root / cls.folder)
+    sizes, high, facts = FACTS[cls]
+    assert (len(data), data.num_users, data.num_items, data.num_contexts) == sizes
+    assert len(cls(data.root, min_rating=4)) == high
+    path = data_root / cls.folder / data.raw_file_names[0]
+    separator = ',' if cls is MovieLensLatestSmall else '\t'
+    raw = pd.read_csv(path, sep=separator).to_numpy()
+    assert np.array_equal(rows(data), raw[:, [0, 1, 3]])
+    train, *held_out, _ = data.split()
+    for part in held_out:
+        assert sorted(part.user.tolist()) == list(range(data.num_users))
+        assert set(part.context.tolist()) <= set(train.context.tolist())
+    log = pd.DataFrame({n: getattr(data, n) for n in ('user', 'context', 'time')})
+    users = log.sort_values('time', kind='stable').groupby('user')
+    last, before = (users.nth(-i).set_index('user').sort_index() for i in (1, 2))
+    assert facts == (
+        log.duplicated(['user', 'time'], keep=False).mean().round(3),
+        (users['context'].nunique() == 1).sum(),
+        (last['time'] == before['time']).sum(),
+        (last['context'] == before['context']).mean().round(3),
+    )
 
 
-@pytest.mark.parametrize('damage', ['page', 'other', 'truncated'])
-def test_damaged_download(cls, kind, home, server, damage):
-    """No trace of it is left, so the next try starts anew."""
-    (url,) = server
-    good = server[url]
-    server[url] = {
-        'page': b'<!DOCTYPE html><title>Rate limit exceeded</title>',
-        'other': archive(cls.folder, dict.fromkeys(FILES[kind], '')),
-        'truncated': good[:-2],
-    }[damage]
-    with pytest.raises(ValueError, match=r'\.zip.* is damaged or another version'):
-        cls()
-    folder = home / 'iedr_geo' / cls.folder
-    assert list(folder.iterdir()) == []
-    server[url] = good
-    # Left by a process that was killed.
-    (folder / f'{cls.folder}.zip.partial').write_bytes(b'half')
-    assert len(cls()) == len(RATINGS)
-    assert not list(home.rglob('*.partial'))
+def test_features_of_ml_100k(data_root):
+    data, folder = MovieLens100K(data_root / 'ml-100k'), data_root / 'ml-100k'
+    users, films = (
+        [line.split('\t') for line in path.read_text('utf-8').splitlines()[1:]]
+        for path in (folder / 'ml-100k.user', folder / 'ml-100k.item')
+    )
+    ages, years = buckets(data, 'user', 'age'), buckets(data, 'item', 'year')
+    for (user, age, gender, work, _), read in zip(
+        users, nodes(data, 'user'), strict=True
+    ):
+        of_age = read.pop(1)
+        assert read == [f'user={user}', f'gender={gender}', f'occupation={work}']
+        assert ages[of_age][0] <= int(age) < ages[of_age][1]
+    counts: Counter[str] = Counter()
+    for (item, _, year, genres), read in zip(films, nodes(data, 'item'), strict=True):
+        *others, of_year = read
+        expected = ['<missing>'] if genres == 'unknown' else genres.split(' ')
+        assert others == [f'item={item}', *(f'genres={genre}' for genre in expected)]
+        counts.update(expected)
+        if item == '267':
+            assert of_year == 'year=<missing>'
+        else:  # One is a video, with the year in the column of the title.
+            low, high = years[of_year]
+            assert low <= (1995 if year == 'V' else int(year)) < high
+    assert (counts['Drama'], counts['Fantasy'], counts['<missing>']) == (725, 22, 2)
+    assert len(data.schema.vocabulary['item']['genres']) == 18
 
 
-def test_cached_file_is_read_without_pickle(cls, root, home):
-    cls(root)
-    [path] = home.rglob('*-0.pt')
-    assert np.ndim(torch.load(path, weights_only=True)['user']) == 1
+def test_features_of_ml_latest_small(data_root):
+    data = MovieLensLatestSmall(data_root / 'ml-latest-small')
+    assert data.item.unique().numel() == 9724
+    films = pd.read_csv(data_root / 'ml-latest-small' / 'movies.csv', dtype=str)
+    counts: Counter[str] = Counter()
+    for (item, title, text), read in zip(films.values, nodes(data, 'item'), strict=True):
+        genres = ['<missing>'] if text == '(no genres listed)' else text.split('|')
+        assert read[:-1] == [f'item={item}', *(f'genres={genre}' for genre in genres)]
+        dated = title.strip()[-6] == '(' and title.strip()[-5:-1].isdigit()
+        assert (read[-1] == 'year=<missing>') == (not dated)
+        counts.update([*genres, read[-1]])
+    assert (counts['Drama'], counts['IMAX'], counts['<missing>']) == (4361, 158, 34)
+    assert counts['year=<missing>'] == 13
+    sizes = [n for name, n in counts.items() if name.startswith('year=') and n > 13]
+    assert len(sizes) == 10 and sum(sizes) == 9742 - 13

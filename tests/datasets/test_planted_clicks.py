@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, intervened_split
-from iedr_geo.datasets import ClickScores, PlantedClicks, planted_clicks
+from iedr_geo.datasets import ClickScores, PlantedClicks
+from iedr_geo.evaluation import evaluate_catalogue
+from iedr_geo.metrics import Recall
 
 
 @pytest.fixture(scope='module')
@@ -35,63 +38,48 @@ def test_sizes(data):
     assert graph.num_edges == 40_000
     assert graph.user_degree.min() >= 8 and graph.user_degree.max() <= 250
     assert graph.user_degree.double().quantile(0.95) > 2.5 * graph.user_degree.median()
-
-
-@pytest.mark.parametrize(
-    ('users', 'items', 'clicks'), [(1, 16, 8), (5, 16, 40), (7, 30, 105), (30, 20, 290)]
-)
-def test_bounds_are_reached(users, items, clicks):
-    """As many as there can be, and as few."""
-    graph = PlantedClicks(users, items, clicks).graph
-    assert graph.num_edges == clicks
-    assert 8 <= graph.user_degree.min() <= graph.user_degree.max() <= items // 2
+    # As many as there can be, and as few.
+    for users, items, clicks in ((1, 16, 8), (5, 16, 40), (7, 30, 105), (30, 20, 290)):
+        graph = PlantedClicks(users, items, clicks).graph
+        assert graph.num_edges == clicks
+        assert 8 <= graph.user_degree.min() <= graph.user_degree.max() <= items // 2
 
 
 def test_seed(data):
-    assert same(PlantedClicks().graph, data.graph)
-    other = PlantedClicks(seed=1)
-    assert not same(other.graph, data.graph)
+    """It alone decides, whatever the blocks."""
+    again, other = PlantedClicks(), PlantedClicks(seed=1)
+    assert same(again.graph, data.graph) and not same(other.graph, data.graph)
     assert not np.array_equal(other.anchors, data.anchors)
-    assert torch.equal(all_scores(PlantedClicks())[0], all_scores(data)[0])
-
-
-def test_blocks_make_no_difference(monkeypatch):
-    whole = PlantedClicks(50, 40, 600)
-    for cells in (1, 130):
-        monkeypatch.setattr(planted_clicks, '_CELLS', cells)
-        assert same(PlantedClicks(50, 40, 600).graph, whole.graph)
+    assert torch.equal(all_scores(again)[0], all_scores(data)[0])
+    one, *others = (PlantedClicks(50, 40, 600, max_cells=n) for n in (10**6, 1, 130))
+    assert all(same(one.graph, two.graph) for two in others)
 
 
 def test_scores_follow_from_the_factors():
     data = PlantedClicks(6, 16, 48, interest_weight=3.0, conformity_weight=0.7)
     interest, conformity = all_scores(data)
-    for user in range(6):
-        for item in range(16):
-            nearest = min(
-                math.dist(data.anchors[k, user], data.position[item]) for k in range(2)
-            )
-            expected = 3.0 * math.exp(-(nearest**2) / (2 * 0.15**2))
-            assert interest[user, item].item() == pytest.approx(expected)
-            expected = 0.7 * data.sensitivity[user] * data.appeal[item]
-            assert conformity[user, item].item() == pytest.approx(expected)
+    for user, item in itertools.product(range(6), range(16)):
+        nearest = min(
+            math.dist(data.anchors[k, user], data.position[item]) for k in range(2)
+        )
+        expected = 3.0 * math.exp(-(nearest**2) / (2 * 0.15**2))
+        assert interest[user, item].item() == pytest.approx(expected)
+        expected = 0.7 * data.sensitivity[user] * data.appeal[item]
+        assert conformity[user, item].item() == pytest.approx(expected)
     assert (conformity >= 0).all() and data.sensitivity.min() > 0
-
-
-def test_true_scores_broadcast(data):
-    whole = all_scores(data)
-    user, item = torch.tensor([3, 999, 3]), torch.tensor([7, 0, 499])
-    for part, rows, cells in zip(
-        whole,
+    # Users and items broadcast.
+    user, item = torch.tensor([3, 5, 3]), torch.tensor([7, 0, 15])
+    for whole, rows, cells in zip(
+        (interest, conformity),
         data.true_scores(user.unsqueeze(1), item),
         data.true_scores(user, item),
         strict=True,
     ):
-        assert part.dtype == torch.double and part.device.type == 'cpu'
-        assert torch.equal(rows, part[user][:, item])
-        assert torch.equal(cells, part[user, item])
+        assert whole.dtype == torch.double and whole.device.type == 'cpu'
+        assert torch.equal(rows, whole[user][:, item])
+        assert torch.equal(cells, whole[user, item])
     single = data.true_scores(torch.tensor(3), torch.tensor(7))
-    assert [score.shape for score in single] == [(), ()]
-    assert single.conformity == whole.conformity[3, 7]
+    assert single.conformity == conformity[3, 7] and single.interest.shape == ()
 
 
 def draw_one_by_one(scores: np.ndarray, number: int, rng: np.random.Generator):
@@ -132,38 +120,25 @@ def test_law():
         assert gap.mean() > 20 * gap.std() / math.sqrt(len(gap))
 
 
-def test_first_choice():
-    """With one click a user, frequencies are the softmax itself."""
-    data = PlantedClicks(2, 16, 16, interest_weight=2.0, conformity_weight=0.5)
-    scores = sum(all_scores(data))[1]
-    number = 40_000
-    same_user = [1] * number
-    data.anchors = data.anchors[:, same_user]
-    data.sensitivity = data.sensitivity[same_user]
-    _, item = data._draw(np.random.default_rng(3), np.ones(number, dtype=int))
-    expected = scores.softmax(0).numpy()
-    found = np.bincount(item, minlength=16) / number
-    bound = 4.5 * np.sqrt(expected * (1 - expected) / number)
-    assert (abs(found - expected) < bound).all()
-    assert expected.max() > 3 * expected.min()
-
-
 @pytest.mark.parametrize('seed', range(3))
 def test_few_items_have_most_clicks(seed):
     degree = PlantedClicks(seed=seed).graph.item_degree.sort(descending=True).values
     assert 0.4 < degree[:50].sum() / 40_000 < 0.6
 
 
+class Fixed:
+    """A model of given scores, of users with items or of items alone."""
+
+    def __init__(self, scores: Tensor) -> None:
+        self.scores = scores.expand(1000, -1)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.scores[user, item]
+
+
 def recall(scores: Tensor, seen: BipartiteGraph, wanted: BipartiteGraph) -> float:
-    """Mean over users of the share of their items among the first twenty not seen."""
-    scores = scores.expand(wanted.num_users, -1).clone()
-    scores[seen.user, seen.item] = -math.inf
-    found = torch.zeros_like(scores)
-    found.scatter_(1, scores.topk(20).indices, 1.0)
-    hits = torch.zeros(wanted.num_users, dtype=torch.double)
-    hits.index_add_(0, wanted.user, found[wanted.user, wanted.item])
-    some = wanted.user_degree > 0
-    return float((hits[some] / wanted.user_degree[some]).mean())
+    result = evaluate_catalogue(Fixed(scores), wanted, seen, [Recall(20)])
+    return result.metrics['recall@20']
 
 
 def test_what_the_factors_are_good_for(data):
@@ -192,17 +167,12 @@ def test_weight_of_zero_removes_a_factor(name):
     assert all(score.any() for score in scores.values())
 
 
-def test_split(data):
-    for kwargs, expected in (
-        ({}, {'seed': 0}),
-        ({'seed': 5, 'share': 0.2}, {'seed': 5, 'share': 0.2}),
-    ):
-        parts = data.split(**kwargs), intervened_split(data.graph, **expected)
-        assert all(same(*pair) for pair in zip(*parts, strict=True))
-    small = PlantedClicks(30, 20, 300, seed=4)
-    expected = intervened_split(small.graph, seed=4)
-    assert same(small.split().test, expected.test)
-    assert not same(intervened_split(small.graph, seed=0).test, expected.test)
+def test_split():
+    data = PlantedClicks(30, 20, 300, seed=4)
+    for kwargs in ({}, {'seed': 5, 'share': 0.2}):
+        expected = intervened_split(data.graph, **{'seed': 4, **kwargs})
+        parts = zip(data.split(**kwargs), expected, strict=True)
+        assert all(same(*pair) for pair in parts)
 
 
 @pytest.mark.parametrize(

@@ -1,44 +1,105 @@
-"""Where datasets look for raw files, and what they write: on small files of each kind."""
+"""Where readers look for raw files, and what they write: on small files of each kind."""
 
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 import struct
-import zipfile
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
-from torch_geometric.data import HeteroData
+from raw_files import (
+    ARCHIVE,
+    FRAPPE,
+    LATEST,
+    LISTS,
+    TYPED,
+    archive,
+    arrays,
+    encode,
+    write,
+)
 
-from iedr_geo.datasets import Gowalla, MovieLens1M, raw_folder
+from iedr_geo.data import InteractionDataset
+from iedr_geo.datasets import (
+    Frappe,
+    Gowalla,
+    MovieLens1M,
+    MovieLens100K,
+    MovieLensLatestSmall,
+    raw_folder,
+)
 
-TEXT = {
-    MovieLens1M: {'ratings.dat': '1::10::5::70\n1::9::3::71\n2::10::4::72\n'},
-    Gowalla: {'train.txt': '0 2 0\n1 1\n', 'test.txt': '1 0\n'},
+
+class Reader(NamedTuple):
+    """A dataset, its raw files, and what is downloaded for each of them."""
+
+    cls: Any
+    files: dict[str, bytes]
+    downloads: dict[str, bytes]
+    checksums: dict[str, str]
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def from_archive(cls: Any, texts: dict[str, str]) -> Reader:
+    files = encode(texts)
+    content = archive(
+        {f'{cls.folder}/README': 'terms'}
+        | {f'{cls.folder}/{name}': file for name, file in files.items()}
+    )
+    sums = dict.fromkeys(files, sha256(content))
+    return Reader(cls, files, dict.fromkeys(files, content), sums)
+
+
+RATINGS = '1::10::5::70\n1::9::3::71\n2::10::4::72\n'
+LINES = {'train.txt': b'0 2 0\n1 1\n', 'test.txt': b'1 0\n'}
+PAIRS = {'train.txt': (0, 0, 0, 2, 1, 1), 'test.txt': (1, 0)}  # Sorted.
+READERS = {
+    '1m': from_archive(MovieLens1M, {'ratings.dat': RATINGS}),
+    '100k': from_archive(MovieLens100K, ARCHIVE),
+    'latest': from_archive(MovieLensLatestSmall, LATEST),
+    'gowalla': Reader(
+        Gowalla,
+        LINES,
+        LINES,
+        {n: sha256(struct.pack(f'<{len(ids)}q', *ids)) for n, ids in PAIRS.items()},
+    ),
+    'frappe': Reader(
+        Frappe,
+        FRAPPE,
+        FRAPPE | LISTS,
+        {name: sha256(file) for name, file in (FRAPPE | LISTS).items()},
+    ),
 }
-# The same graphs, but for the time of ratings.
-ARRAYS = {
-    MovieLens1M: {'user': [1, 1, 2], 'item': [10, 9, 10], 'rating': [5, 3, 4]},
-    Gowalla: {
-        'train': [[0, 2], [0, 0], [1, 1]],
-        'test': [[1, 0]],
-        'n_users': 2,
-        'n_items': 3,
+ALTERNATIVES = {  # The same, in other files.
+    '1m': {
+        'ratings.npz': arrays(user=[1, 1, 2], item=[10, 9, 10], rating=[5, 3, 4]),
+    },
+    '100k': encode(TYPED),
+    'gowalla': {
+        'gowalla.npz': arrays(
+            train=[[0, 2], [0, 0], [1, 1]], test=[[1, 0]], n_users=2, n_items=3
+        ),
     },
 }
-# With one edge less.
-SHORTER = {
-    MovieLens1M: {'ratings.dat': '1::10::5::70\n2::10::4::72\n'},
-    Gowalla: {'train.txt': '0 0\n1 1\n', 'test.txt': '1 0\n'},
-}
+LAST_LINES = {'1m': 'ratings.dat', '100k': 'u.data', 'latest': 'ratings.csv'}
 
 
-@pytest.fixture(params=[MovieLens1M, Gowalla])
-def cls(request) -> type:
+@pytest.fixture(params=READERS)
+def kind(request) -> str:
     return request.param
+
+
+@pytest.fixture
+def reader(kind, monkeypatch) -> Reader:
+    reader = READERS[kind]
+    monkeypatch.setattr(reader.cls, 'checksums', reader.checksums)
+    return reader
 
 
 @pytest.fixture(autouse=True)
@@ -49,20 +110,35 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / 'home'
 
 
-def write(folder: Path, files: dict[str, str]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    return folder
+@pytest.fixture
+def root(reader, tmp_path: Path) -> Path:
+    return write(tmp_path / 'root', reader.files)
 
 
 @pytest.fixture
-def root(cls, tmp_path: Path) -> Path:
-    return write(tmp_path / 'root', TEXT[cls])
+def server(reader, monkeypatch) -> dict[str, Any]:
+    """What is at each URL, or the error on the way."""
+    content = {url: reader.downloads[n] for n, url in reader.cls.urls.items()}
+
+    def download_url(url, folder, log=True, filename=None):
+        path = Path(folder) / filename
+        assert not path.exists()  # PyG would not download it.
+        if isinstance(content[url], Exception):
+            path.write_bytes(b'half')
+            raise content[url]
+        path.write_bytes(content[url])
+
+    monkeypatch.setattr(raw_folder, 'download_url', download_url)
+    return content
 
 
-def edges(data: HeteroData) -> dict[str, list[list[int]]]:
-    return {name[1]: data[name].edge_index.tolist() for name in data.edge_types}
+def rows(data: Any) -> Any:
+    """Returns what was read, without the transform."""
+    if isinstance(data, InteractionDataset):
+        users, items = data.user_ids[data.user.numpy()], data.item_ids[data.item.numpy()]
+        return list(zip(users, items, data.context.tolist(), strict=True))
+    graph = data.get(0)
+    return {kind: graph[kind].edge_index.tolist() for kind in graph.edge_types}
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
@@ -72,188 +148,154 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-EDGES = {
-    MovieLens1M: {'rates': [[0, 0, 1], [1, 0, 1]]},
-    Gowalla: {'train': [[0, 0, 1], [2, 0, 1]], 'test': [[1], [0]]},
-}
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize('nested', [False, True])
-@pytest.mark.parametrize('arrays', [False, True])
-def test_root(cls, tmp_path, home, nested, arrays):
-    """In the root or its folder `raw`, as text or as arrays; nothing is written there."""
+def test_root(reader, tmp_path, home, nested):
+    """In the root or its folder `raw`; nothing is written there, nor pickled."""
     root = tmp_path / 'own'
-    folder = root / 'raw' if nested else root
-    if arrays:
-        folder.mkdir(parents=True)
-        np.savez(folder / cls.alternative[0], **ARRAYS[cls])
-    else:
-        write(folder, TEXT[cls])
+    write(root / 'raw' if nested else root, reader.files)
     before = listing(root)
-    data = cls(str(root) if nested else root)[0]
-    assert edges(data) == EDGES[cls]
-    assert list(data.metadata()[0]) == ['user', data.edge_types[0][2]]
+    data = reader.cls(str(root) if nested else root, transform=lambda sample: 'changed')
+    assert rows(reader.cls(root)) == rows(data) and data[0] == 'changed'
+    if isinstance(data, InteractionDataset):
+        data.split(), data.candidates('test')
     assert listing(root) == before
-    [processed] = (home / 'iedr_geo' / cls.folder / 'processed').glob('[0-9a-f]*.pt')
-    assert len(processed.stem) == 16
+    processed = home / 'iedr_geo' / reader.cls.folder / 'processed'
+    [path] = processed.glob('[0-9a-f]*.pt')
+    assert len(path.stem.removesuffix('-0')) == 16
+    torch.load(path, weights_only=True)
 
 
-def test_text_goes_before_arrays(cls, root):
-    np.savez(root / cls.alternative[0], **ARRAYS[cls])
-    write(root, SHORTER[cls])
-    assert edges(cls(root)[0]) != EDGES[cls]
-    (root / next(iter(TEXT[cls]))).unlink()  # Only if none is missing.
-    assert edges(cls(root)[0]) == EDGES[cls]
+@pytest.mark.parametrize('kind', ALTERNATIVES, indirect=True)
+def test_alternative_files(kind, reader, root, tmp_path, home):
+    """They stand for the others, but only if one of those is missing."""
+    expected = rows(reader.cls(root))
+    (root / next(iter(reader.files))).write_bytes(b'')
+    write(root, ALTERNATIVES[kind])
+    with pytest.raises(ValueError, match=f'{root}.* is damaged'):
+        reader.cls(root)
+    first, *_ = reader.files
+    (root / first).unlink()
+    assert rows(reader.cls(root)) == expected
+    assert len(list(home.rglob('[0-9a-f]' * 16 + '*.pt'))) == 2  # By content.
+    (root / next(iter(ALTERNATIVES[kind]))).unlink()
+    with pytest.raises(FileNotFoundError, match=f'{root} lacks {first}$'):
+        reader.cls(root)
 
 
-def test_cache(cls, root, monkeypatch):
-    first = cls(root)
+def test_cache(kind, reader, root, monkeypatch):
+    """Neither the root nor the names of files tell what is in them."""
+    cls, first = reader.cls, rows(reader.cls(root))
 
     def refuse(self):
         raise AssertionError('processed again')
 
     with monkeypatch.context() as patch:
         patch.setattr(cls, 'process', refuse)
-        assert edges(cls(root)[0]) == edges(first[0])
+        assert rows(cls(root)) == first
         with pytest.raises(AssertionError, match='processed again'):
             cls(root, force_reload=True)
-    # Neither the root nor the names of files tell what is in them.
-    write(root, SHORTER[cls])
-    assert edges(cls(root)[0]) != edges(first[0])
-    write(root, TEXT[cls])
-    assert edges(cls(root)[0]) == edges(first[0])
+    if kind in LAST_LINES:
+        name = LAST_LINES[kind]
+        end = reader.files[name].rstrip().rindex(b'\n')
+        write(root, {name: reader.files[name][: end + 1]})
+        assert rows(cls(root)) != first
+        write(root, reader.files)
+        assert rows(cls(root)) == first
 
 
-def test_interrupted_processing(cls, root, monkeypatch):
-    def save(self, data_list, path):
-        Path(path).write_bytes(b'half')
+def test_interrupted_processing(reader, root, home, monkeypatch):
+    def interrupt(*args):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cls, 'save', save)
+        patch.setattr(os, 'replace', interrupt)
         with pytest.raises(KeyboardInterrupt):
-            cls(root)
-    assert edges(cls(root)[0]) == EDGES[cls]
+            reader.cls(root)
+    assert not list(home.rglob('[0-9a-f]' * 16 + '*.pt'))
+    reader.cls(root)
 
 
-def test_transform(cls, root):
-    def mark(data):
-        data.mark = True
-        return data
-
-    assert cls(root, mark)[0].mark
-    assert 'mark' not in cls(root)[0]
-
-
-def test_missing(cls, root, tmp_path):
-    *_, last = TEXT[cls]
-    (root / last).unlink()
-    with pytest.raises(FileNotFoundError, match=f'{root} lacks {last}$'):
-        cls(root)
-    with pytest.raises(FileNotFoundError, match=f'none lacks {", ".join(TEXT[cls])}$'):
-        cls(tmp_path / 'none')
+def test_missing(reader, root, tmp_path):
+    first, *others = reader.files
+    for name in (first, *others[-1:]):
+        content = (root / name).read_bytes()
+        (root / name).unlink()
+        with pytest.raises(FileNotFoundError, match=f'{root} lacks {name}$'):
+            reader.cls(root)
+        (root / name).write_bytes(content)
+    wanted = ', '.join(reader.files)
+    with pytest.raises(FileNotFoundError, match=f'none lacks {wanted}$'):
+        reader.cls(tmp_path / 'none')
     assert not (tmp_path / 'none').exists()
 
 
-def test_default_root_is_in_the_data_folder(cls, tmp_path, monkeypatch):
-    write(tmp_path / 'data' / cls.folder, TEXT[cls])
-    monkeypatch.setenv('IEDR_GEO_DATA', str(tmp_path / 'data'))
-    assert edges(cls()[0]) == EDGES[cls]
-
-
-def archive(text: str, name: str = 'ml-1m/ratings.dat') -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, 'w') as file:
-        file.writestr('ml-1m/README', 'terms')
-        file.writestr(name, text)
-    return content.getvalue()
-
-
-@pytest.fixture
-def server(cls, monkeypatch) -> dict[str, bytes]:
-    """What is at each URL, with the checksums of the small files."""
-    if cls is MovieLens1M:
-        content = archive(TEXT[cls]['ratings.dat'])
-        monkeypatch.setattr(cls, 'checksum', hashlib.sha256(content).hexdigest())
-        files = {'ratings.dat': content}
-    else:
-        files = {name: text.encode() for name, text in TEXT[cls].items()}
-        pairs = {'train.txt': (0, 0, 0, 2, 1, 1), 'test.txt': (1, 0)}
-        sums = {
-            name: hashlib.sha256(struct.pack(f'<{len(ids)}q', *ids)).hexdigest()
-            for name, ids in pairs.items()
-        }
-        monkeypatch.setattr(cls, 'checksums', sums)
-    content = {cls.urls[name]: file for name, file in files.items()}
-
-    def download_url(url, folder, log=True, filename=None):
-        path = Path(folder) / filename
-        assert not path.exists()  # PyG would not download it.
-        path.write_bytes(content[url])
-
-    monkeypatch.setattr(raw_folder, 'download_url', download_url)
-    return content
-
-
-def test_download(cls, home, server):
-    """To the home of PyG, once; what is there is not downloaded again."""
-    assert edges(cls()[0]) == EDGES[cls]
-    folder = home / 'iedr_geo' / cls.folder
-    read = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
-    assert read == TEXT[cls]
-    first, *others = TEXT[cls]
-    for name in others:
-        del server[cls.urls[name]]
-    assert edges(cls()[0]) == EDGES[cls]
-    (folder / first).unlink()
-    assert edges(cls()[0]) == EDGES[cls]  # Of what is left, nothing was asked for.
+def test_download(reader, root, home, server):
+    """To the home of PyG, once, and of an archive what is wanted alone."""
+    cls, folder = reader.cls, home / 'iedr_geo' / reader.cls.folder
+    expected = rows(cls(root))
+    assert rows(cls()) == expected
+    assert names(folder) == set(reader.files)
+    for name, content in reader.files.items():
+        assert name.endswith('.gz') or (folder / name).read_bytes() == content
+    *_, last = reader.files
+    before = listing(folder)
+    content = {cls.urls[last]: server[cls.urls[last]]}
     server.clear()
-    assert edges(cls()[0]) == EDGES[cls]
+    assert rows(cls()) == expected
+    (folder / last).unlink()
+    server.update(content)  # Of what is left, nothing is asked for.
+    assert rows(cls()) == expected
+    kept = {path: stat for path, stat in before.items() if path in reader.files}
+    del kept[last]
+    assert kept.items() <= listing(folder).items()
 
 
-def test_downloads_to_the_data_folder(cls, tmp_path, monkeypatch, server):
+def test_data_folder(reader, root, tmp_path, monkeypatch, server):
+    """It is the default root, and where files are downloaded to."""
+    expected = rows(reader.cls(root))
     monkeypatch.setenv('IEDR_GEO_DATA', str(tmp_path / 'data'))
-    assert edges(cls()[0]) == EDGES[cls]
-    files = {path.name for path in (tmp_path / 'data' / cls.folder).iterdir()}
-    assert files == set(TEXT[cls])
+    assert rows(reader.cls()) == expected
+    assert names(tmp_path / 'data' / reader.cls.folder) == set(reader.files)
+    server.clear()
+    assert rows(reader.cls()) == expected
 
 
-@pytest.mark.parametrize('kind', ['page', 'other', 'truncated'])
-def test_damaged_download(cls, home, server, kind):
-    """No trace of it is left, so the next try starts anew."""
-    *others, last = TEXT[cls]
+@pytest.mark.parametrize('damage', ['page', 'other', 'cut', 'interrupted'])
+def test_damaged_download(reader, home, server, damage):
+    """No trace of it is left, nor is one in the way of the next try."""
+    cls, folder = reader.cls, home / 'iedr_geo' / reader.cls.folder
+    *_, last = reader.files
     url = cls.urls[last]
-    damaged = 'ml-1m.zip' if cls is MovieLens1M else last
     good = server[url]
-    server[url] = {
-        'page': b'<!DOCTYPE html><title>Rate limit exceeded</title>',
-        'other': archive('1::10::5::70\n') if cls is MovieLens1M else b'1 2\n',
-        'truncated': good[:-2],
-    }[kind]
-    with pytest.raises(ValueError, match=f'{damaged}.* is damaged'):
+    damaged = {
+        'page': b'<!DOCTYPE html>',
+        'other': b'1 2\n',
+        'cut': good[:-2],
+        'interrupted': ConnectionError('reset by peer'),
+    }
+    server[url] = damaged[damage]
+    message = f'from {url} is damaged or |^reset by peer$'
+    with pytest.raises((ValueError, ConnectionError), match=message):
         cls()
-    folder = home / 'iedr_geo' / cls.folder
-    assert {path.name for path in folder.iterdir()} == set(others)
     server[url] = good
-    # Left by a process that was killed.
-    (folder / f'{damaged}.partial').write_bytes(b'half')
-    assert edges(cls()[0]) == EDGES[cls]
-    assert not list(home.rglob('*.partial'))
+    kept = [name for name in reader.files if cls.urls[name] != url]
+    assert names(folder) == set(kept)
+    for name in (last, url.rsplit('/', 1)[1]):  # Left by a process that was killed.
+        (folder / f'{name}.partial').write_bytes(b'half')
+    cls()
+    assert names(folder) == set(reader.files)
 
 
-def test_cannot_write(cls, root, tmp_path, monkeypatch):
+def test_cannot_write(reader, root, tmp_path, monkeypatch):
     """Below a regular file: permissions do not stop those who run tests as root."""
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('PYG_HOME', str(tmp_path / 'file'))
-    folder = tmp_path / 'file' / 'iedr_geo' / cls.folder
+    folder = tmp_path / 'file' / 'iedr_geo' / reader.cls.folder
     with pytest.raises(OSError, match=f'Cannot write to {folder / "processed"}: '):
-        cls(root)
+        reader.cls(root)
     with pytest.raises(OSError, match=f'Cannot write to {folder}: '):
-        cls()
-
-
-def test_processed_file_is_read_without_pickle(cls, root, home):
-    cls(root)
-    [path] = home.rglob('[0-9a-f]' * 16 + '.pt')
-    content = torch.load(path, weights_only=True)
-    assert content[2] is HeteroData
+        reader.cls()

@@ -8,10 +8,8 @@ import torch
 
 from iedr_geo.data import BipartiteGraph, CandidateLists
 from iedr_geo.evaluation import CandidateRankings, CatalogueRankings, Rankings
-from iedr_geo.evaluation.rankings import ROWS
 from iedr_geo.metrics import MRR, NDCG, Recall
 from iedr_geo.scoring import CatalogueScorer, scorer
-from iedr_geo.scoring.catalogue_scorer import CELLS
 
 METRICS = [Recall(2), NDCG(4), MRR(3)]
 
@@ -27,25 +25,28 @@ class Coarse:
 
 
 @pytest.fixture(params=['lists', 'rows', 'graph'])
-def rankings(request, dataset) -> tuple[Rankings, CatalogueScorer]:
+def rankings(request, log) -> tuple[Rankings, CatalogueScorer]:
     if request.param == 'lists':
-        lists = CandidateLists.sample(dataset[60:], 3)
-        return CandidateRankings(dataset, lists, METRICS), scorer(Coarse(), dataset)
+        made = CandidateRankings(log, CandidateLists.sample(log[60:], 3), METRICS)
+        return made, scorer(Coarse(), log)
     if request.param == 'rows':
-        made = CatalogueRankings.of_dataset(dataset[60:], [dataset[:60]], METRICS)
-        return made, scorer(Coarse(), dataset)
+        made = CatalogueRankings(log[60:], [log[:60]], METRICS)
+        return made, scorer(Coarse(), log)
     held_out, seen = (
-        BipartiteGraph(rows.user, rows.item, 6, 9) for rows in (dataset[70:], dataset[:9])
+        BipartiteGraph(rows.user, rows.item, 5, 12) for rows in (log[60:], log[:9])
     )
-    made = CatalogueRankings.of_graph(held_out, seen, METRICS)
-    return made, scorer(Coarse(), held_out)
+    return CatalogueRankings(held_out, seen, METRICS), scorer(Coarse(), held_out)
 
 
-def test_neither_chunks_nor_processes_change_anything(rankings):
+@pytest.mark.parametrize('max_scores', [1, 30, None])
+def test_neither_chunks_nor_processes_change_anything(rankings, max_scores):
     made, by = rankings
     every = torch.arange(len(made))
     whole = made.evaluation([made.rank(by, every)])
     assert set(whole.metrics) == set(made.names)
+    if max_scores is not None:
+        made.max_scores = max_scores
+    size = made.num_scores()
     for world in (1, 2, 3, len(made) + 2):
         shares = [made.chunks(rank, world) for rank in range(world)]
         assert all(shares)  # At least one chunk, maybe an empty one.
@@ -53,36 +54,12 @@ def test_neither_chunks_nor_processes_change_anything(rankings):
         assert torch.cat(chunks).sort().values.tolist() == every.tolist()
         lists = [sum(map(len, share)) for share in shares]
         assert max(lists) - min(lists) <= 1
-        for parts in (chunks, list(torch.cat(chunks).split(1))):
-            result = made.evaluation([made.rank(by, part) for part in parts])
-            pd.testing.assert_frame_equal(result.per_list, whole.per_list)
-            assert result.metrics == pytest.approx(whole.metrics, rel=1e-12)
-
-
-def test_lists_of_one_context_are_ranked_together(dataset):
-    made = CatalogueRankings.of_dataset(dataset, [], METRICS)
-    context = made.queries.context
-    assert (context.diff() < 0).any()
-    for rank in range(3):
-        assert (context[torch.cat(made.chunks(rank, 3))].diff() >= 0).all()
-
-
-def test_chunks_have_a_bounded_size(dataset):
-    size = 3 * ROWS // 8
-    zeros = torch.zeros(size, dtype=torch.long)
-    lists = CandidateLists(
-        torch.arange(size) % 6,
-        zeros,
-        zeros.repeat_interleave(8),
-        (torch.arange(8) == 0).long().repeat(size),
-        torch.arange(size).repeat_interleave(8),
-    )
-    made = CandidateRankings(dataset, lists, METRICS)
-    chunks = made.chunks()
-    assert torch.equal(torch.cat(chunks), torch.arange(size))
-    assert 3 <= len(chunks) <= 4 and max(map(len, chunks)) * 8 <= ROWS
-    items = CELLS // 3
-    user = torch.arange(10)
-    edges = BipartiteGraph(user, user, 10, items)
-    made = CatalogueRankings.of_graph(edges, edges, METRICS)
-    assert [len(chunk) for chunk in made.chunks()] == [3, 3, 3, 1]
+        # Bounded, but not smaller than need be; those of one context are together.
+        assert all(size[chunk[:-1]].sum() < made.max_scores for chunk in chunks)
+        for share in shares:
+            assert len(share) <= 1 + size[torch.cat(share)].sum() / made.max_scores
+            if made.queries.context is not None:
+                assert (made.queries.context[torch.cat(share)].diff() >= 0).all()
+        result = made.evaluation([made.rank(by, chunk) for chunk in chunks])
+        pd.testing.assert_frame_equal(result.per_list, whole.per_list)
+        assert result.metrics == pytest.approx(whole.metrics, rel=1e-12)

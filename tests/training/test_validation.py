@@ -81,7 +81,7 @@ class Reader(Callback):
 )
 def test_limits(tmp_path, plain, arguments, epochs, share):
     module = clicks_module()
-    module.rankings = SmallChunks.of_graph(CLICKS.valid, CLICKS.train, METRICS)
+    module.rankings = SmallChunks(CLICKS.valid, CLICKS.train, METRICS)
     total = len(module.rankings.chunks())
     assert total > 4
     chunks = int(share * total) if isinstance(share, float) else share

@@ -1,11 +1,15 @@
-"""Small raw files of films and ratings, in the formats of MovieLens."""
+"""Small raw files, in the formats of MovieLens and of Frappe."""
 
 from __future__ import annotations
 
+import gzip
+import io
+import zipfile
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
 from iedr_geo.data import InteractionDataset
 
@@ -106,17 +110,97 @@ LATEST_FILMS = {
 }
 
 
-def content(name: str, text: str) -> bytes:
-    """Returns a file's text in its encoding."""
-    return text.encode('latin-1' if name == 'u.item' else 'utf-8')
+def encode(files: dict[str, str]) -> dict[str, bytes]:
+    """Returns texts in the encodings of their files."""
+    return {
+        name: text.encode('latin-1' if name == 'u.item' else 'utf-8')
+        for name, text in files.items()
+    }
 
 
-def write(folder: Path, files: dict[str, str]) -> Path:
+def write(folder: Path, files: Mapping[str, str | bytes]) -> Path:
     """Writes files to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (folder / name).write_bytes(content(name, text))
+        content = encode({name: text})[name] if isinstance(text, str) else text
+        (folder / name).write_bytes(content)
     return folder
+
+
+def arrays(**content: object) -> bytes:
+    """Returns a file of arrays; those that are :obj:`None` are left out."""
+    file = io.BytesIO()
+    kept = {name: array for name, array in content.items() if array is not None}
+    np.savez(file, allow_pickle=True, **kept)
+    return file.getvalue()
+
+
+def archive(files: Mapping[str, str | bytes]) -> bytes:
+    """Returns a zip file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w') as content:
+        for name, text in files.items():
+            content.writestr(name, text)
+    return file.getvalue()
+
+
+# Of apps, the features; 'NA' and '' are values, and ratings are rounded down.
+APP = ('item', 'category', 'downloads', 'developer', 'language', 'rating')
+APPS = [
+    ('7', 'NA', '10 - 50', 'x', 'en', '4.9'),
+    ('2', 'Tools', '', 'NA', 'de', 'unknown'),
+    ('30', 'Tools', 'NA', '', 'en', '3.0'),
+    ('4', 'Games', '10 - 50', 'y', 'en', '0.5'),
+]
+CONTEXT = [
+    *('daytime', 'weekday', 'isweekend', 'homework'),
+    *('cost', 'weather', 'country', 'city'),
+]
+# User, app and context of uses: two users have more than five, one app has none.
+USES = [
+    (user, ('7', '2', '7', '4')[i % 4], *(f'{i % 6 % n}.0' for n in range(2, 10)))
+    for i, user in enumerate('515585185158181518')
+]
+
+
+def candidates(part: str) -> list[tuple[int, ...]]:
+    """Returns rows of lists as Frappe's authors have them, the held-out ones first.
+
+    Negatives repeat, were used before, and one is the app that is to be found.
+    """
+    values = [dict.fromkeys(column) for column in zip(*USES, strict=True)][2:]
+    first = np.cumsum([3 + 4, *map(len, values)])
+    rows: list[tuple[int, ...]] = []
+    for user in ('5', '1'):
+        use = [use for use in USES if use[0] == user][-1 if part == 'test' else -2]
+        context = [
+            int(start) + list(column).index(value)
+            for start, column, value in zip(first, values, use[2:], strict=False)
+        ]
+        for i, item in enumerate([use[1], '30', '2', '30', '7']):
+            rows.append((int(user), int(item), int(i == 0), *context))
+    return sorted(rows, key=lambda row: -row[2])
+
+
+LISTS = {
+    f'iedr_{part}_data.csv.gz': lines(
+        ',', [('user', 'item', 'rating', *CONTEXT), *candidates(part)]
+    ).encode()
+    for part in ('valid', 'test')
+}
+FRAPPE = {
+    'Mobile_Frappe.zip': archive(
+        {
+            'Mobile_Frappe/frappe/meta.csv': lines(
+                '\t', [(*APP, 'name'), *((*app, f'App {app[0]}') for app in APPS)]
+            ),
+            'Mobile_Frappe/frappe/frappe.csv': lines(
+                '\t', [('user', 'item', *CONTEXT), *USES]
+            ),
+        }
+    ),
+    **{name: gzip.compress(text) for name, text in LISTS.items()},
+}
 
 
 def nodes(data: InteractionDataset, side: str) -> list[list[str]]:
@@ -134,23 +218,3 @@ def buckets(
     first = data.schema.offsets(side)[field] + 2  # Behind unknown and missing.
     names = data.schema.names()[first:]
     return dict(zip(names, pairwise(bounds), strict=False))
-
-
-def sessions(data: InteractionDataset) -> dict[str, float]:
-    """Returns what limits contexts of times, and what of the split hangs on ties.
-
-    The share of ratings in the same second as another of the user, the users with one
-    context alone, those whose last two ratings are in the same second, and the share of
-    users whose last two are in the same context.
-    """
-    rows = pd.DataFrame(
-        {name: getattr(data, name) for name in ('user', 'context', 'time')}
-    )
-    users = rows.sort_values('time', kind='stable').groupby('user')
-    last, before = (users.nth(-i).set_index('user').sort_index() for i in (1, 2))
-    return {
-        'shared second': rows.duplicated(['user', 'time'], keep=False).mean().round(3),
-        'one context': (users['context'].nunique() == 1).sum(),
-        'tie': (last['time'] == before['time']).sum(),
-        'same context': (last['context'] == before['context']).mean().round(3),
-    }
