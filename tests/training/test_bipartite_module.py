@@ -1,7 +1,6 @@
 """Schedules, curriculum and history of models of clicks."""
 
 import json
-import math
 
 import pytest
 import torch
@@ -17,38 +16,22 @@ from iedr_geo.nn import DICE, MF
 from iedr_geo.training import BipartiteModule, CosineRate, PlateauRate
 
 
-def reference_rates(values, rate, patience, lowest):
-    """The schedule in plain words: a tenth after more than `patience` bad epochs."""
-    rates, best, bad = [rate], -math.inf, 0
-    for value in values:
-        if value > best * (1 + 1e-4) or best == -math.inf:
-            best, bad = value, 0
-        else:
-            bad += 1
-        if bad > patience:
-            rate, bad = max(rate / 10, lowest), 0
-        rates.append(rate)
-    return rates
-
-
 @pytest.mark.parametrize(
-    ('values', 'epochs'),
+    ('values', 'rates'),
     [
-        # 1e-2 up to epoch 3, 1e-3 for three epochs, then two at 1e-4.
-        ([0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4], 9),
+        # A tenth after more than two epochs without a gain, then two at the lowest.
+        ([0.5] + 9 * [0.4], 4 * [1e-2] + 3 * [1e-3] + 2 * [1e-4]),
         # A gain at the lowest rate begins the count anew.
-        ([0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.6, 0.5, 0.5, 0.5], 11),
+        ([0.5] + 7 * [0.4] + [0.6] + 3 * [0.5], 4 * [1e-2] + 3 * [1e-3] + 4 * [1e-4]),
     ],
 )
-def test_plateau_schedule(tmp_path, values, epochs):
+def test_plateau_schedule(tmp_path, values, rates):
     module = clicks_module(schedule=PlateauRate(patience=2))
     script(module, *values)
     result = run(module, tmp_path, patience=2, max_epochs=len(values))
-    rates = reference_rates(values, 0.01, 2, 1e-4)
     found = [epoch['learning_rate'] for epoch in result.history]
-    assert len(found) == epochs
-    assert found == pytest.approx(rates[:epochs])
-    assert result.best_epoch == values.index(max(values[:epochs]))
+    assert found == pytest.approx(rates)
+    assert result.best_epoch == values.index(max(values))
 
 
 def test_learning_rate_falls_along_half_a_cosine(tmp_path):

@@ -155,26 +155,6 @@ def test_labels_in_place_of_negatives(tmp_path):
     assert result.history[0]['loss'] == pytest.approx(expected, rel=1e-5)
 
 
-FULL = [
-    pytest.param(variant, marks=pytest.mark.full)
-    for variant in ('noCIED', 'vCLUB', 'NegGen2', 'IEDR_sp')
-]
-
-
-@pytest.mark.parametrize('variant', ['noDis', 'noCL', 'released', *FULL])
-def test_variants_run(tmp_path, variant):
-    module = rows_module(model=IEDR_VARIANTS[variant])
-    [epoch] = run(module, tmp_path, max_epochs=1).history
-    assert all(torch.isfinite(torch.tensor(value)) for value in epoch.values())
-    estimates = variant not in ('noDis', 'noCIED')
-    assert module.automatic_optimization == (not estimates)
-    assert ('estimator' in epoch) == ('disentangling' in epoch) == estimates
-    assert ('contrastive' in epoch) == (variant not in ('noCL', 'noCIED'))
-    terms = ('prediction', 'contrastive', 'disentangling')
-    expected = sum(epoch.get(name, 0) for name in terms)
-    assert epoch['loss'] == pytest.approx(expected, rel=1e-5)
-
-
 @pytest.mark.parametrize('kind', ['rows', 'dice-lightgcn'])
 def test_same_seed_same_run(tmp_path, kind):
     results = []

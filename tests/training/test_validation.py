@@ -143,20 +143,6 @@ def test_callbacks_and_loggers_see_each_epoch(tmp_path):
     assert reported == pytest.approx(dict(enumerate(values[:4])))
 
 
-def test_optuna_prunes(tmp_path):
-    def objective(trial):
-        module = clicks_module(learning_rate=trial.suggest_float('rate', 1e-3, 1e-2))
-        script(module, 0.5, 0.4, 0.1, 0.5)
-        callback = PyTorchLightningPruningCallback(trial, 'recall@20')
-        run(module, tmp_path, max_epochs=4, callbacks=[callback])
-
-    study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(lower=0.2))
-    study.optimize(objective, n_trials=1)
-    [trial] = study.trials
-    assert trial.state == optuna.trial.TrialState.PRUNED
-    assert list(trial.intermediate_values) == [0, 1, 2]
-
-
 class Weighted(MF):
     """Weighs users by what the validation is the first to ask of the graph."""
 
