@@ -8,8 +8,8 @@ from collections import namedtuple
 import pytest
 import torch
 from changed import changed, of_result
+from every_model import Attention, AutoEncoder, Distance, lightgcn
 from objectives import OBJECTIVES, had_as_well, plain_loss
-from own_models import Attention, AutoEncoder, Distance
 from torch import Tensor
 from torch.optim import Adam
 from training_runs import CLICKS, SIZE, SPLIT, run
@@ -24,7 +24,6 @@ from iedr_geo.nn import (
     BCEObjective,
     Biased,
     BPRObjective,
-    LightGCN,
     Popularity,
     SoftmaxObjective,
 )
@@ -46,10 +45,6 @@ def hooked(dataset):
     model = plain_iedr(dataset)
     model.register_forward_hook(lambda module, args, out: 3 * out)
     return model
-
-
-def lightgcn(graph):
-    return LightGCN(*SIZE, *graph.adjacency(), 4)
 
 
 def all_pairs(model, user, context, candidates: Tensor) -> Tensor:

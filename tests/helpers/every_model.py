@@ -1,12 +1,14 @@
-"""Models of one's own: nothing of this library is in them."""
+"""The models of the library, and some of which nothing is of the library."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from iedr_geo import nn
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 
 
@@ -76,5 +78,35 @@ class AutoEncoder(torch.nn.Module):
         return Losses(total.detach() * 7, total)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        graph = self.graph
+        graph = self.graph.to(user.device)
         return self.logits(graph.num_users, graph.user, graph.item)[user, item]
+
+
+def mf(graph: BipartiteGraph) -> nn.MF:
+    return nn.MF(graph.num_users, graph.num_items, 6, l2=1e-3)
+
+
+def lightgcn(graph: BipartiteGraph, **kwargs: float) -> nn.LightGCN:
+    size = graph.num_users, graph.num_items
+    return nn.LightGCN(*size, *graph.adjacency(), channels=6, **kwargs)
+
+
+ON_DATASETS: dict[str, Callable[..., torch.nn.Module]] = {
+    'IEDR': lambda data: nn.IEDR(data.schema.num_embeddings, 8, 16),
+    'Popularity': nn.Popularity.fit,
+    'ContextPopularity': nn.ContextPopularity.fit,
+    'Repeat': nn.Repeat.fit,
+    'Attention': lambda data: Attention(data, dropout=0.1),
+}
+ON_GRAPHS: dict[str, Callable[..., torch.nn.Module]] = {
+    'MF': mf,
+    'LightGCN': lambda graph: lightgcn(graph, dropout=0.5),
+    'DICE': lambda graph: nn.DICE(lightgcn(graph), graph.popularity),
+    'IPS': lambda graph: nn.IPS(mf(graph), graph.popularity),
+    'CausE': lambda graph: nn.CausE(mf(graph)),
+    'Biased': lambda graph: nn.Biased(mf(graph)),
+    'Popularity of a graph': nn.Popularity.fit,
+    'Repeat of a graph': nn.Repeat.fit,
+    'Distance': Distance,
+    'AutoEncoder': AutoEncoder,
+}
