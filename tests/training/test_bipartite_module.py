@@ -1,17 +1,14 @@
 """Schedules, curriculum and history of models of clicks."""
 
-import json
-
 import pytest
 import torch
 from scipy.stats import spearmanr
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from training_runs import CLICKS, METRICS, clicks_module, rows_module, run, script
+from training_runs import clicks_module, rows_module, run, script
 
 from iedr_geo.data import PopularityMarginSampler
 from iedr_geo.datasets import PlantedClicks
-from iedr_geo.evaluation import evaluate_catalogue
-from iedr_geo.loader import Curriculum, EdgeLoader
+from iedr_geo.loader import Curriculum
 from iedr_geo.nn import DICE, MF
 from iedr_geo.training import BipartiteModule, CosineRate, PlateauRate
 
@@ -56,38 +53,6 @@ def test_learning_rate_falls_along_half_a_cosine(tmp_path):
     assert len(run(module, tmp_path / 'clicks', patience=1).history) == 2
     with pytest.raises(ValueError, match=r'`epochs`.*0'):
         CosineRate(0)
-
-
-@pytest.mark.parametrize('every', ['epoch', 'step'])
-def test_batches_are_the_loader_s(tmp_path, every):
-    """Edges, negatives and curriculum: nothing but seed and epoch decides on them."""
-    curriculum = Curriculum(0.9, every)
-    module = clicks_module('dice', curriculum=curriculum)
-    batches = []
-    losses = module.model.losses
-    module.model.losses = lambda batch: batches.append(batch) or losses(batch)
-    result = run(module, tmp_path, max_epochs=2)
-    sampler = PopularityMarginSampler(2, margin=5, min_pool=4)
-    arguments = {'shuffle': True, 'curriculum': curriculum, 'seed': 3}
-    loader = EdgeLoader(CLICKS.train, 64, sampler, **arguments)
-    expected = []
-    for epoch in range(2):
-        loader.set_epoch(epoch)
-        expected += list(loader)
-    for one, two in zip(batches, expected, strict=True):
-        assert torch.equal(one.user, two.user)
-        assert torch.equal(one.negative, two.negative)
-        assert one.curriculum == two.curriculum
-    assert batches[0].curriculum == 1 > batches[-1].curriculum
-
-    terms = {'click', 'interest', 'conformity', 'discrepancy', 'loss'}
-    times = {'seconds', 'training_seconds'}
-    names = {'epoch', *terms, 'recall@5', 'recall@20', 'learning_rate', *times}
-    assert all(set(epoch) == names for epoch in result.history)
-    again = evaluate_catalogue(result.model, CLICKS.valid, CLICKS.train, METRICS).metrics
-    best = result.history[result.best_epoch]
-    assert again == {name: best[name] for name in again}
-    json.dumps(module.settings)
 
 
 @pytest.mark.full

@@ -116,15 +116,20 @@ def test_equals_a_plain_loop(tmp_path, monkeypatch, first, steps, grouped):
     module = rows_module(estimator_first=first, estimator_steps=steps, **arguments)
     module.model.double()  # Else the last digits depend on how products are summed.
     before = [parameter.clone() for parameter in module.model.parameters()]
-    encode, batches = IEDR.encode, []
+    encode, estimator_loss, batches = IEDR.encode, IEDR.estimator_loss, []
 
     def counting(self, batch):
         if torch.is_grad_enabled():  # Not the evaluation.
             batches.append(batch)
         return encode(self, batch)
 
+    def detached(self, encoded):  # Also for a model that detaches nothing itself.
+        assert not encoded.logits.requires_grad
+        return estimator_loss(self, encoded)
+
     with monkeypatch.context() as patch:
         patch.setattr(IEDR, 'encode', counting)
+        patch.setattr(IEDR, 'estimator_loss', detached)
         result = run(module, tmp_path, max_epochs=EPOCHS)
     assert len({id(batch) for batch in batches}) == len(batches)
     assert len(batches) == EPOCHS * len(module.train_dataloader())

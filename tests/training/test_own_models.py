@@ -14,8 +14,14 @@ from torch import Tensor
 from torch.optim import Adam
 from training_runs import CLICKS, SIZE, SPLIT, run
 
-from iedr_geo.data import BipartiteGraph, UniformNegativeSampler
-from iedr_geo.loader import EdgeLoader, InteractionBatch, InteractionLoader, UserLoader
+from iedr_geo.data import BipartiteGraph, PopularityMarginSampler, UniformNegativeSampler
+from iedr_geo.loader import (
+    Curriculum,
+    EdgeLoader,
+    InteractionBatch,
+    InteractionLoader,
+    UserLoader,
+)
 from iedr_geo.metrics import Recall
 from iedr_geo.nn import (
     DICE,
@@ -59,6 +65,10 @@ def all_pairs(model, user, context, candidates: Tensor) -> Tensor:
     return logits.view(len(user), -1)
 
 
+def dice(graph):
+    return DICE(MF(*SIZE, 4), graph.popularity)
+
+
 ON_ROWS = [Attention, plain_iedr, twice, hooked]
 CASES = [
     pytest.param(
@@ -70,17 +80,23 @@ CASES = [
     )
     for make in [*ON_ROWS, Distance, lightgcn]
     for objective in OBJECTIVES
-]
+] + [(AutoEncoder, None), (dice, None)]
 
 
-@pytest.mark.parametrize(('make', 'objective'), [*CASES, (AutoEncoder, None)])
+@pytest.mark.parametrize(
+    ('make', 'objective'), [*CASES, (AutoEncoder, None), (dice, None)]
+)
 def test_equals_a_plain_loop(tmp_path, make, objective):
-    rows, users = make in ON_ROWS, make is AutoEncoder
+    rows, own_losses = make in ON_ROWS, objective is None
     train = SPLIT.train if rows else CLICKS.train
     model = make(train).double()
     expected = copy.deepcopy(model)
-    over_batch = not users and objective.over == 'batch'
-    negatives = None if over_batch or users else UniformNegativeSampler(2)
+    over_batch = not own_losses and objective.over == 'batch'
+    negatives = UniformNegativeSampler(2)
+    if over_batch or make is AutoEncoder:
+        negatives = None
+    elif make is dice:
+        negatives = PopularityMarginSampler(2, margin=5, min_pool=4)
     arguments = {'shuffle': True, 'seed': 3}
     if rows:
         grouped = not over_batch and not isinstance(objective, BCEObjective)
@@ -95,12 +111,13 @@ def test_equals_a_plain_loop(tmp_path, make, objective):
         module = BipartiteModule(
             model, train, objective=objective, negatives=negatives, batch_size=48, seed=3
         )
-        loader = UserLoader(train, 48, **arguments)
-        if not users:
-            loader = EdgeLoader(train, 48, negatives, **arguments)
-        betas = (0.5, 0.99)  # As DICE was trained.
+        # As DICE was trained.
+        curriculum, betas = Curriculum(0.9), (0.5, 0.99)
+        loader = EdgeLoader(train, 48, negatives, curriculum=curriculum, **arguments)
+        if make is AutoEncoder:
+            loader = UserLoader(train, 48, **arguments)
         adam = Adam(expected.parameters(), 1e-2, betas, weight_decay=5e-8, amsgrad=True)
-    result = run(module, tmp_path, max_epochs=2 if users else 1)
+    result = run(module, tmp_path, max_epochs=2 if own_losses else 1)
 
     share = torch.bincount(train.item, minlength=train.num_items) / len(train.item)
     contexts = train.context if rows else torch.zeros_like(train.user)
@@ -108,7 +125,7 @@ def test_equals_a_plain_loop(tmp_path, make, objective):
     log = {((user, context), item) for user, context, item in log}
 
     def losses_of(batch):
-        if users:
+        if own_losses:
             return expected.losses(batch)._asdict()
         if over_batch:
             item = batch.item_id if rows else batch.item
@@ -140,10 +157,14 @@ def test_equals_a_plain_loop(tmp_path, make, objective):
             adam.zero_grad()
             losses['total'].backward()
             adam.step()
-            history.append({name: loss.item() for name, loss in losses.items()})
-        for name in history[0]:
-            mean = sum(losses[name] for losses in history) / len(history)
-            assert found[name.replace('total', 'loss')] == pytest.approx(mean, rel=1e-9)
+            history.append([loss.item() for loss in losses.values()])
+        means = torch.tensor(history, dtype=torch.double).mean(dim=0).tolist()
+        expected_epoch = dict(zip(losses, means, strict=True))
+        expected_epoch['loss'] = expected_epoch.pop('total')
+        times = {name: found[name] for name in ('seconds', 'training_seconds')}
+        rate = adam.param_groups[0]['lr']
+        expected_epoch |= {'epoch': epoch, 'learning_rate': rate, **times}
+        assert found == pytest.approx(expected_epoch, rel=1e-9)
     for name, parameter in result.model.state_dict().items():
         wanted = expected.state_dict()[name]
         torch.testing.assert_close(parameter, wanted, rtol=1e-9, atol=1e-9)
@@ -191,40 +212,6 @@ def edges_of(model, train=CLICKS.train, **kwargs):
     return BipartiteModule(model(CLICKS.train), train, **kwargs)
 
 
-class Estimated(Attention):
-    """Its estimator detaches nothing itself."""
-
-    def __init__(self, dataset):
-        super().__init__(dataset)
-        self.estimator = torch.nn.Linear(1, 1)
-
-    def encode(self, batch):
-        return OnePass(super().forward(batch))
-
-    def forward(self, batch):
-        return self.encode(batch).logits
-
-    def estimator_parameters(self):
-        return self.estimator.parameters()
-
-    def estimator_loss(self, encoded):
-        return self.estimator(encoded.logits.unsqueeze(1)).square().mean()
-
-
-def test_the_estimator_sees_detached_values(tmp_path):
-    """What its loss is changes its own parameters alone."""
-    results = []
-    for scale in (1.0, 100.0):
-        torch.manual_seed(0)
-        module = rows_of(Estimated)
-        torch.nn.init.constant_(module.model.estimator.weight, scale)
-        trained = run(module, tmp_path / str(scale), max_epochs=1).model
-        results.append({n: p for n, p in trained.named_parameters() if 'estim' not in n})
-    for name, parameter in results[0].items():
-        assert torch.equal(parameter, results[1][name])
-    assert not torch.equal(trained.estimator.weight, torch.full((1, 1), 100.0))
-
-
 def encodes(change):
     """A model whose `encode` returns what is made of its logits."""
     return changed(Attention, 'encode', lambda self, call, batch: change(self(batch)))
@@ -235,10 +222,6 @@ class UsersWithoutLosses(Distance):
 
 
 column = changed(Attention, 'forward', of_result(lambda out: out.unsqueeze(1)))
-
-
-def dice(graph):
-    return DICE(MF(*SIZE, 4), graph.popularity)
 
 
 NEGATIVES = UniformNegativeSampler(2)
