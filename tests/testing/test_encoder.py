@@ -73,10 +73,6 @@ def other_rows(self, call, *graphs, rows=None, **kwargs):
     return out if rows is None else out[-1 - rows]
 
 
-def without_rows(self, call, *graphs, rows=None, **kwargs):
-    return call(*graphs, **kwargs)
-
-
 def features(change):
     """A change of the features where `node_id` is given."""
 
@@ -120,7 +116,6 @@ WRONG = [
     ('readout', of_result(positions), 'Readouts of two graphs that are alike differ'),
     ('nodes', of_result(lambda x: x - x.mean(0)),
      'Readouts in a batch differ from those alone'),
-    ('forward', without_rows, 'Given `rows`, readouts are not those'),
     ('forward', other_rows, 'Given `rows`, readouts are not those'),
     # Takes `node_id` for a feature in place of a name.
     ('forward', features(lambda self, x, node_id: x * (node_id >= 3).unsqueeze(1)),
@@ -130,7 +125,6 @@ WRONG = [
     ('forward', features(lambda self, x, _: x.detach() if self.training else x),
      NO_GRADIENT),
     ('forward', sums_weights, 'With edge weights of one, readouts differ'),
-    ('nodes', of_result(torch.ones_like), NO_GRADIENT),
     ('nodes', of_result(lambda x: x.sign() + 0 * x), NO_GRADIENT),
     ('nodes', lambda self, call, x, _: x.detach() if self.training else x, NO_GRADIENT),
     ('__init__', adds_unused, "No gradient reaches the parameter 'unused.weight'"),

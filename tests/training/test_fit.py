@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback
-from torch.optim import Adam
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._pytree import tree_leaves
 from training_runs import (
@@ -33,13 +32,6 @@ from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.nn import MF, BPRObjective
 from iedr_geo.training import BipartiteModule, PlateauRate, TrainingModule
 
-KEYS = {
-    'epoch',
-    *('loss', 'prediction', 'contrastive', 'disentangling', 'estimator'),
-    *('ndcg@5', 'ndcg@10', 'recall@5', 'recall@10', 'auc'),
-    *('learning_rate', 'seconds', 'training_seconds'),
-}
-
 
 @pytest.mark.parametrize(
     ('values', 'patience', 'max_epochs', 'epochs', 'best'),
@@ -53,19 +45,9 @@ KEYS = {
 def test_stops_and_keeps_the_best_epoch(
     tmp_path, values, patience, max_epochs, epochs, best
 ):
-    """It is saved after each epoch, also after one that is no improvement."""
-    module, found = clicks_module(schedule=None), []
+    module = clicks_module(schedule=None)
     states = script(module, *values)
-
-    class Reader(Callback):
-        def on_train_epoch_start(self, trainer, module):
-            if states:
-                rows = len(pd.read_csv(tmp_path / 'metrics.csv'))
-                last, kept = (load(tmp_path, name)['epoch'] for name in ('last', 'best'))
-                found.append((last, kept, rows))
-
-    arguments = {'patience': patience, 'max_epochs': max_epochs, 'callbacks': Reader()}
-    result = run(module, tmp_path, **arguments)
+    result = run(module, tmp_path, patience=patience, max_epochs=max_epochs)
     assert [epoch['recall@20'] for epoch in result.history] == list(values[:epochs])
     assert [epoch['epoch'] for epoch in result.history] == list(range(epochs))
     assert result.best_epoch == best
@@ -76,8 +58,6 @@ def test_stops_and_keeps_the_best_epoch(
         state = {f'model.{key}': value for key, value in states[epoch].items()}
         assert_same(dict(checkpoint['state_dict']), state)
     assert not torch.equal(*(state['user.weight'] for state in states[:2]))
-    so_far = [values.index(max(values[: i + 1])) for i in range(epochs - 1)]
-    assert found == [(i, kept, i + 1) for i, kept in enumerate(so_far)]
 
 
 def test_result(tmp_path):
@@ -102,7 +82,6 @@ def test_result(tmp_path):
     seconds = sorted(epoch['seconds'] for epoch in result.history)
     assert result.seconds_per_epoch == seconds[1] > 0
     for epoch in result.history:
-        assert set(epoch) == KEYS
         assert 0 < epoch['training_seconds'] < epoch['seconds']
     names = sorted(path.name for path in folder.iterdir())
     assert names == ['best.ckpt', 'last.ckpt', 'metrics.csv']
@@ -175,34 +154,9 @@ def test_new_run_in_an_old_folder(tmp_path, capfd):
     assert [epoch['epoch'] for epoch in again.history] == [0, 1]
 
 
-def plain_mf(**kwargs):
-    torch.manual_seed(0)
-    return BipartiteModule(
-        MF(*SIZE, 4), CLICKS.train, objective=BPRObjective('batch'), batch_size=100,
-        seed=3, weight_decay=0.0, betas=(0.9, 0.999), amsgrad=False, **kwargs
-    )  # fmt: skip
-
-
-def test_clips_and_accumulates(tmp_path):
-    """As in a loop that does both by hand."""
-    arguments = {'gradient_clip_val': 0.02, 'accumulate_grad_batches': 2}
-    result = run(plain_mf(), tmp_path, max_epochs=1, **arguments)
-    expected = plain_mf()
-    adam = Adam(expected.model.parameters(), lr=0.01)
-    batches, norms = list(expected.train_dataloader()), []
-    for i, batch in enumerate(batches):
-        (expected._losses(batch, None)['loss'] / 2).backward()
-        if i % 2 or i == len(batches) - 1:
-            norm = torch.nn.utils.clip_grad_norm_(expected.model.parameters(), 0.02)
-            norms.append(float(norm))
-            adam.step()
-            adam.zero_grad()
-    assert max(norms) > 0.02
-    pairs = zip(result.model.parameters(), expected.model.parameters(), strict=True)
-    for one, two in pairs:
-        torch.testing.assert_close(one, two)
+def test_estimators_take_a_step_each_batch(tmp_path):
     with pytest.raises(ValueError, match=r'IEDR has an estimator.*raise the batch'):
-        run(rows_module(), tmp_path / 'rows', accumulate_grad_batches=2)
+        run(rows_module(), tmp_path, accumulate_grad_batches=2)
 
 
 @pytest.mark.parametrize(

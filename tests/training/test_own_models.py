@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import namedtuple
+from functools import partial
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ from every_model import Attention, AutoEncoder, Distance, lightgcn
 from objectives import OBJECTIVES, had_as_well, plain_loss
 from torch import Tensor
 from torch.optim import Adam
+from torch.utils._pytree import tree_map_only
 from training_runs import CLICKS, SIZE, SPLIT, run
 
 from iedr_geo.data import BipartiteGraph, PopularityMarginSampler, UniformNegativeSampler
+from iedr_geo.data.randomness import derive_seed
 from iedr_geo.loader import (
     Curriculum,
     EdgeLoader,
@@ -36,21 +39,46 @@ from iedr_geo.nn import (
 from iedr_geo.training import BipartiteModule, InteractionModule
 
 
-def plain_iedr(dataset, cls=IEDR):
-    weights = {'contrastive_weight': 0.0, 'disentangling_weight': 0.0}
-    return cls(dataset.schema.num_embeddings, 4, 8, **weights)
+def iedr(dataset, cls=IEDR):
+    return cls(dataset.schema.num_embeddings, 4, 8, num_negatives=4)
+
+
+class Watched(IEDR):
+    """Is encoded once a batch; its estimator sees detached values."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.encoded = []
+
+    def encode(self, batch):
+        if torch.is_grad_enabled():  # In training.
+            assert all(batch is not one for one in self.encoded)
+            self.encoded.append(batch)
+        return super().encode(batch)
+
+    def estimator_loss(self, encoded):
+        assert not encoded.logits.requires_grad
+        return super().estimator_loss(encoded)
+
+
+def watched(dataset):
+    return iedr(dataset, Watched)
 
 
 def twice(dataset):
     """What a subclass makes of IEDR's logits is what is trained."""
-    return plain_iedr(dataset, changed(IEDR, 'forward', of_result(lambda out: 2 * out)))
+    return iedr(dataset, changed(IEDR, 'forward', of_result(lambda out: 2 * out)))
 
 
 def hooked(dataset):
     """So is what a hook makes of them."""
-    model = plain_iedr(dataset)
+    model = iedr(dataset)
     model.register_forward_hook(lambda module, args, out: 3 * out)
     return model
+
+
+def dice(graph):
+    return DICE(MF(*SIZE, 4), graph.popularity)
 
 
 def all_pairs(model, user, context, candidates: Tensor) -> Tensor:
@@ -65,67 +93,83 @@ def all_pairs(model, user, context, candidates: Tensor) -> Tensor:
     return logits.view(len(user), -1)
 
 
-def dice(graph):
-    return DICE(MF(*SIZE, 4), graph.popularity)
-
-
-ON_ROWS = [Attention, plain_iedr, twice, hooked]
+ON_ROWS = [Attention, watched, iedr, twice, hooked]
+BCE, SOFTMAX = BCEObjective(), SoftmaxObjective('batch')
+AFTER = {'estimator_first': False, 'estimator_steps': 3, 'group_negatives': True}
 CASES = [
-    pytest.param(
-        make,
-        objective,
-        marks=[]
-        if make in (Attention, Distance) or objective in (OBJECTIVES[0], OBJECTIVES[-1])
-        else pytest.mark.full,
-    )
-    for make in [*ON_ROWS, Distance, lightgcn]
-    for objective in OBJECTIVES
-] + [(AutoEncoder, None), (dice, None)]
+    *(
+        (make, objective, {})
+        for make in (Attention, Distance)
+        for objective in OBJECTIVES
+    ),
+    *((make, SOFTMAX, {}) for make in (iedr, twice, hooked, lightgcn)),
+    *((make, BCE, {}) for make in (watched, twice, hooked, lightgcn)),
+    (watched, BCE, AFTER),
+    (AutoEncoder, None, {}),
+    (dice, None, {}),
+]
 
 
-@pytest.mark.parametrize(
-    ('make', 'objective'), [*CASES, (AutoEncoder, None), (dice, None)]
-)
-def test_equals_a_plain_loop(tmp_path, make, objective):
-    rows, own_losses = make in ON_ROWS, objective is None
-    train = SPLIT.train if rows else CLICKS.train
+@pytest.mark.parametrize(('make', 'objective', 'arguments'), CASES)
+def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
+    """IEDR by Algorithm 1: estimator, then main step on the same encoding; or the
+    reverse.
+    """
+    rows, train = make in ON_ROWS, (SPLIT if make in ON_ROWS else CLICKS).train
     model = make(train).double()
     expected = copy.deepcopy(model)
-    over_batch = not own_losses and objective.over == 'batch'
+    if make is watched:
+        expected.__class__ = IEDR
+    over_batch = objective is not None and objective.over == 'batch'
     negatives = UniformNegativeSampler(2)
     if over_batch or make is AutoEncoder:
         negatives = None
     elif make is dice:
         negatives = PopularityMarginSampler(2, margin=5, min_pool=4)
-    arguments = {'shuffle': True, 'seed': 3}
+    shuffled = {'shuffle': True, 'seed': 3}
     if rows:
-        grouped = not over_batch and not isinstance(objective, BCEObjective)
         module = InteractionModule(
-            model, train, objective=objective, batch_size=48, seed=3, monitor='recall@5'
-        )
+            model, train, objective=objective, batch_size=48, seed=3, monitor='recall@5',
+            **arguments,
+        )  # fmt: skip
+        grouped = not over_batch and not isinstance(objective, BCEObjective)
+        grouped |= arguments is AFTER
         loader = InteractionLoader(
-            train, 48, negatives, group_negatives=grouped, **arguments
+            train, 48, negatives, group_negatives=grouped, **shuffled
         )
-        adam = Adam(expected.parameters(), lr=1e-3, weight_decay=1e-5)
+        adam = partial(Adam, lr=1e-3, weight_decay=1e-5)
     else:
         module = BipartiteModule(
             model, train, objective=objective, negatives=negatives, batch_size=48, seed=3
         )
         # As DICE was trained.
         curriculum, betas = Curriculum(0.9), (0.5, 0.99)
-        loader = EdgeLoader(train, 48, negatives, curriculum=curriculum, **arguments)
+        loader = EdgeLoader(train, 48, negatives, curriculum=curriculum, **shuffled)
         if make is AutoEncoder:
-            loader = UserLoader(train, 48, **arguments)
-        adam = Adam(expected.parameters(), 1e-2, betas, weight_decay=5e-8, amsgrad=True)
-    result = run(module, tmp_path, max_epochs=2 if own_losses else 1)
+            loader = UserLoader(train, 48, **shuffled)
+        adam = partial(Adam, lr=1e-2, betas=betas, weight_decay=5e-8, amsgrad=True)
+    result = run(module, tmp_path, max_epochs=1 if over_batch else 2)
 
+    own = list(expected.estimator_parameters()) if isinstance(expected, IEDR) else []
+    estimator = adam(own) if own else None
+    rest = {id(p) for p in expected.parameters()} - {id(p) for p in own}
+    main = adam([p for p in expected.parameters() if id(p) in rest])
     share = torch.bincount(train.item, minlength=train.num_items) / len(train.item)
     contexts = train.context if rows else torch.zeros_like(train.user)
     log = zip(train.user.tolist(), contexts.tolist(), train.item.tolist(), strict=True)
     log = {((user, context), item) for user, context, item in log}
 
-    def losses_of(batch):
-        if own_losses:
+    def estimate(encoded):
+        detached = tree_map_only(Tensor, Tensor.detach, encoded)
+        for _ in range(arguments.get('estimator_steps', 1)):
+            loss = expected.estimator_loss(detached)
+            estimator.zero_grad()
+            loss.backward()
+            estimator.step()
+        return {'estimator': loss}
+
+    def losses_of(batch, encoded):
+        if objective is None:
             return expected.losses(batch)._asdict()
         if over_batch:
             item = batch.item_id if rows else batch.item
@@ -138,7 +182,7 @@ def test_equals_a_plain_loop(tmp_path, make, objective):
             y = item.unsqueeze(1) == candidates
             loss = plain_loss(objective, logits, y, left_out, share[candidates].log())
         elif rows:
-            columns = 3 if grouped else 1
+            columns = 3 if grouped and objective.grouped else 1
             logits, y = (x.view(-1, columns) for x in (expected(batch), batch.y))
             loss = plain_loss(objective, logits, y)
         else:
@@ -146,28 +190,36 @@ def test_equals_a_plain_loop(tmp_path, make, objective):
             logits = torch.stack([expected.score(batch.user, c) for c in columns], dim=1)
             y = torch.tensor([[True, False, False]]).expand(len(logits), -1)
             loss = plain_loss(objective, logits, y)
-        extra = expected.extra_losses(batch) if make is lightgcn else {}
+        extra = {}
+        if hasattr(expected, 'extra_losses'):
+            extra = expected.extra_losses(batch, encoded)
         return {'prediction': loss, **extra, 'total': loss + sum(extra.values())}
 
     for epoch, found in enumerate(result.history):
         loader.set_epoch(epoch)
-        history = []
-        for batch in loader:
-            losses = losses_of(batch)
-            adam.zero_grad()
+        batches, history = list(loader), []
+        torch.manual_seed(derive_seed(3, epoch, 2, 0))
+        for batch in batches:
+            encoded = expected.encode(batch) if isinstance(expected, IEDR) else None
+            first = estimator and arguments is not AFTER
+            estimated = estimate(encoded) if first else {}
+            losses = losses_of(batch, encoded)
+            main.zero_grad()
             losses['total'].backward()
-            adam.step()
+            main.step()
+            if estimator and not first:
+                estimated = estimate(encoded)
+            losses |= estimated
             history.append([loss.item() for loss in losses.values()])
         means = torch.tensor(history, dtype=torch.double).mean(dim=0).tolist()
-        expected_epoch = dict(zip(losses, means, strict=True))
-        expected_epoch['loss'] = expected_epoch.pop('total')
-        times = {name: found[name] for name in ('seconds', 'training_seconds')}
-        rate = adam.param_groups[0]['lr']
-        expected_epoch |= {'epoch': epoch, 'learning_rate': rate, **times}
-        assert found == pytest.approx(expected_epoch, rel=1e-9)
+        wanted = dict(zip(losses, means, strict=True))
+        wanted['loss'] = wanted.pop('total')
+        wanted |= {'epoch': epoch, 'learning_rate': main.param_groups[0]['lr']}
+        wanted |= {name: found[name] for name in ('seconds', 'training_seconds')}
+        assert found == pytest.approx(wanted, rel=1e-9)
     for name, parameter in result.model.state_dict().items():
-        wanted = expected.state_dict()[name]
-        torch.testing.assert_close(parameter, wanted, rtol=1e-9, atol=1e-9)
+        other = expected.state_dict()[name]
+        torch.testing.assert_close(parameter, other, rtol=1e-9, atol=1e-9)
 
 
 class Tempered(BCEObjective):
