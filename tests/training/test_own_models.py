@@ -33,7 +33,6 @@ from iedr_geo.nn import (
     BCEObjective,
     Biased,
     BPRObjective,
-    Popularity,
     SoftmaxObjective,
 )
 from iedr_geo.training import BipartiteModule, InteractionModule
@@ -301,7 +300,6 @@ LABELLED.y = torch.ones(len(LABELLED))
         (rows_of, Attention, {'valid': SPLIT.valid, 'monitor': 'ndcg@3'},
          "'ndcg@3', which is none of .*ndcg@10"),
         (rows_of, lambda _: torch.nn.Dropout(), {}, 'Dropout has no parameters to train'),
-        (rows_of, Popularity.fit, {}, 'Popularity has no parameters to train'),
         (rows_of, lambda _: AutoEncoder(CLICKS.train), {},
          'AutoEncoder takes batches of users, InteractionModule has batches of rows'),
         (rows_of, lambda _: IEDR(5, 4, 8), {},
@@ -312,9 +310,6 @@ LABELLED.y = torch.ones(len(LABELLED))
          'logits` of Attention, by which it is trained, are not what'),
         (rows_of, encodes(torch.Tensor.detach), {},
          r'`encode\(batch\)` of Attention must return something with `logits`'),
-        (edges_of, Distance,
-         {'objective': SoftmaxObjective('batch'), 'negatives': NEGATIVES},
-         'takes no negatives: leave out Uniform'),
         (edges_of, changed(Distance, 'losses', None), {'objective': BPRObjective()},
          'Distance has `losses` of its own, .*leave out BPRObjective'),
         (edges_of, UsersWithoutLosses, {}, 'takes users and needs `losses`'),
