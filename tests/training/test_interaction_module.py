@@ -1,4 +1,4 @@
-"""Runs on rows: labels, seeds and devices."""
+"""Runs on rows: labels and devices."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import torch
 import torch.nn.functional as F
 from training_runs import (
     SPLIT,
-    assert_same_result,
-    make_module,
     rows_module,
     run,
-    without_times,
 )
 
 from iedr_geo.data import UniformNegativeSampler
@@ -32,21 +29,6 @@ def test_labels_in_place_of_negatives(tmp_path):
     expected = F.binary_cross_entropy_with_logits(module.model(batch), batch.y).item()
     result = run(module, tmp_path, max_epochs=1)
     assert result.history[0]['loss'] == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize('kind', ['rows', 'dice-lightgcn'])
-def test_same_seed_same_run(tmp_path, kind):
-    results = []
-    for i, seed in enumerate((3, 3, 4)):
-        torch.manual_seed(1000 + i)  # What went before does not matter ...
-        module = make_module(kind, seed=seed)
-        torch.rand(i)  # ... nor what is drawn in between.
-        results.append(run(module, tmp_path / str(i), max_epochs=1))
-    one, two, other = results
-    assert_same_result(one, two)
-    assert without_times(one.history) != without_times(other.history)
-    weights = (next(result.model.parameters()) for result in (one, other))
-    assert not torch.equal(*weights)
 
 
 @pytest.mark.cuda

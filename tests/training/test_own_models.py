@@ -112,7 +112,7 @@ CASES = [
 @pytest.mark.parametrize(('make', 'objective', 'arguments'), CASES)
 def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
     """IEDR by Algorithm 1: estimator, then main step on the same encoding; or the
-    reverse.
+    reverse. Nothing but the seed decides on batches and on what models draw.
     """
     rows, train = make in ON_ROWS, (SPLIT if make in ON_ROWS else CLICKS).train
     model = make(train).double()
