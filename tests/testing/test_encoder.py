@@ -68,9 +68,10 @@ def positions(out):
     return out * torch.arange(1, 1 + len(out)).unsqueeze(1)
 
 
-def other_rows(self, call, *graphs, rows=None, **kwargs):
+def other_rows(self, call, *graphs, rows=None, node_id=None, **kwargs):
+    """Takes wrong ones where `node_id` is given."""
     out = call(*graphs, **kwargs)
-    return out if rows is None else out[-1 - rows]
+    return out if rows is None else out[rows if node_id is None else -1 - rows]
 
 
 def features(change):
