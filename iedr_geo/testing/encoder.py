@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -10,14 +12,12 @@ from torch import Tensor
 from iedr_geo.data import FeatureGraphs
 from iedr_geo.scoring import device_of
 from iedr_geo.testing.properties import (
+    check_alike,
     check_evaluation,
-    check_gradients,
-    check_modes,
     check_output,
-    check_reset,
     check_same,
+    check_training,
     checked_copy,
-    gradients,
     trained_parameters,
 )
 
@@ -61,24 +61,26 @@ def check_encoder(
     Raises:
         AssertionError: If a property does not hold. The message says which.
     """
-    out_channels = in_channels if out_channels is None else out_channels
     with checked_copy(encoder, seed) as encoder:
         graphs = _draw_graphs(in_channels, device_of(encoder))
-        _check_shape(encoder, graphs, out_channels)
+        shape = (len(SIZES), out_channels or in_channels)
+        check_output(graphs.encode(encoder), shape, 'What the encoder returns')
         check_evaluation(
             encoder,
             lambda dtype: graphs._replace(table=graphs.table.to(dtype)).encode(encoder),
             'readouts',
         )
-        _check_node_order(encoder, graphs)
-        _check_duplicates(encoder, graphs)
-        _check_single_graphs(encoder, graphs)
-        _check_rows(encoder, graphs)
-        _check_shortcuts(encoder, graphs)
-        _check_edge_weight(encoder, graphs)
-        _check_gradients(encoder, graphs)
-        check_modes(encoder, lambda: graphs.encode(encoder))
-        check_reset(encoder)
+        plain, fast = (
+            partial(graphs.encode, encoder, shortcuts=shortcuts)
+            for shortcuts in (False, True)
+        )
+        for encode in (plain, fast):
+            _check_graphs(encode)
+        tensors = [graphs.table, *trained_parameters(encoder).values()]
+        check_alike(fast(), plain(), tensors, 'Readouts with and without `node_id`')
+        rows = torch.tensor([0, 1, 2, 3, 4, 2], device=graphs.table.device)
+        for call in (plain, partial(fast, rows=rows)):
+            check_training(encoder, call, {'the node features': graphs.table})
 
 
 class _Graphs(NamedTuple):
@@ -90,23 +92,25 @@ class _Graphs(NamedTuple):
     def encode(
         self,
         encoder: torch.nn.Module,
-        ids: list[int] | None = None,
+        ids: Sequence[int] = range(len(SIZES)),
         shortcuts: bool = False,
         weighted: bool = False,
+        shuffled: bool = False,
         **kwargs: Any,
     ) -> Tensor:
         """Encodes some graphs, with or without what saves time, and weights of one."""
-        ids = list(range(len(SIZES))) if ids is None else ids
-        batch = self.graphs.batch(torch.tensor(ids))
+        graphs = self.graphs
+        if shuffled:
+            begins = zip(graphs.ptr.tolist(), SIZES, strict=False)
+            order = torch.cat([begin + torch.randperm(size) for begin, size in begins])
+            graphs = FeatureGraphs(graphs.x[order], graphs.ptr)
+        batch = graphs.batch(torch.tensor(ids))
         if shortcuts:
             kwargs['node_id'] = batch.x
         if weighted:
             kwargs['edge_weight'] = self.table.new_ones(batch.edge_index.size(1))
         out: Tensor = encoder(self.table[batch.x], batch.edge_index, batch.ptr, **kwargs)
         return out
-
-    def rows(self, *graphs: int) -> Tensor:
-        return torch.tensor(graphs, device=self.table.device)
 
 
 def _draw_graphs(in_channels: int, device: torch.device) -> _Graphs:
@@ -118,79 +122,16 @@ def _draw_graphs(in_channels: int, device: torch.device) -> _Graphs:
     return _Graphs(FeatureGraphs(features, ptr).to(device), table)
 
 
-def _check_shape(encoder: torch.nn.Module, graphs: _Graphs, out_channels: int) -> None:
-    shape = (len(SIZES), out_channels)
-    check_output(graphs.encode(encoder), shape, 'What the encoder returns')
-
-
-def _check_node_order(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    x, ptr = graphs.graphs.x, graphs.graphs.ptr
-    begins = ptr[:-1].tolist()
-    order = [b + torch.randperm(size) for b, size in zip(begins, SIZES, strict=True)]
-    shuffled = graphs._replace(graphs=FeatureGraphs(x[torch.cat(order)], ptr))
-    for shortcuts in (False, True):
-        check_same(
-            shuffled.encode(encoder, shortcuts=shortcuts),
-            graphs.encode(encoder, shortcuts=shortcuts),
-            'Readouts depend on the order of the nodes',
-        )
-
-
-def _check_duplicates(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    first, _, second = graphs.encode(encoder, [2, 0, 2])
+def _check_graphs(encode: Callable[..., Tensor]) -> None:
+    readouts = encode()
+    shuffled = encode(shuffled=True)
+    check_same(shuffled, readouts, 'Readouts depend on the order of the nodes')
+    first, _, second = encode([2, 0, 2])
     check_same(second, first, 'Readouts of two graphs that are alike differ')
-
-
-def _check_single_graphs(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    for shortcuts in (False, True):
-        together = graphs.encode(encoder, shortcuts=shortcuts)
-        alone = [graphs.encode(encoder, [g], shortcuts) for g in range(len(SIZES))]
-        check_same(
-            together, torch.cat(alone), 'Readouts in a batch differ from those alone'
-        )
-
-
-def _check_rows(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    rows = graphs.rows(2, 0, 2, 4, 1, 1, 3)
-    for shortcuts in (False, True):
-        check_same(
-            graphs.encode(encoder, shortcuts=shortcuts, rows=rows),
-            graphs.encode(encoder, shortcuts=shortcuts)[rows],
-            'Given `rows`, readouts are not those of the graphs of the rows',
-        )
-
-
-def _check_shortcuts(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    tensors = [graphs.table, *trained_parameters(encoder).values()]
-
-    def evaluate(**kwargs: Any) -> list[Tensor]:
-        out = graphs.encode(encoder, **kwargs)
-        return [out, *gradients(out, tensors)]
-
-    for actual, wanted in zip(evaluate(shortcuts=True), evaluate(), strict=True):
-        check_same(actual, wanted, 'With `node_id`, readouts or gradients differ')
-
-
-def _check_edge_weight(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    plain = graphs.encode(encoder)
-    check_same(
-        graphs.encode(encoder, weighted=True),
-        plain,
-        'With edge weights of one, readouts differ',
-    )
-    check_same(
-        graphs.encode(encoder, shortcuts=True, weighted=True),
-        plain,
-        'With edge weights of one and `node_id`, readouts differ',
-    )
-
-
-def _check_gradients(encoder: torch.nn.Module, graphs: _Graphs) -> None:
-    encoder.train()
-    rows = graphs.rows(0, 1, 2, 3, 4, 2)
-    plain = graphs.encode(encoder)
-    fast = graphs.encode(encoder, shortcuts=True, rows=rows)
-    for out in (plain, fast):
-        inputs = {'the node features': graphs.table}
-        check_gradients(out, inputs, trained_parameters(encoder))
-    encoder.eval()
+    alone = torch.cat([encode([graph]) for graph in range(len(SIZES))])
+    check_same(readouts, alone, 'Readouts in a batch differ from those alone')
+    rows = torch.tensor([2, 0, 2, 4, 1, 1, 3], device=readouts.device)
+    failure = 'Given `rows`, readouts are not those of the graphs of the rows'
+    check_same(encode(rows=rows), readouts[rows], failure)
+    weighted = encode(weighted=True)
+    check_same(weighted, readouts, 'With edge weights of one, readouts differ')

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset
-from iedr_geo.loader import EdgeBatch, InteractionBatch, UserBatch, UserLoader
+from iedr_geo.loader import EdgeBatch, InteractionBatch, UserLoader
 from iedr_geo.nn.contract import stands_for
 from iedr_geo.scoring import Queries, device_of, scorer
 from iedr_geo.testing.properties import (
@@ -24,8 +24,6 @@ from iedr_geo.testing.properties import (
 )
 
 NUM_ROWS, NUM_NEGATIVES = 12, 2
-
-Logits = Callable[[Tensor], Tensor]
 
 
 def check_interaction_model(
@@ -118,11 +116,9 @@ def check_bipartite_model(
         edges = torch.randint(graph.num_edges, (NUM_ROWS,), device=device)
         user, item = graph.user[edges], graph.item[edges]
         items = torch.randint(graph.num_items, (NUM_ROWS, NUM_NEGATIVES), device=device)
-        batch: EdgeBatch | UserBatch
+        batch: Any = EdgeBatch(user, item, items, graph.intervened[edges])
         if getattr(model, 'batches', 'edges') == 'users':
             batch = next(iter(UserLoader(graph, NUM_ROWS)))
-        else:
-            batch = EdgeBatch(user, item, items, graph.intervened[edges])
 
         _check_logits(lambda rows: score(user[rows], item[rows]), 'scores', device)
         _check_broadcasting(score, user, items)
@@ -143,7 +139,7 @@ def _draw_rows(dataset: InteractionDataset) -> InteractionBatch:
     )
 
 
-def _check_logits(logits: Logits, name: str, device: torch.device) -> None:
+def _check_logits(logits: Callable[[Tensor], Tensor], name: str, device: Any) -> None:
     rows = torch.arange(NUM_ROWS, device=device)
     order = torch.randperm(NUM_ROWS, device=device)
     together = logits(rows)
@@ -160,8 +156,7 @@ def _check_encode(model: Any, batch: InteractionBatch) -> None:
     if not stands_for(model, 'encode', 'forward'):
         return
     encoded, logits = model.encode(batch), model(batch)
-    failure = 'The logits of `encode` are not those of a call'
-    check_same(encoded.logits, logits, failure)
+    check_same(encoded.logits, logits, 'The logits of `encode` are not those of a call')
     if getattr(encoded, 'parts', None):
         total = torch.stack(list(encoded.parts.values())).sum(dim=0)
         failure = 'The parts of `encode` do not add up to the logits'

@@ -13,6 +13,7 @@ from iedr_geo.evaluation import GRAPH_METRICS, CatalogueRankings
 from iedr_geo.loader import Curriculum, EdgeBatch, EdgeLoader, UserLoader
 from iedr_geo.metrics import RankingMetric
 from iedr_geo.nn import BPRObjective, Objective
+from iedr_geo.scoring import items_of
 from iedr_geo.training.schedule import PlateauRate
 from iedr_geo.training.training_module import Options, TrainingModule
 
@@ -121,9 +122,8 @@ class BipartiteModule(TrainingModule):
             items = torch.unique(batch.item)
             self.train_edges = self.train_edges.to(items.device)
             logits = model.score(user, items.unsqueeze(0))
-            return self._over_batch(
-                logits, batch.item, items, self.train_edges, batch.user
-            )
+            had = items_of(self.train_edges, batch.user, items)
+            return self._over_batch(logits, batch.item, items, had)
         logits = model.score(user, batch.candidates)
         y = torch.zeros_like(logits, dtype=torch.bool)
         y[:, 0] = True

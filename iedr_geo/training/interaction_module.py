@@ -25,7 +25,7 @@ from iedr_geo.loader import InteractionBatch, InteractionLoader
 from iedr_geo.metrics import RankingMetric
 from iedr_geo.nn import BCEObjective, Objective, score_items
 from iedr_geo.nn.contract import has_hooks, stands_for
-from iedr_geo.scoring import device_of, evaluating
+from iedr_geo.scoring import device_of, evaluating, items_of
 from iedr_geo.training.training_module import Options, TrainingModule
 
 if TYPE_CHECKING:
@@ -106,12 +106,13 @@ class InteractionModule(TrainingModule):
             )
         if negatives is None and train.y is None and not self.over_batch:
             self.negatives = UniformNegativeSampler(2)
-        self.train_rows, self.num_contexts = train, train.num_contexts
+        self.train_rows = train
         self.group_negatives = group_negatives or (grouped and not self.over_batch)
         self.num_workers = num_workers
         if self.over_batch:  # What was had by whom, in which context, is no negative.
             self.queries: Tensor
-            queries, query = torch.unique(self._query(train).cpu(), return_inverse=True)
+            query = (train.user * train.num_contexts + train.context).cpu()
+            queries, query = torch.unique(query, return_inverse=True)
             size = len(queries), train.num_items
             self.had = BipartiteGraph(query, train.item.cpu(), *size)
             self.register_buffer('queries', queries, persistent=False)
@@ -136,12 +137,6 @@ class InteractionModule(TrainingModule):
             pin_memory=workers > 0 and self.device.type == 'cuda',
         )
 
-    def _query(self, rows: InteractionDataset | InteractionBatch) -> Tensor:
-        """Returns who asks, and where, as one number for each row."""
-        if isinstance(rows, InteractionDataset):
-            return rows.user * self.num_contexts + rows.context
-        return rows.user_id * self.num_contexts + rows.context_id
-
     def _encode(self, batch: InteractionBatch) -> Any:
         model: Any = self.model
         return model.encode(batch) if hasattr(model, 'encode') else None
@@ -152,9 +147,10 @@ class InteractionModule(TrainingModule):
             graphs = torch.arange(batch.item.num_graphs, device=batch.item_graph.device)
             logits = score_items(self.model, batch, graphs, encoded)
             self.had = self.had.to(logits.device)
-            query = torch.searchsorted(self.queries, self._query(batch))
-            item, items = batch.item_id, batch.item.graph_id
-            return self._over_batch(logits, item, items, self.had, query)
+            query = batch.user_id * self.train_rows.num_contexts + batch.context_id
+            query, items = torch.searchsorted(self.queries, query), batch.item.graph_id
+            had = items_of(self.had, query, items)
+            return self._over_batch(logits, batch.item_id, items, had)
         y: Any = batch.y
         # Hooks on parts of the model are called either way.
         hooked = has_hooks(self.model, parts=False)

@@ -20,7 +20,7 @@ from iedr_geo.data.randomness import derive_seed
 from iedr_geo.evaluation import Rankings
 from iedr_geo.loader import Curriculum
 from iedr_geo.nn import Objective
-from iedr_geo.scoring import evaluating, items_of, scorer
+from iedr_geo.scoring import evaluating, scorer
 from iedr_geo.training.schedule import RateSchedule
 
 MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
@@ -193,7 +193,9 @@ class TrainingModule(LightningModule, ABC):
 
     def _begin(self) -> None:
         """Begins the counts of an epoch."""
-        self._rate = self._next_rate()
+        self._rate = self.learning_rate
+        if self.schedule is not None:
+            self._rate = self.schedule.rate(self._rate, self._values())
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._metrics: dict[str, float] = {}
@@ -245,20 +247,13 @@ class TrainingModule(LightningModule, ABC):
         """Returns the metric that decides of each epoch, where it was measured."""
         return [epoch.get(self.monitor or '') for epoch in self.history]
 
-    def _next_rate(self) -> float:
-        if self.schedule is None:
-            return self.learning_rate
-        return self.schedule.rate(self.learning_rate, self._values())
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the history, the settings and which form they have."""
-        checkpoint['format'] = FORMAT
-        checkpoint['history'] = self.history
-        checkpoint['settings'] = self.settings
+        checkpoint.update(format=FORMAT, history=self.history, settings=self.settings)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the history up."""
-        self.history = cast(list[dict[str, float]], checkpoint['history'])
+        self.history = checkpoint['history']
 
     # Training.
 
@@ -312,12 +307,7 @@ class TrainingModule(LightningModule, ABC):
                 group['lr'] = self._rate
 
     def _over_batch(
-        self,
-        logits: Tensor,
-        item: Tensor,
-        items: Tensor,
-        had: BipartiteGraph,
-        who: Tensor,
+        self, logits: Tensor, item: Tensor, items: Tensor, had: tuple[Tensor, ...]
     ) -> Tensor:
         """Returns the objective of each row with all items of a batch.
 
@@ -325,12 +315,11 @@ class TrainingModule(LightningModule, ABC):
             logits: The logits of rows and items.
             item: The item of each row.
             items: The items of the batch.
-            had: Who had which items, in training. They are no negatives of theirs.
-            who: The node of each row in that graph.
+            had: The rows and items that were had in training, which are no negatives.
         """
         y = item.unsqueeze(1) == items
         left_out = torch.zeros_like(y)
-        left_out[items_of(had, who, items)] = True
+        left_out[had] = True
         objective: Any = self.objective
         loss: Tensor = objective(logits, y, left_out & ~y, self.log_q[items])
         return loss

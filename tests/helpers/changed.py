@@ -24,9 +24,9 @@ def of_result(change: Callable) -> Callable:
     return lambda self, call, *args, **kwargs: change(call(*args, **kwargs))
 
 
-def adds_unused(self, call: Callable) -> None:
+def adds_unused(self, call: Callable, *args: Any) -> None:
     """A change of the constructor: a layer that plays no part in anything."""
-    call()
+    call(*args)
     self.unused = torch.nn.Linear(4, 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from changed import adds_unused, assert_left_as_it_was, changed, of_result
+from changed import assert_left_as_it_was, changed, of_result
 from torch import Tensor
 
 from iedr_geo.nn import (
@@ -84,9 +84,6 @@ WRONG = [
     (Own, 'forward', of_result(tuple), r"Factors must .* 'intrinsic'.*\(got tuple\)"),
     (Own, 'forward', extrinsic(lambda x: torch.cat([x, x], -1)),
      r'The extrinsic factors must be .* \(6, 4\) \(got \(6, 8\)\)'),
-    (Own, 'forward', extrinsic(lambda x: x / 0), 'The extrinsic factors must be finite'),
-    (Own, 'forward', of_result(lambda out: Factors(*(x.double() for x in out))),
-     'Factors of inputs in torch.float32 are in torch.float64'),
     (Own, 'forward', extrinsic(lambda x: x + torch.finfo(x.dtype).eps * 1e5),
      'Factors in single precision differ'),
     (Own, 'forward', extrinsic(lambda x: x + 0.1 * torch.randn_like(x)),
@@ -106,7 +103,6 @@ WRONG = [
     (MLP, 'hidden', of_result(lambda out: (out[0], out[1].flip(1))), f'{FOLD}:'),
     (changed(Own, 'intrinsic', no_context), 'forward', no_context,
      'No gradient reaches the contexts'),
-    (Own, '__init__', adds_unused, "No gradient reaches the parameter 'unused.weight'"),
     (Own, 'forward', switches_modes,
      "A call in evaluation mode switches 'the module' out of it"),
     (Own, 'reset_parameters', forgets_bias,
@@ -138,6 +134,6 @@ def test_wrong_generators(base, method, change, message):
             check_generator(changed(base, method, change)(), CHANNELS, seed=seed)
 
 
-@pytest.mark.parametrize('make', [MLP, changed(*WRONG[5][:3])])
+@pytest.mark.parametrize('make', [MLP, changed(*WRONG[3][:3])])
 def test_leaves_everything_as_it_was(make):
     assert_left_as_it_was(make(), lambda module: check_generator(module, CHANNELS))

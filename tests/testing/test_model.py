@@ -8,32 +8,17 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from changed import adds_unused, assert_left_as_it_was, changed, of_result
+from every_model import ON_DATASETS, ON_GRAPHS, Distance
 from torch import Tensor
 from torch_geometric.utils import segment
 
-from iedr_geo.data import BipartiteGraph
-from iedr_geo.nn import (
-    DICE,
-    IEDR,
-    IEDR_VARIANTS,
-    IPS,
-    MF,
-    SIGN,
-    Biased,
-    CausE,
-    ContextPopularity,
-    LightGCN,
-    LinearGenerator,
-    MeanEncoder,
-    Popularity,
-    Repeat,
-)
+from iedr_geo.data import BipartiteGraph, InteractionDataset
+from iedr_geo.nn import IEDR, IEDR_VARIANTS, SIGN, LinearGenerator, MeanEncoder
 from iedr_geo.scoring import GraphScorer, InteractionScorer, scorer
 from iedr_geo.testing import check_bipartite_model, check_interaction_model, toy_dataset
 
 TOY = toy_dataset()
 GRAPH = BipartiteGraph(TOY.user, TOY.item, TOY.num_users, TOY.num_items)
-SIZES = TOY.num_users, TOY.num_items
 SIZE = TOY.schema.num_embeddings
 SIDES = ('user', 'item', 'context')
 
@@ -49,9 +34,9 @@ class Encoded(NamedTuple):
 class Own(torch.nn.Module):
     """Means of embeddings, which is right: the wrong ones change one thing."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: InteractionDataset) -> None:
         super().__init__()
-        self.table = torch.nn.Embedding(SIZE, 4)
+        self.table = torch.nn.Embedding(data.schema.num_embeddings, 4)
         self.guess = torch.nn.Linear(1, 1)
 
     def vectors(self, batch: Any, side: str) -> Tensor:
@@ -81,33 +66,6 @@ class Own(torch.nn.Module):
         return self.guess(encoded.logits.detach().unsqueeze(1)).square().mean()
 
 
-class OwnVectors(torch.nn.Module):
-    """Products of vectors, which is right: the wrong ones change one thing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.user, self.item = (torch.nn.Embedding(size, 4) for size in SIZES)
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        return (self.user(user) * self.item(item)).sum(-1)
-
-
-class FoldIn(OwnVectors):
-    """Is given the items of users, as auto-encoders are."""
-
-    batches = 'users'
-
-    class Losses(NamedTuple):
-        norm: Tensor
-        total: Tensor
-
-    def losses(self, batch):
-        logits = self.user(batch.user) @ self.item.weight.t()
-        shares = logits.log_softmax(dim=1)[batch.row, batch.item]
-        norm = self.item.weight.square().mean()
-        return self.Losses(norm, norm - shares.mean())
-
-
 class Total(NamedTuple):
     total: Tensor
 
@@ -124,17 +82,13 @@ def positions(out):
     return out * torch.arange(1, 1 + len(out))
 
 
-def of_pairs(change):
-    """A change of scores that are not a table."""
-    return of_result(lambda out: change(out) if out.dim() == 1 else out)
+def positions_of_pairs(out):
+    return positions(out) if out.dim() == 1 else out
 
 
-def switches(name):
-    def change(self, call, *args):
-        getattr(self, name).eval()
-        return call(*args)
-
-    return change
+def switches_modes(self, call, *args):
+    self.table.eval()
+    return call(*args)
 
 
 def other_encode(self, call, batch):
@@ -158,8 +112,8 @@ def kept_vectors(self, call, batch, side):
 def kept_scores(self, call, user, item):
     if self.training:
         return call(user, item)
-    table = (self.user.weight @ self.item.weight.t()).detach()
-    return vars(self).setdefault('kept', table)[user, item]
+    pairs = torch.arange(TOY.num_users).unsqueeze(1), torch.arange(TOY.num_items)
+    return vars(self).setdefault('kept', call(*pairs).detach())[user, item]
 
 
 def wrong_order(self, call, user, item):
@@ -176,7 +130,7 @@ class Scored(Own):
     pass
 
 
-class ScoredVectors(OwnVectors):
+class ScoredDistance(Distance):
     pass
 
 
@@ -188,7 +142,7 @@ def flipped(self, call, queries, items=None):
 
 for model, base, method in (
     (Scored, InteractionScorer, 'forward'),
-    (ScoredVectors, GraphScorer, 'score'),
+    (ScoredDistance, GraphScorer, 'score'),
 ):
     scorer.register(model, gives=(method,))(changed(base, 'scores', flipped))
 
@@ -210,8 +164,6 @@ WRONG = [
      'Logits of `score_items` and `model.*` differ in a gradient:'),
     (Own, 'extra_losses', lambda self, call, _, encoded: {'l2': encoded.logits.square()},
      r"The term 'l2' of the losses must be .* \(got \(12,\)\)"),
-    (Own, 'extra_losses', of_result(lambda out: {'l2': out['l2'] * torch.nan}),
-     "The term 'l2' of the losses must be finite"),
     (Own, 'losses', lambda self, call, batch: (self(batch).mean(),),
      '`losses` must return a named tuple with a field `total`'),
     (Own, '__init__', adds_unused, "No gradient reaches the parameter 'unused.weight'"),
@@ -220,60 +172,35 @@ WRONG = [
      "No gradient reaches the parameter 'table.weight'"),
     (Own, 'estimator_loss', lambda self, call, encoded: encoded.logits.mean(),
      "No gradient reaches the parameter 'guess.weight'"),
-    (Own, 'encode', switches('table'),
+    (Own, 'encode', switches_modes,
      "A call in training mode switches 'table' out of it"),
     (Own, 'encode', of_result(parts_of_something_else),
      'The parts of `encode` do not add up to the logits'),
     (Scored, 'extra_repr', of_result(str), 'The scores of the catalogue by .* are not'),
     (Own, 'vectors', kept_vectors, 'With the state of the model, a copy differs'),
-    (OwnVectors, 'score', of_result(noise),
-     'In evaluation, the scores of a second call differ'),
-    (OwnVectors, 'score', of_pairs(positions),
+    (Distance, 'score', of_result(positions_of_pairs),
      'The scores depend on the order of the rows'),
-    (OwnVectors, 'score', of_pairs(lambda out: out - out.mean()),
-     'The scores of rows in a batch differ from those alone'),
-    (OwnVectors, 'score',
-     lambda self, call, user, item: (self.user(user) * self.item(item)).sum(1),
+    (Distance, 'score', wrong_order,
      r'Scores of users \(U, 1\) and items \(U, I\) are not those'),
-    (OwnVectors, 'score', wrong_order,
-     r'Scores of users \(U, 1\) and items \(U, I\) are not those'),
-    (OwnVectors, 'score', wrong_catalogue,
+    (Distance, 'score', wrong_catalogue,
      r'Scores of users \(U, 1\) and items \(I\) are not those'),
-    (OwnVectors, 'extra_losses',
+    (Distance, 'extra_losses',
      lambda self, call, batch, _: {'l2': self.item(batch.candidates).sum(-1)},
      r"The term 'l2' of the losses must be .* \(got \(12, 3\)\)"),
-    (OwnVectors, '__init__', adds_unused,
-     "No gradient reaches the parameter 'unused.weight'"),
-    (OwnVectors, 'score', switches('user'),
-     "A call in training mode switches 'user' out of it"),
-    (ScoredVectors, 'extra_repr', of_result(str),
+    (ScoredDistance, 'extra_repr', of_result(str),
      'The scores of the catalogue by .* are not those'),
-    (OwnVectors, 'score', kept_scores, 'With the state of the model, a copy differs'),
+    (Distance, 'score', kept_scores, 'With the state of the model, a copy differs'),
 ]  # fmt: skip
 RIGHT = {
-    **{name: lambda v=v: IEDR(SIZE, 4, 8, **v) for name, v in IEDR_VARIANTS.items()},
-    'residual': lambda: IEDR(SIZE, 4, 8, generator='residual'),
-    'modules': lambda: IEDR(
+    **ON_DATASETS,
+    **{name: lambda _, v=v: IEDR(SIZE, 4, 8, **v) for name, v in IEDR_VARIANTS.items()},
+    'residual': lambda _: IEDR(SIZE, 4, 8, generator='residual'),
+    'modules': lambda _: IEDR(
         SIZE, 4, encoder=SIGN(4, 8, dropout=0.5), generator=LinearGenerator(4)
     ),
-    'mean': lambda: IEDR(SIZE, 4, encoder=MeanEncoder(), pointwise=True),
-    'Popularity': lambda: Popularity.fit(TOY),
-    'ContextPopularity': lambda: ContextPopularity.fit(TOY),
-    'Repeat': lambda: Repeat.fit(TOY),
+    'mean': lambda _: IEDR(SIZE, 4, encoder=MeanEncoder(), pointwise=True),
     'own': Own,
-    'double': lambda: Own().double(),
-}
-RIGHT_OF_GRAPHS = {
-    'MF': lambda: MF(*SIZES, 4, l2=0.1),
-    'LightGCN': lambda: LightGCN(*SIZES, *GRAPH.adjacency(), 4, dropout=0.5),
-    'Biased': lambda: Biased(MF(*SIZES, 4)),
-    'DICE': lambda: DICE(MF(*SIZES, 4), GRAPH.popularity),
-    'IPS': lambda: IPS(MF(*SIZES, 4), GRAPH.popularity),
-    'CausE': lambda: CausE(MF(*SIZES, 4)),
-    'Popularity': lambda: Popularity.fit(GRAPH),
-    'Repeat': lambda: Repeat.fit(GRAPH),
-    'own': OwnVectors,
-    'of users': FoldIn,
+    'double': lambda data: Own(data).double(),
 }
 
 
@@ -286,21 +213,23 @@ def check(model, seed=0):
 
 @pytest.mark.parametrize('name', RIGHT)
 def test_right_models_of_a_dataset(name, device):
-    check_interaction_model(RIGHT[name]().to(device), TOY)
+    check_interaction_model(RIGHT[name](TOY).to(device), TOY)
 
 
-@pytest.mark.parametrize('name', RIGHT_OF_GRAPHS)
+@pytest.mark.parametrize('name', ON_GRAPHS)
 def test_right_models_of_a_graph(name, device):
-    check_bipartite_model(RIGHT_OF_GRAPHS[name]().to(device), GRAPH)
+    check_bipartite_model(ON_GRAPHS[name](GRAPH).to(device), GRAPH)
 
 
 @pytest.mark.parametrize(('base', 'method', 'change', 'message'), WRONG)
 def test_wrong_models(base, method, change, message):
+    data = GRAPH if issubclass(base, Distance) else TOY
     for seed in (0, 1):
         with pytest.raises(AssertionError, match=f'^{message}'):
-            check(changed(base, method, change)(), seed)
+            check(changed(base, method, change)(data), seed)
 
 
-@pytest.mark.parametrize('make', [Own, OwnVectors, changed(*WRONG[4][:3])])
+@pytest.mark.parametrize('make', [Own, changed(*WRONG[4][:3])])
 def test_leaves_everything_as_it_was(make):
-    assert_left_as_it_was(make(), check)
+    assert_left_as_it_was(make(TOY), check)
+    assert_left_as_it_was(Distance(GRAPH), check)

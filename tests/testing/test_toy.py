@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from iedr_geo.data.schema import SIDES
-from iedr_geo.nn import IEDR, BCEObjective
 from iedr_geo.testing import toy_batch, toy_dataset, toy_tables
 
 
@@ -43,16 +42,3 @@ def test_batch():
     assert (batch.item_id.view(-1, 4)[:, 1:] != dataset.item.unsqueeze(1)).all()
     drawn = [toy_batch(3, seed).item_id for seed in (0, 0, 1)]
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
-
-
-def test_a_model_learns_from_the_batch():
-    batch, model = toy_batch(), IEDR(toy_dataset().schema.num_embeddings, 8)
-    optimizer = torch.optim.Adam(model.main_parameters(), lr=0.01)
-    losses = []
-    for _ in range(60):
-        loss = BCEObjective()(model(batch), batch.y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.75 * losses[0]

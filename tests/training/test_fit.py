@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
 
@@ -10,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback
-from torch.optim import Adam
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._pytree import tree_leaves
 from training_runs import (
@@ -32,13 +32,6 @@ from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.nn import MF, BPRObjective
 from iedr_geo.training import BipartiteModule, PlateauRate, TrainingModule
 
-KEYS = {
-    'epoch',
-    *('loss', 'prediction', 'contrastive', 'disentangling', 'estimator'),
-    *('ndcg@5', 'ndcg@10', 'recall@5', 'recall@10', 'auc'),
-    *('learning_rate', 'seconds', 'training_seconds'),
-}
-
 
 @pytest.mark.parametrize(
     ('values', 'patience', 'max_epochs', 'epochs', 'best'),
@@ -52,19 +45,9 @@ KEYS = {
 def test_stops_and_keeps_the_best_epoch(
     tmp_path, values, patience, max_epochs, epochs, best
 ):
-    """It is saved after each epoch, also after one that is no improvement."""
-    module, found = clicks_module(schedule=None), []
+    module = clicks_module(schedule=None)
     states = script(module, *values)
-
-    class Reader(Callback):
-        def on_train_epoch_start(self, trainer, module):
-            if states:
-                rows = len(pd.read_csv(tmp_path / 'metrics.csv'))
-                last, kept = (load(tmp_path, name)['epoch'] for name in ('last', 'best'))
-                found.append((last, kept, rows))
-
-    arguments = {'patience': patience, 'max_epochs': max_epochs, 'callbacks': Reader()}
-    result = run(module, tmp_path, **arguments)
+    result = run(module, tmp_path, patience=patience, max_epochs=max_epochs)
     assert [epoch['recall@20'] for epoch in result.history] == list(values[:epochs])
     assert [epoch['epoch'] for epoch in result.history] == list(range(epochs))
     assert result.best_epoch == best
@@ -75,8 +58,6 @@ def test_stops_and_keeps_the_best_epoch(
         state = {f'model.{key}': value for key, value in states[epoch].items()}
         assert_same(dict(checkpoint['state_dict']), state)
     assert not torch.equal(*(state['user.weight'] for state in states[:2]))
-    so_far = [values.index(max(values[: i + 1])) for i in range(epochs - 1)]
-    assert found == [(i, kept, i + 1) for i, kept in enumerate(so_far)]
 
 
 def test_result(tmp_path):
@@ -101,7 +82,6 @@ def test_result(tmp_path):
     seconds = sorted(epoch['seconds'] for epoch in result.history)
     assert result.seconds_per_epoch == seconds[1] > 0
     for epoch in result.history:
-        assert set(epoch) == KEYS
         assert 0 < epoch['training_seconds'] < epoch['seconds']
     names = sorted(path.name for path in folder.iterdir())
     assert names == ['best.ckpt', 'last.ckpt', 'metrics.csv']
@@ -141,14 +121,10 @@ class Odd(MF):
         return {'dtype': torch.float64, 'size': torch.Size([3]), 'module': self.user}
 
 
-@pytest.mark.parametrize('kind', ['rows', 'odd'])
-def test_checkpoints_hold_nothing_pickled(tmp_path, kind):
+def test_checkpoints_hold_nothing_pickled(tmp_path):
     negatives = UniformNegativeSampler(2, 'seen', resample=True)
     object.__setattr__(negatives, 'weights', torch.ones(2))  # Of a sampler of one's own.
-    if kind == 'rows':
-        module = rows_module(negatives=negatives)
-    else:
-        module = BipartiteModule(Odd(*SIZE, 4), CLICKS.train, negatives=negatives)
+    module = BipartiteModule(Odd(*SIZE, 4), CLICKS.train, negatives=negatives)
     run(module, tmp_path, max_epochs=1)
     plain = {torch.Tensor, str, int, float, bool, type(None)}
     for name in ('last', 'best'):
@@ -178,34 +154,9 @@ def test_new_run_in_an_old_folder(tmp_path, capfd):
     assert [epoch['epoch'] for epoch in again.history] == [0, 1]
 
 
-def plain_mf(**kwargs):
-    torch.manual_seed(0)
-    return BipartiteModule(
-        MF(*SIZE, 4), CLICKS.train, objective=BPRObjective('batch'), batch_size=100,
-        seed=3, weight_decay=0.0, betas=(0.9, 0.999), amsgrad=False, **kwargs
-    )  # fmt: skip
-
-
-def test_clips_and_accumulates(tmp_path):
-    """As in a loop that does both by hand."""
-    arguments = {'gradient_clip_val': 0.02, 'accumulate_grad_batches': 2}
-    result = run(plain_mf(), tmp_path, max_epochs=1, **arguments)
-    expected = plain_mf()
-    adam = Adam(expected.model.parameters(), lr=0.01)
-    batches, norms = list(expected.train_dataloader()), []
-    for i, batch in enumerate(batches):
-        (expected._losses(batch, None)['loss'] / 2).backward()
-        if i % 2 or i == len(batches) - 1:
-            norm = torch.nn.utils.clip_grad_norm_(expected.model.parameters(), 0.02)
-            norms.append(float(norm))
-            adam.step()
-            adam.zero_grad()
-    assert max(norms) > 0.02
-    pairs = zip(result.model.parameters(), expected.model.parameters(), strict=True)
-    for one, two in pairs:
-        torch.testing.assert_close(one, two)
+def test_estimators_take_a_step_each_batch(tmp_path):
     with pytest.raises(ValueError, match=r'IEDR has an estimator.*raise the batch'):
-        run(rows_module(), tmp_path / 'rows', accumulate_grad_batches=2)
+        run(rows_module(), tmp_path, accumulate_grad_batches=2)
 
 
 @pytest.mark.parametrize(
@@ -252,13 +203,13 @@ def no_training(monkeypatch):
     monkeypatch.setattr(TrainingModule, 'training_step', refuse)
 
 
-@pytest.mark.parametrize(('place', 'resume'), [('file', True), ('file/deep/run', False)])
 @pytest.mark.usefixtures('no_training')
-def test_cannot_write(tmp_path, place, resume):
+def test_cannot_write(tmp_path):
     """Below a regular file: permissions do not stop those who run tests as root."""
     (tmp_path / 'file').write_text('')
-    with pytest.raises(OSError, match=f'Cannot write the run to .*{place}: '):
-        run(clicks_module(), tmp_path / place, resume=resume)
+    for path, resume in (('file', True), ('file/deep/run', False)):
+        with pytest.raises(OSError, match=f'Cannot write the run to .*{path}: '):
+            run(clicks_module(), tmp_path / path, resume=resume)
     assert (tmp_path / 'file').read_text() == ''
 
 
@@ -273,22 +224,19 @@ class Trap:
 
 
 FOREIGN = 'no checkpoint of a run, or one of another version'
-DAMAGES = [
-    (0, 'damaged'),
-    (999, 'damaged'),
-    ([1, 2], 'damaged'),
-    ('trap', 'damaged'),
-    ({'state_dict': {}, 'epoch': 3}, FOREIGN),
-    ({'format': 1, 'settings': {}}, FOREIGN),
-    ({'format': 2, 'settings': {}}, r'of a run with other settings \(model: None'),
-]
 
 
 @pytest.mark.parametrize(
     ('name', 'damage', 'message'),
     [
-        *[('last', *damage) for damage in DAMAGES],
-        *[('best', *damage) for damage in [DAMAGES[1], DAMAGES[4], (None, 'damaged')]],
+        ('last', 0, 'damaged'),
+        ('last', [1, 2], 'damaged'),
+        ('last', 'trap', 'damaged'),
+        ('last', {'format': 1, 'settings': {}}, FOREIGN),
+        ('last', {'format': 2, 'settings': {}}, r'of a run with .* \(model: None'),
+        ('best', None, 'damaged'),
+        ('best', 999, 'damaged'),
+        ('best', {'state_dict': {}, 'epoch': 3}, FOREIGN),
     ],
     ids=str,
 )
@@ -309,44 +257,41 @@ def test_damaged_checkpoint(tmp_path, request, name, damage, message):
     request.getfixturevalue('no_training')
     again = clicks_module()
     script(again, 0.1)
-    advice = '' if 'settings' in message else '.*overwrite=True'
+    advice = '' if 'model' in message else '.*overwrite=True'
     with pytest.raises(ValueError, match=f'{path} is {message}{advice}'):
         run(again, tmp_path, resume=True, max_epochs=3)
     assert not (tmp_path / 'trap').exists()
 
 
-@pytest.fixture(scope='module')
-def saved(tmp_path_factory):
-    """The folder of a run of one epoch."""
-    folder = tmp_path_factory.mktemp('saved')
-    run(rows_module(), folder, max_epochs=1)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        ({'seed': 4}, 'seed: 3 there, 4 here'),
-        ({'batch_size': 32}, 'batch_size: 64 there, 32 here'),
-        ({'learning_rate': 0.02}, 'learning_rate: 0.01 there, 0.02 here'),
-        ({'weight_decay': 0.0}, 'weight_decay: 1e-05 there, 0.0 here'),
-        ({'estimator_steps': 5}, 'estimator_steps: 1 there, 5 here'),
-        ({'estimator_first': False}, 'estimator_first: True there, False here'),
-        ({'group_negatives': True}, 'group_negatives: False there, True here'),
-        ({'schedule': PlateauRate()}, "schedule: None there, .*'PlateauRate'"),
-        ({'negatives': UniformNegativeSampler(3)}, "'num_negatives': 2.* there"),
-        ({'negatives': UniformNegativeSampler(2, 'seen')}, "'positive'.* there"),
-        ({'objective': BPRObjective()}, r'objective: .*BCEObjective.* there'),
-        ({'model': {'contrastive_weight': 0.5}}, "'contrastive_weight': 0.1.* there"),
-        ({'train': SPLIT.train[:100]}, 'train_size: 160 there, 100 here'),
-        ({'precision': 'bf16-mixed'}, "trainer: {} there, {'precision': 'bf16-mixed'}"),
-        ({'seed': 4, 'batch_size': 32}, 'batch_size: .*; seed: '),
-    ],
-    ids=str,
-)
-@pytest.mark.usefixtures('no_training')
-def test_checkpoint_of_other_settings(saved, change, message):
-    change = dict(change)
-    trainer = {name: change.pop(name) for name in ('precision',) if name in change}
-    with pytest.raises(ValueError, match=rf'last\.ckpt is of a run.*\(.*({message})'):
-        run(rows_module(**change), saved, resume=True, **trainer)
+def test_checkpoint_of_other_settings(tmp_path):
+    """All that differ are named, and no others."""
+    run(rows_module(), tmp_path, max_epochs=1)
+    other = rows_module(
+        seed=4,
+        batch_size=32,
+        learning_rate=0.02,
+        estimator_first=False,
+        group_negatives=True,
+        schedule=PlateauRate(),
+        negatives=UniformNegativeSampler(3, 'seen'),
+        objective=BPRObjective(),
+        model={'contrastive_weight': 0.5},
+        train=SPLIT.train[:100],
+    )
+    with pytest.raises(ValueError, match=r'last\.ckpt is of a run with other') as error:
+        run(other, tmp_path, resume=True, precision='bf16-mixed')
+    for difference in (
+        r"arguments: .*'contrastive_weight': 0\.1.* there, .*weight': 0\.5",
+        'train_size: 160 there, 100 here',
+        'objective: .*BCEObjective.* there, .*BPRObjective.* here',
+        r"negatives: .*'num_negatives': 2.*'positive'.* there, .*3.*'seen'",
+        'batch_size: 64 there, 32 here',
+        'learning_rate: 0.01 there, 0.02 here',
+        "schedule: None there, .*'PlateauRate'",
+        'estimator_first: True there, False here',
+        'seed: 3 there, 4 here',
+        'group_negatives: False there, True here',
+        "trainer: {} there, {'precision': 'bf16-mixed'}",
+    ):
+        assert re.search(difference, str(error.value)), difference
+    assert not re.search('betas|monitor|metrics', str(error.value))

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-from typing import NamedTuple
+from collections import namedtuple
+from functools import partial
 
 import pytest
 import torch
+from changed import changed, of_result
+from every_model import Attention, AutoEncoder, Distance, lightgcn
 from objectives import OBJECTIVES, had_as_well, plain_loss
 from torch import Tensor
 from torch.optim import Adam
-from training_runs import CLICKS, SIZE, SPLIT, load, run
+from torch.utils._pytree import tree_map_only
+from training_runs import CLICKS, SIZE, SPLIT, run
 
-from iedr_geo.data import BipartiteGraph, UniformNegativeSampler
-from iedr_geo.evaluation import evaluate_catalogue
-from iedr_geo.loader import EdgeLoader, InteractionBatch, InteractionLoader, UserLoader
+from iedr_geo.data import BipartiteGraph, PopularityMarginSampler, UniformNegativeSampler
+from iedr_geo.data.randomness import derive_seed
+from iedr_geo.loader import (
+    Curriculum,
+    EdgeLoader,
+    InteractionBatch,
+    InteractionLoader,
+    UserLoader,
+)
 from iedr_geo.metrics import Recall
 from iedr_geo.nn import (
     DICE,
@@ -24,66 +33,51 @@ from iedr_geo.nn import (
     BCEObjective,
     Biased,
     BPRObjective,
-    LightGCN,
-    Popularity,
     SoftmaxObjective,
 )
-from iedr_geo.nn.generator import Factors
 from iedr_geo.training import BipartiteModule, InteractionModule
 
-ADAM = {'learning_rate': 1e-3, 'betas': (0.9, 0.999), 'weight_decay': 1e-5}
+
+def iedr(dataset, cls=IEDR):
+    return cls(dataset.schema.num_embeddings, 4, 8, num_negatives=4)
 
 
-class Ids(torch.nn.Module):
-    """Knows users and items by their numbers, and contexts not at all."""
+class Watched(IEDR):
+    """Is encoded once a batch; its estimator sees detached values."""
 
-    def __init__(self, dataset):
-        super().__init__()
-        # Fewer rows than the schema has: `embedding` is no word of the library's.
-        self.embedding = torch.nn.Embedding(dataset.num_users, 4)
-        self.item = torch.nn.Embedding(dataset.num_items, 4)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.encoded = []
 
-    def forward(self, batch):
-        return (self.embedding(batch.user_id) * self.item(batch.item_id)).sum(dim=1)
+    def encode(self, batch):
+        if torch.is_grad_enabled():  # In training.
+            assert all(batch is not one for one in self.encoded)
+            self.encoded.append(batch)
+        return super().encode(batch)
 
-
-class Features(torch.nn.Module):
-    """A tiny network over the features of all three sides."""
-
-    def __init__(self, dataset):
-        super().__init__()
-        self.table = torch.nn.EmbeddingBag(dataset.schema.num_embeddings, 4, mode='sum')
-        self.network = torch.nn.Sequential(
-            torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)
-        )
-
-    def forward(self, batch):
-        sides = (batch.user, batch.item, batch.context)
-        rows = (batch.user_graph, batch.item_graph, batch.context_graph)
-        bags = [self.table(side.x, side.ptr[:-1]) for side in sides]
-        x = torch.cat([bag[row] for bag, row in zip(bags, rows, strict=True)], dim=1)
-        return self.network(x).squeeze(1)
+    def estimator_loss(self, encoded):
+        assert not encoded.logits.requires_grad
+        return super().estimator_loss(encoded)
 
 
-def plain_iedr(dataset):
-    weights = {'contrastive_weight': 0.0, 'disentangling_weight': 0.0}
-    return IEDR(dataset.schema.num_embeddings, 4, 8, **weights)
+def watched(dataset):
+    return iedr(dataset, Watched)
 
 
-class Scores(torch.nn.Module):
-    """Scores numbers that broadcast, and can do nothing else."""
-
-    def __init__(self, graph):
-        super().__init__()
-        self.user = torch.nn.Embedding(graph.num_users, 4)
-        self.item = torch.nn.Embedding(graph.num_items, 4)
-
-    def score(self, user, item):
-        return torch.einsum('...f,...f->...', self.user(user), self.item(item))
+def twice(dataset):
+    """What a subclass makes of IEDR's logits is what is trained."""
+    return iedr(dataset, changed(IEDR, 'forward', of_result(lambda out: 2 * out)))
 
 
-def plain_lightgcn(graph):
-    return LightGCN(graph.num_users, graph.num_items, *graph.adjacency(), 4)
+def hooked(dataset):
+    """So is what a hook makes of them."""
+    model = iedr(dataset)
+    model.register_forward_hook(lambda module, args, out: 3 * out)
+    return model
+
+
+def dice(graph):
+    return DICE(MF(*SIZE, 4), graph.popularity)
 
 
 def all_pairs(model, user, context, candidates: Tensor) -> Tensor:
@@ -98,59 +92,84 @@ def all_pairs(model, user, context, candidates: Tensor) -> Tensor:
     return logits.view(len(user), -1)
 
 
-def assert_same_weights(model, expected, tol=1e-9):
-    for (name, one), two in zip(
-        model.named_parameters(), expected.parameters(), strict=True
-    ):
-        torch.testing.assert_close(
-            one, two, rtol=tol, atol=tol, msg=f'{name}: {{}}'.format
-        )
-
-
-MODELS = [Features, Ids, plain_iedr, Scores, plain_lightgcn]
-CORNERS = [Features, Scores], [OBJECTIVES[0], OBJECTIVES[-1]]
+ON_ROWS = [Attention, watched, iedr, twice, hooked]
+BCE, SOFTMAX = BCEObjective(), SoftmaxObjective('batch')
+AFTER = {'estimator_first': False, 'estimator_steps': 3, 'group_negatives': True}
 CASES = [
-    pytest.param(
-        make,
-        objective,
-        marks=[] if make in CORNERS[0] or objective in CORNERS[1] else pytest.mark.full,
-    )
-    for make in MODELS
-    for objective in OBJECTIVES
+    *(
+        (make, objective, {})
+        for make in (Attention, Distance)
+        for objective in OBJECTIVES
+    ),
+    *((make, SOFTMAX, {}) for make in (iedr, twice, hooked, lightgcn)),
+    *((make, BCE, {}) for make in (watched, twice, hooked, lightgcn)),
+    (watched, BCE, AFTER),
+    (AutoEncoder, None, {}),
+    (dice, None, {}),
 ]
 
 
-@pytest.mark.parametrize(('make', 'objective'), CASES)
-def test_equals_a_plain_loop(tmp_path, make, objective):
-    rows = make in MODELS[:3]
-    train = SPLIT.train if rows else CLICKS.train
+@pytest.mark.parametrize(('make', 'objective', 'arguments'), CASES)
+def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
+    """IEDR by Algorithm 1: estimator, then main step on the same encoding; or the
+    reverse. Nothing but the seed decides on batches and on what models draw.
+    """
+    rows, train = make in ON_ROWS, (SPLIT if make in ON_ROWS else CLICKS).train
     model = make(train).double()
     expected = copy.deepcopy(model)
-    over_batch = objective.over == 'batch'
-    grouped = not over_batch and not isinstance(objective, BCEObjective)
-    negatives = None if over_batch else UniformNegativeSampler(2)
-    arguments = {'shuffle': True, 'seed': 3}
+    if make is watched:
+        expected.__class__ = IEDR
+    over_batch = objective is not None and objective.over == 'batch'
+    negatives = UniformNegativeSampler(2)
+    if over_batch or make is AutoEncoder:
+        negatives = None
+    elif make is dice:
+        negatives = PopularityMarginSampler(2, margin=5, min_pool=4)
+    shuffled = {'shuffle': True, 'seed': 3}
     if rows:
         module = InteractionModule(
-            model, train, objective=objective, batch_size=48, seed=3, monitor='recall@5'
-        )
+            model, train, objective=objective, batch_size=48, seed=3, monitor='recall@5',
+            **arguments,
+        )  # fmt: skip
+        grouped = not over_batch and not isinstance(objective, BCEObjective)
+        grouped |= arguments is AFTER
         loader = InteractionLoader(
-            train, 48, negatives, group_negatives=grouped, **arguments
+            train, 48, negatives, group_negatives=grouped, **shuffled
         )
+        adam = partial(Adam, lr=1e-3, weight_decay=1e-5)
     else:
         module = BipartiteModule(
-            model, train, objective=objective, negatives=negatives, batch_size=48,
-            amsgrad=False, seed=3, **ADAM,
-        )  # fmt: skip
-        loader = EdgeLoader(train, 48, negatives, **arguments)
-    result = run(module, tmp_path, max_epochs=1)
+            model, train, objective=objective, negatives=negatives, batch_size=48, seed=3
+        )
+        # As DICE was trained.
+        curriculum, betas = Curriculum(0.9), (0.5, 0.99)
+        loader = EdgeLoader(train, 48, negatives, curriculum=curriculum, **shuffled)
+        if make is AutoEncoder:
+            loader = UserLoader(train, 48, **shuffled)
+        adam = partial(Adam, lr=1e-2, betas=betas, weight_decay=5e-8, amsgrad=True)
+    result = run(module, tmp_path, max_epochs=1 if over_batch else 2)
 
-    adam, losses = Adam(expected.parameters(), lr=1e-3, weight_decay=1e-5), []
+    own = list(expected.estimator_parameters()) if isinstance(expected, IEDR) else []
+    estimator = adam(own) if own else None
+    rest = {id(p) for p in expected.parameters()} - {id(p) for p in own}
+    main = adam([p for p in expected.parameters() if id(p) in rest])
     share = torch.bincount(train.item, minlength=train.num_items) / len(train.item)
     contexts = train.context if rows else torch.zeros_like(train.user)
     log = zip(train.user.tolist(), contexts.tolist(), train.item.tolist(), strict=True)
     log = {((user, context), item) for user, context, item in log}
-    for batch in loader:
+
+    def estimate(encoded):
+        detached = tree_map_only(Tensor, Tensor.detach, encoded)
+        for _ in range(arguments.get('estimator_steps', 1)):
+            loss = expected.estimator_loss(detached)
+            estimator.zero_grad()
+            loss.backward()
+            estimator.step()
+        return {'estimator': loss}
+
+    def losses_of(batch, encoded):
+        if objective is None:
+            return expected.losses(batch)._asdict()
         if over_batch:
             item = batch.item_id if rows else batch.item
             user = batch.user_id if rows else batch.user
@@ -162,7 +181,7 @@ def test_equals_a_plain_loop(tmp_path, make, objective):
             y = item.unsqueeze(1) == candidates
             loss = plain_loss(objective, logits, y, left_out, share[candidates].log())
         elif rows:
-            columns = 3 if grouped else 1
+            columns = 3 if grouped and objective.grouped else 1
             logits, y = (x.view(-1, columns) for x in (expected(batch), batch.y))
             loss = plain_loss(objective, logits, y)
         else:
@@ -170,154 +189,41 @@ def test_equals_a_plain_loop(tmp_path, make, objective):
             logits = torch.stack([expected.score(batch.user, c) for c in columns], dim=1)
             y = torch.tensor([[True, False, False]]).expand(len(logits), -1)
             loss = plain_loss(objective, logits, y)
-        prediction = loss
-        if make is plain_lightgcn:
-            loss = loss + sum(expected.extra_losses(batch).values())
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        losses.append([loss.item(), prediction.item()])
-    assert_same_weights(result.model, expected)
-    means = torch.tensor(losses, dtype=torch.double).mean(dim=0).tolist()
-    found = [result.history[0][name] for name in ('loss', 'prediction')]
-    assert found == pytest.approx(means, rel=1e-9)
+        extra = {}
+        if hasattr(expected, 'extra_losses'):
+            extra = expected.extra_losses(batch, encoded)
+        return {'prediction': loss, **extra, 'total': loss + sum(extra.values())}
 
-
-class Losses(NamedTuple):
-    scaled: Tensor
-    total: Tensor
-
-
-class AutoEncoder(torch.nn.Module):
-    """Reads all items of a user, and says which ones it has read."""
-
-    batches = 'users'
-
-    def __init__(self, graph):
-        super().__init__()
-        self.graph = graph
-        self.encoder = torch.nn.Embedding(graph.num_items, 8)
-        self.decoder = torch.nn.Linear(8, graph.num_items)
-
-    def logits(self, size, row, item):
-        hidden = self.encoder.weight.new_zeros(size, 8)
-        return self.decoder(hidden.index_add(0, row, self.encoder(item)))
-
-    def losses(self, batch):
-        logits = self.logits(len(batch.user), batch.row, batch.item)
-        total = -logits.log_softmax(dim=1)[batch.row, batch.item].sum() / len(batch.user)
-        return Losses(total.detach() * 7, total)
-
-    def score(self, user, item):
-        graph = self.graph
-        return self.logits(graph.num_users, graph.user, graph.item)[user, item]
-
-
-def test_users(tmp_path):
-    train, valid = CLICKS.train, CLICKS.valid
-    model = AutoEncoder(train).double()
-    expected = copy.deepcopy(model)
-    metrics = [Recall(20)]
-    module = BipartiteModule(
-        model, train, valid, batch_size=16, metrics=metrics, monitor='recall@20', seed=3
-    )
-    assert module.negatives is None
-    result = run(module, tmp_path, max_epochs=3)
-    assert result.history[2]['loss'] < result.history[0]['loss']
-    scores = evaluate_catalogue(result.model, valid, train, metrics=metrics).metrics
-    assert scores == {'recall@20': result.history[result.best_epoch]['recall@20']}
-
-    loader = UserLoader(train, 16, shuffle=True, seed=3)
-    adam = Adam(expected.parameters(), lr=0.01, betas=(0.5, 0.99), weight_decay=5e-8,
-                amsgrad=True)  # fmt: skip
-    for epoch in range(3):
+    for epoch, found in enumerate(result.history):
         loader.set_epoch(epoch)
-        for batch in loader:
-            adam.zero_grad()
-            expected.losses(batch).total.backward()
-            adam.step()
-    last = load(tmp_path)['state_dict']
-    model.load_state_dict({n.removeprefix('model.'): last[n] for n in last})
-    assert_same_weights(model, expected)
-
-
-class Twice(IEDR):
-    def forward(self, batch):
-        return 2 * super().forward(batch)
-
-
-class Halved(IEDR):
-    def encode(self, batch):
-        encoded = super().encode(batch)
-        return encoded._replace(logits=encoded.logits / 2)
-
-
-def others(batch):
-    """The same rows, of other users."""
-    return dataclasses.replace(batch, user_graph=batch.user_graph.flip(0))
-
-
-class OnlyForward(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch):
-        return self.model(batch)
-
-
-@pytest.mark.parametrize(
-    ('change', 'objective'),
-    [
-        *[(it, BCEObjective()) for it in (Twice, 'hook', 'pre-hook', 'part', 'instance')],
-        *[(it, SoftmaxObjective('batch')) for it in (Halved, 'pre-hook', 'instance')],
-    ],
-)
-def test_is_trained_by_its_forward(tmp_path, change, objective):
-    """What a subclass or a hook makes of IEDR's logits is what is trained."""
-
-    def make(change):
-        torch.manual_seed(0)
-        cls = change if isinstance(change, type) else IEDR
-        size = SPLIT.train.schema.num_embeddings
-        model = cls(size, 4, 8, contrastive_weight=0.0, disentangling_weight=0.0)
-        if change == 'hook':
-            model.register_forward_hook(lambda *call: 3 * call[2])
-        elif change == 'pre-hook':
-            model.register_forward_pre_hook(lambda model, args: (others(args[0]),))
-        elif change == 'part':
-            part = model.generators['item']
-            part.register_forward_hook(lambda *call: Factors(*map(torch.square, call[2])))
-        elif change == 'instance':
-            model.forward = lambda batch: model.encode(batch).logits.tanh()
-        return model.double()
-
-    arguments = {'objective': objective, 'batch_size': 64, 'seed': 3}
-    models = make(change), OnlyForward(make(change)), make(None)
-    found, expected, plain = (
-        run(
-            InteractionModule(model, SPLIT.train, **arguments),
-            tmp_path / str(i),
-            max_epochs=1,
-        )
-        for i, model in enumerate(models)
-    )
-    assert_same_weights(found.model, expected.model)
-    assert found.history[0]['loss'] == pytest.approx(expected.history[0]['loss'])
-    assert found.history[0]['loss'] != pytest.approx(plain.history[0]['loss'])
-
-
-class Named(Ids):
-    """Calls a term by a name of its own; its objective has a weight of its own."""
-
-    term = 'five'
-
-    def extra_losses(self, batch, encoded):
-        assert encoded is None
-        return {self.term: self.item.weight.sum() * 0 + 5.0, 'one': torch.ones(())}
+        batches, history = list(loader), []
+        torch.manual_seed(derive_seed(3, epoch, 2, 0))
+        for batch in batches:
+            encoded = expected.encode(batch) if isinstance(expected, IEDR) else None
+            first = estimator and arguments is not AFTER
+            estimated = estimate(encoded) if first else {}
+            losses = losses_of(batch, encoded)
+            main.zero_grad()
+            losses['total'].backward()
+            main.step()
+            if estimator and not first:
+                estimated = estimate(encoded)
+            losses |= estimated
+            history.append([loss.item() for loss in losses.values()])
+        means = torch.tensor(history, dtype=torch.double).mean(dim=0).tolist()
+        wanted = dict(zip(losses, means, strict=True))
+        wanted['loss'] = wanted.pop('total')
+        wanted |= {'epoch': epoch, 'learning_rate': main.param_groups[0]['lr']}
+        wanted |= {name: found[name] for name in ('seconds', 'training_seconds')}
+        assert found == pytest.approx(wanted, rel=1e-9)
+    for name, parameter in result.model.state_dict().items():
+        other = expected.state_dict()[name]
+        torch.testing.assert_close(parameter, other, rtol=1e-9, atol=1e-9)
 
 
 class Tempered(BCEObjective):
+    """Has a weight of its own."""
+
     def __init__(self):
         super().__init__()
         self.temperature = torch.nn.Parameter(torch.ones(()))
@@ -326,19 +232,27 @@ class Tempered(BCEObjective):
         return super().forward(logits * self.temperature, y, left_out, log_q)
 
 
-def test_terms_and_weights_of_one_s_own(tmp_path, monkeypatch):
-    module = rows_of(Named, objective=Tempered())
+def with_term(name):
+    """A model that calls a term by a name of its own."""
+    terms = {name: torch.tensor(5.0), 'one': torch.ones(())}
+    return changed(Attention, 'extra_losses', lambda self, call, batch, encoded: terms)
+
+
+def test_terms_and_weights_of_one_s_own(tmp_path):
+    module = rows_of(with_term('five'), objective=Tempered())
     [epoch] = run(module, tmp_path, max_epochs=1).history
     assert epoch['loss'] == pytest.approx(epoch['prediction'] + 6)
     assert (epoch['five'], epoch['one']) == (5, 1)
     assert float(module.objective.temperature.detach()) != 1
     for name in ('prediction', 'loss', 'epoch', 'seconds', 'ndcg@10'):
-        monkeypatch.setattr(Named, 'term', name)
-        module = rows_of(Named, valid=SPLIT.valid)
+        module = rows_of(with_term(name), valid=SPLIT.valid)
         with pytest.raises(
-            ValueError, match=f'Named has terms .* history: rename {name}'
+            ValueError, match=f'Attention has terms .* history: rename {name}'
         ):
             run(module, tmp_path / name, max_epochs=1)
+
+
+OnePass = namedtuple('OnePass', 'logits')
 
 
 def rows_of(model, train=SPLIT.train, **kwargs):
@@ -349,75 +263,16 @@ def edges_of(model, train=CLICKS.train, **kwargs):
     return BipartiteModule(model(CLICKS.train), train, **kwargs)
 
 
-class OnePass(NamedTuple):
-    logits: Tensor
+def encodes(change):
+    """A model whose `encode` returns what is made of its logits."""
+    return changed(Attention, 'encode', lambda self, call, batch: change(self(batch)))
 
 
-class Estimated(Features):
-    """Its estimator detaches nothing itself."""
-
-    def __init__(self, dataset):
-        super().__init__(dataset)
-        self.estimator = torch.nn.Linear(1, 1)
-
-    def encode(self, batch):
-        return OnePass(super().forward(batch))
-
-    def forward(self, batch):
-        return self.encode(batch).logits
-
-    def estimator_parameters(self):
-        return self.estimator.parameters()
-
-    def estimator_loss(self, encoded):
-        return self.estimator(encoded.logits.unsqueeze(1)).square().mean()
-
-
-def test_the_estimator_sees_detached_values(tmp_path):
-    """What its loss is changes its own parameters alone."""
-    results = []
-    for scale in (1.0, 100.0):
-        torch.manual_seed(0)
-        module = rows_of(Estimated)
-        torch.nn.init.constant_(module.model.estimator.weight, scale)
-        trained = run(module, tmp_path / str(scale), max_epochs=1).model
-        results.append({n: p for n, p in trained.named_parameters() if 'estim' not in n})
-    for name, parameter in results[0].items():
-        assert torch.equal(parameter, results[1][name])
-    assert not torch.equal(trained.estimator.weight, torch.full((1, 1), 100.0))
-
-
-class TwoAnswers(Features):
-    def encode(self, batch):
-        return OnePass(-self.forward(batch))
-
-
-class NoLogits(Features):
-    def encode(self, batch):
-        return self.forward(batch)
-
-
-class HalfAnEstimator(Features):
-    def estimator_loss(self, encoded):
-        raise NotImplementedError
-
-
-class OwnLosses(Scores):
-    def losses(self, batch):
-        raise NotImplementedError
-
-
-class NoLosses(Scores):
+class UsersWithoutLosses(Distance):
     batches = 'users'
 
 
-class Column(Features):
-    def forward(self, batch):
-        return super().forward(batch).unsqueeze(1)
-
-
-def dice(graph):
-    return DICE(MF(*SIZE, 4), graph.popularity)
+column = changed(Attention, 'forward', of_result(lambda out: out.unsqueeze(1)))
 
 
 NEGATIVES = UniformNegativeSampler(2)
@@ -430,44 +285,40 @@ LABELLED.y = torch.ones(len(LABELLED))
 @pytest.mark.parametrize(
     ('make', 'model', 'arguments', 'message'),
     [
-        (rows_of, Ids, {'train': LABELLED, 'objective': SoftmaxObjective()},
+        (rows_of, Attention, {'train': LABELLED, 'objective': SoftmaxObjective()},
          r'SoftmaxObjective\(.*needs positives alone.* rows have labels'),
-        (rows_of, Ids, {'train': LABELLED, 'objective': BCEObjective('batch')},
+        (rows_of, Attention, {'train': LABELLED, 'objective': BCEObjective('batch')},
          r"BCEObjective\(over='batch'\) needs positives alone"),
-        (rows_of, Ids, {'train': LABELLED, 'negatives': NEGATIVES},
+        (rows_of, Attention, {'train': LABELLED, 'negatives': NEGATIVES},
          'labels of its own: negatives would contradict them'),
-        (rows_of, Ids, {'objective': BPRObjective('batch'), 'negatives': NEGATIVES},
+        (rows_of, Attention, {'objective': BPRObjective('batch'), 'negatives': NEGATIVES},
          r"BPRObjective\(over='batch'\) takes no negatives: leave out Uniform"),
-        (rows_of, Ids, {'batch_size': 2, 'objective': BPRObjective()},
+        (rows_of, Attention, {'batch_size': 2, 'objective': BPRObjective()},
          '`batch_size` must be at least 3, a positive and its negatives'),
-        (rows_of, Ids, {'estimator_steps': 0}, '`estimator_steps` must be at least 1'),
-        (rows_of, Ids, {'lists': object()}, '`lists` needs `valid`'),
-        (rows_of, Ids, {'valid': SPLIT.valid, 'monitor': 'ndcg@3'},
+        (rows_of, Attention, {'estimator_steps': 0}, '`estimator_steps` must be at lea'),
+        (rows_of, Attention, {'lists': object()}, '`lists` needs `valid`'),
+        (rows_of, Attention, {'valid': SPLIT.valid, 'monitor': 'ndcg@3'},
          "'ndcg@3', which is none of .*ndcg@10"),
         (rows_of, lambda _: torch.nn.Dropout(), {}, 'Dropout has no parameters to train'),
-        (rows_of, Popularity.fit, {}, 'Popularity has no parameters to train'),
         (rows_of, lambda _: AutoEncoder(CLICKS.train), {},
          'AutoEncoder takes batches of users, InteractionModule has batches of rows'),
         (rows_of, lambda _: IEDR(5, 4, 8), {},
          r'schema of the training rows has \d+ embeddings, the model 5'),
-        (rows_of, HalfAnEstimator, {},
+        (rows_of, changed(Attention, 'estimator_loss', None), {},
          'needs both `estimator_loss` and `estimator_parameters`'),
-        (rows_of, TwoAnswers, {},
-         'logits` of TwoAnswers, by which it is trained, are not what'),
-        (rows_of, NoLogits, {},
-         r'`encode\(batch\)` of NoLogits must return something with `logits`'),
-        (edges_of, Scores,
-         {'objective': SoftmaxObjective('batch'), 'negatives': NEGATIVES},
-         'takes no negatives: leave out Uniform'),
-        (edges_of, OwnLosses, {'objective': BPRObjective()},
-         'OwnLosses has `losses` of its own, .*leave out BPRObjective'),
-        (edges_of, NoLosses, {}, 'NoLosses takes users and needs `losses`'),
+        (rows_of, encodes(lambda logits: OnePass(-logits)), {},
+         'logits` of Attention, by which it is trained, are not what'),
+        (rows_of, encodes(torch.Tensor.detach), {},
+         r'`encode\(batch\)` of Attention must return something with `logits`'),
+        (edges_of, changed(Distance, 'losses', None), {'objective': BPRObjective()},
+         'Distance has `losses` of its own, .*leave out BPRObjective'),
+        (edges_of, UsersWithoutLosses, {}, 'takes users and needs `losses`'),
         (edges_of, AutoEncoder, {'negatives': NEGATIVES},
          'A model of users takes no negatives: leave out Uniform'),
-        (edges_of, lambda _: Ids(SPLIT.train), {},
-         r'BipartiteModule needs a model with `score\(user, item\)`.*Ids'),
-        (edges_of, Scores, {'train': EMPTY}, 'training part is empty'),
-        (edges_of, Scores, {'valid': EMPTY}, 'validation part is empty.*valid=None'),
+        (edges_of, lambda _: Attention(SPLIT.train), {},
+         r'BipartiteModule needs a model with `score\(user, item\)`.*Attention'),
+        (edges_of, Distance, {'train': EMPTY}, 'training part is empty'),
+        (edges_of, Distance, {'valid': EMPTY}, 'validation part is empty.*valid=None'),
         (edges_of, lambda _: MF(3, 4), {}, 'training part has 60 .*the model 3 and 4'),
         (edges_of, lambda _: MF(1, 3),
          {'train': SMALL, 'valid': SMALL, 'metrics': [Recall(3)]},
@@ -484,10 +335,10 @@ def test_what_does_not_fit(make, model, arguments, message):
 
 def test_what_is_refused_otherwise(tmp_path):
     with pytest.raises(TypeError, match=r'is an Objective \(got BCEWithLogits'):
-        rows_of(Ids, objective=torch.nn.BCEWithLogitsLoss())
+        rows_of(Attention, objective=torch.nn.BCEWithLogitsLoss())
     for make in (rows_of, edges_of):
         with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rat'"):
-            make(Ids if make is rows_of else Scores, learning_rat=0.1)
+            make(Attention if make is rows_of else Distance, learning_rat=0.1)
     for objective in (BCEObjective(), BPRObjective()):
-        with pytest.raises(ValueError, match=r'Column must return a logit for each'):
-            run(rows_of(Column, objective=objective), tmp_path, max_epochs=1)
+        with pytest.raises(ValueError, match=r'Attention must return a logit for each'):
+            run(rows_of(column, objective=objective), tmp_path, max_epochs=1)

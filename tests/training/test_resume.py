@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import random
-import shutil
 import signal
-import time
 from pathlib import Path
 
 import optuna
@@ -16,7 +13,6 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from optuna_integration import PyTorchLightningPruningCallback
 from training_runs import (
-    assert_same,
     assert_same_result,
     assert_same_run,
     clicks_module,
@@ -87,15 +83,10 @@ def test_stopped_run_does_not_go_on(tmp_path):
 
     whole = go('run', 2)
     assert len(whole.history) == 4 and whole.best_epoch == 1
-    shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
-    again = go('copy', 2, done=4)
-    assert again.history == whole.history
-    assert_same(again.model.state_dict(), whole.model.state_dict())
-    assert_same_run(tmp_path / 'copy', tmp_path / 'run')
-    more = go('copy', 4, done=4)
-    assert len(more.history) == 6
+    assert_same_result(go('run', 2, done=4), whole)
+    assert len(go('run', 4, done=4).history) == 6
     go('patient', 4)
-    assert_same_run(tmp_path / 'copy', tmp_path / 'patient')
+    assert_same_run(tmp_path / 'run', tmp_path / 'patient')
 
 
 @pytest.mark.parametrize(
@@ -118,48 +109,32 @@ def test_what_early_stopping_has_ended_does_not_go_on(tmp_path, stopping, epochs
         assert len(result.history) == total
 
 
-class Forks:
-    """Runs in processes of their own, forked from one that has imported everything."""
+@pytest.fixture(scope='module')
+def forks():
+    """Runs in a process forked from one that has imported everything, to its end."""
+    if 'forkserver' not in multiprocessing.get_all_start_methods():
+        pytest.skip('needs a system that can fork')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['training_runs'])
 
-    def __init__(self) -> None:
-        if 'forkserver' not in multiprocessing.get_all_start_methods():
-            pytest.skip('needs a system that can fork')
-        self.context = multiprocessing.get_context('forkserver')
-        self.context.set_forkserver_preload(['training_runs'])
-
-    def start(self, folder: Path, kill=None):
-        process = self.context.Process(target=run_or_die, args=(folder, EPOCHS, kill))
+    def end(folder: Path, kill=None) -> int | None:
+        process = context.Process(target=run_or_die, args=(folder, EPOCHS, kill))
         process.start()
-        return process
-
-    def end(self, *args) -> int:
-        process = self.start(*args)
         process.join()
         return process.exitcode
 
-
-@pytest.fixture(scope='module')
-def forks():
     helpers = Path(run_or_die.__code__.co_filename).parent
     with pytest.MonkeyPatch.context() as patch:  # Of the process that forks.
         patch.setenv('PYTHONPATH', f'{helpers.parents[1]}{os.pathsep}{helpers}')
-        yield Forks()
+        yield end
 
 
 @pytest.fixture(scope='module')
-def uninterrupted(forks, tmp_path_factory) -> tuple[Path, float]:
-    """The folder of a run, and how long it took."""
+def uninterrupted(forks, tmp_path_factory) -> Path:
+    """The folder of a run."""
     folder = tmp_path_factory.mktemp('uninterrupted')
-    forks.end(folder / 'first')  # Imports.
-    started = time.perf_counter()
-    assert forks.end(folder / 'run') == 0
-    return folder / 'run', time.perf_counter() - started
-
-
-def check_last(folder: Path) -> None:
-    """What is there can be read."""
-    for path in folder.glob('*.ckpt'):
-        load(folder, path.stem)
+    assert forks(folder) == 0
+    return folder
 
 
 # An epoch saves once and renames twice if it is the best so far, else once.
@@ -175,28 +150,8 @@ def check_last(folder: Path) -> None:
     ids=str,
 )
 def test_killed_at(forks, uninterrupted, tmp_path, kill):
-    assert forks.end(tmp_path, kill) == -signal.SIGKILL
-    check_last(tmp_path)
-    assert forks.end(tmp_path) == 0
-    assert_same_run(tmp_path, uninterrupted[0])
-
-
-def test_killed_again_and_again(forks, uninterrupted, tmp_path):
-    """At random moments. Where a run has come to its end, another begins."""
-    whole, seconds = uninterrupted
-    moments, runs, killed = random.Random(0), 1, 0
-    for _ in range(5):
-        folder = tmp_path / str(runs)
-        process = forks.start(folder)
-        time.sleep(seconds * moments.uniform(0.1, 0.7))
-        process.kill()
-        process.join()
-        if process.exitcode == 0:
-            runs += 1
-        else:
-            killed += 1
-            check_last(folder)
-    assert killed > 0
-    assert forks.end(folder) == 0
-    for folder in tmp_path.iterdir():
-        assert_same_run(folder, whole)
+    assert forks(tmp_path, kill) == -signal.SIGKILL
+    for path in tmp_path.glob('*.ckpt'):
+        load(tmp_path, path.stem)  # What is there can be read.
+    assert forks(tmp_path) == 0
+    assert_same_run(tmp_path, uninterrupted)
