@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -229,13 +230,29 @@ def test_fused_has_no_second_derivative():
 def test_of_constants(kind):
     problem = Problem(torch.device('cpu'), kind=kind)
     problem.generator.requires_grad_(False)
-    loss = ContextInvariantContrastiveLoss(NEGATIVES)
+    loss = ContextInvariantContrastiveLoss(NEGATIVES, block_size=1)
     draws = loss.draw(problem.context)
     expected = contrastive(*problem.readouts, draws, temperature=0.5).detach()
     # Nothing that has a gradient, then a context that one of the kinds ignores.
     for context in (problem.context.detach(), problem.context):
         actual = loss(problem.generator, problem.entity.detach(), context, draws=draws)
         torch.testing.assert_close(actual.detach(), expected)
+
+
+def test_holds_one_block_at_a_time():
+    """Of a generator whose gradient is not written out, in both directions."""
+    problem, held = Problem(torch.device('cpu')), []
+
+    class Recording(OtherForward):
+        def forward(self, entity: Tensor, context: Tensor) -> Factors:
+            assert all(ref() is None for ref in held)
+            out = super().forward(entity, context)
+            held.append(weakref.ref(out.intrinsic))  # Saved for the gradient of `exp`.
+            return out
+
+    problem.generator.__class__ = Recording
+    ContextInvariantContrastiveLoss(NEGATIVES, block_size=1)(*problem.readouts).backward()
+    assert len(held) == 2 * ROWS and all(ref() is None for ref in held)
 
 
 @pytest.mark.parametrize('rows', [None, [4, 1]])
