@@ -72,7 +72,7 @@ def test_distinct_graphs_equal_rows_of_their_own(
 ):
     # Rows that are contrasted once draw once, which rows of their own do not.
     monkeypatch.setattr(
-        'iedr_geo.nn.models.iedr.distinct_pairs', lambda *ids: (None, None)
+        'iedr_geo.nn.models.iedr.distinct_pairs', lambda *ids: (None,) * 3
     )
     dataset = cinema.with_edges(**EDGES[edges])
     model = make(dataset, **VARIANTS[variant]).to(device)
