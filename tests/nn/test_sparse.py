@@ -8,6 +8,7 @@ from torch import Tensor
 
 from iedr_geo.nn.sparse import Compressed, layer_sum, sparse_product
 
+
 def compress(
     row: Tensor, column: Tensor, value: Tensor, num_rows: int, device='cpu'
 ) -> Compressed:
