@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from cinema import FIELDS, make_cinema
+from iedr_run import features_by_hand
 
 from iedr_geo.nn import FeatureEmbedding
 from iedr_geo.nn.feature_embedding import vectors_of
-from runs import features_by_hand
 
 
 def test_equals_tables(device, assert_same):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cinema import EDGES, FIELDS, make_cinema
+from iedr_run import assert_same_run, features_by_hand, gradients, run
 from pairs import distinct_rows_and_counts
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -27,7 +28,6 @@ from iedr_geo.nn import (
     dense,
 )
 from iedr_geo.testing import check_interaction_model
-from runs import assert_same_run, features_by_hand, gradients, run
 
 # Graphs without edges are what some of these tests are about.
 pytestmark = pytest.mark.filterwarnings('ignore:.*graphs have no edges')
