@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import pytest
 import torch
@@ -77,26 +76,6 @@ def test_equals_naive(kind, backbone, num_negatives, dtype, device, assert_same)
         assert_same(value, expected[name], list(model.parameters()), tol)
 
 
-@pytest.mark.parametrize(
-    ('positive', 'negative', 'interest', 'conformity'),
-    [(3, 4, 0.35, 0.6), (4, 3, None, -0.6), (3, 3, None, -0.6), (0, 0, None, -0.6)],
-)
-def test_by_hand(positive, negative, interest, conformity):
-    """Conformity is what is known to have helped, unless the negative is the more
-    popular."""
-    model = DICE(MF(1, 2, 2), torch.tensor([positive, negative]).float(), beta=0)
-    model.backbone.user.weight.data = torch.tensor([[0.5, 2.0]])
-    model.backbone.item.weight.data = torch.tensor([[0.3, -0.1], [-0.4, 0.2]])
-    zero = torch.tensor([0])
-    losses = model.losses(EdgeBatch(zero, zero, torch.tensor([[1]])))
-    wanted = 0 if interest is None else math.log(1 + math.exp(-interest))
-    assert losses.interest.item() == pytest.approx(wanted)
-    wanted = math.log(1 + math.exp(-conformity))
-    assert losses.conformity.item() == pytest.approx(wanted)
-    assert losses.click.item() == pytest.approx(math.log(1 + math.exp(0.25)))
-    assert losses.discrepancy == 0
-
-
 def test_discrepancy_of_few_rows_at_random():
     model = make(discrepancy='l2', max_rows=3)
     batch = EdgeBatch(
@@ -157,14 +136,6 @@ def test_large_scores_do_not_overflow(device):
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_factors_add_up_to_the_score(device):
-    model, batch = make(device), random_batch(device=device)
-    assert model.factors == {'interest': slice(0, 3), 'conformity': slice(3, 6)}
-    user, item = model(batch.user, batch.item)
-    parts = [(user[:, c] * item[:, c]).sum(dim=1) for c in model.factors.values()]
-    torch.testing.assert_close(sum(parts), model.score(batch.user, batch.item))
-
-
 def test_defaults_and_popularity():
     """What the graph counts is not the model's to change."""
     popularity = torch.zeros(NUM_ITEMS, dtype=torch.long)
@@ -173,3 +144,4 @@ def test_defaults_and_popularity():
     assert torch.equal(model.popularity, POPULARITY) and not popularity.any()
     assert (model.alpha, model.beta, model.max_rows) == (0.1, 0.01, 4096)
     assert model.discrepancy == 'dcor'
+    assert model.factors == {'interest': slice(0, 3), 'conformity': slice(3, 6)}
