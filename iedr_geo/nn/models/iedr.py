@@ -25,6 +25,7 @@ from iedr_geo.nn.loss import (
     DropoutContrastiveLoss,
 )
 from iedr_geo.nn.models.encoded import Encoded, IEDRFactors
+from iedr_geo.nn.models.rebuild import Rebuildable
 
 if TYPE_CHECKING:
     from iedr_geo.loader import InteractionBatch
@@ -82,7 +83,7 @@ def _node_id(graphs: Batch) -> Tensor | None:
     return graphs.get('node_id', graphs.x) if 'graph_id' in graphs else None
 
 
-class IEDR(Module):
+class IEDR(Rebuildable):
     r"""The Intrinsic-Extrinsic Disentangled Recommendation model from the `"Intrinsic and
     Extrinsic Factor Disentanglement for Recommendation in Various Context Scenarios"
     <https://doi.org/10.1145/3722553>`_ paper.
