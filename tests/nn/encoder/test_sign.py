@@ -36,9 +36,7 @@ class Graphs:
         self.ptr = torch.tensor([0, *map(len, self.nodes)]).cumsum(0)
         self.edge_weight = None
         if self.weights is not None:
-            self.edge_weight = torch.tensor(
-                list(chain(*self.weights)), dtype=torch.double
-            )
+            self.edge_weight = torch.tensor([*chain(*self.weights)]).double()
 
     def take(self, rows: Sequence[int]) -> Graphs:
         """The graphs of rows, each row with a graph of its own."""

@@ -181,10 +181,8 @@ def test_equals_loops(case, way, device, assert_same, monkeypatch):
     assert spy.called == (fused and kind in FUSED)
 
 
-@pytest.mark.parametrize(
-    ('kind', 'variant'),
-    [('mlp', 'infonce'), ('mlp', 'released'), ('residual', 'infonce')],
-)
+@pytest.mark.parametrize('kind', FUSED)
+@pytest.mark.parametrize('variant', ['infonce', 'released'])
 def test_fused_in_single_precision(variant, kind, device):
     # The sizes of the paper, in several blocks, the last of which is not full.
     size, num_rows, channels = 90, 70, 64 if kind == 'residual' else 32
