@@ -36,7 +36,8 @@ class Graphs:
         self.ptr = torch.tensor([0, *map(len, self.nodes)]).cumsum(0)
         self.edge_weight = None
         if self.weights is not None:
-            self.edge_weight = torch.tensor([*chain(*self.weights)]).double()
+            weights = [*chain(*self.weights)]
+            self.edge_weight = torch.tensor(weights, dtype=torch.double)
 
     def take(self, rows: Sequence[int]) -> Graphs:
         """The graphs of rows, each row with a graph of its own."""

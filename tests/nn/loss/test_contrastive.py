@@ -297,6 +297,7 @@ def test_law_of_draws(contexts, probability, dropout, device):
     assert_share(draws.permuted, probability)
     assert_share(draws.permuted[1:] & draws.permuted[:-1], probability**2)
     assert draws.permutation.unique().numel() == num_rows
+    assert_share(draws.permutation[: num_rows // 2] < size // 2, 1 / 2)  # In no order.
     # Which context a row would be given does not depend on whether it is.
     if contexts != 'dropout':
         assert_share(draws.permutation[draws.permuted] >= size // 2, 0.5)
