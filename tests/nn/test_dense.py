@@ -80,7 +80,7 @@ def test_linear(dtype, layout, with_bias, relu, products):
     for rows, channels in [(0, 4), (3, 0), (1, 4), (100, 32)]:
         x = layout(rows, channels, dtype=dtype)
         weight = layout(7, channels, dtype=dtype)
-        bias = layout(7, dtype=dtype) if with_bias else None
+        bias = sliced(7, dtype=dtype) if with_bias else None  # Is not contiguous.
         expected = x.double() @ weight.double().t()
         expected = expected if bias is None else expected + bias
         expected = expected.clamp(min=0) if relu else expected
