@@ -77,7 +77,7 @@ some = 500
 
 def hidden():
     for _ in range(some):
-        linear(weight, features, None, True, True)
+        linear(weight, features, relu=True)
 
 
 held_out = dataset[chosen]

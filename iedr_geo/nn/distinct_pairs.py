@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 
 
-def distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns a row of each distinct pair, and how many rows have it."""
-    if one.numel() == 0:
-        return one, one
-    pair = one * (two.max() + 1) + two
+def distinct_pairs(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the first row of each distinct pair, the pair of each row, and how many
+    rows each pair has.
+
+    Args:
+        one: The first number of each row, of shape :math:`(N)`, below :math:`2^{31}`.
+        two: The second, likewise.
+    """
+    pair = (one << 32) + two
     _, inverse, counts = torch.unique(pair, return_inverse=True, return_counts=True)
     rows = torch.arange(pair.numel(), device=pair.device)
-    first = torch.zeros_like(counts).scatter_reduce(
-        0, inverse, rows, 'amin', include_self=False
-    )
-    return first, counts
+    first = torch.full_like(counts, pair.numel())
+    return first.scatter_reduce(0, inverse, rows, 'amin'), inverse, counts

@@ -21,8 +21,8 @@ from iedr_geo.nn.distinct_pairs import distinct_pairs
 )
 def test_distinct_pairs(one, two, device):
     pairs = list(zip(one, two, strict=True))
-    rows, counts = distinct_pairs(*torch.tensor([one, two], device=device).long())
-    assert rows.dtype == counts.dtype == torch.long
+    rows, pair, counts = distinct_pairs(*torch.tensor([one, two], device=device).long())
+    assert [pairs[i] for i in rows[pair].tolist()] == pairs
     # The first row that has it, so that results depend on the seed alone.
     assert dict(zip(rows.tolist(), counts.tolist(), strict=True)) == {
         pairs.index(pair): pairs.count(pair) for pair in pairs

@@ -5,40 +5,34 @@ from __future__ import annotations
 import pytest
 import torch
 from cinema import FIELDS, make_cinema
+from iedr_run import features_by_hand
 
 from iedr_geo.nn import FeatureEmbedding
 from iedr_geo.nn.feature_embedding import vectors_of
-from runs import features_by_hand
 
 
 def test_equals_tables(device, assert_same):
     """Of values and vectors too, for several sides at once as for each alone."""
     cinema = make_cinema()
     embedding = FeatureEmbedding(cinema.schema.num_embeddings, 3).double().to(device)
+    table = embedding.weight
     ids = {'user': [0, 3, 2], 'item': [3, 2, 0, 4], 'context': [0]}
-    by_hand = {
-        side: [
-            torch.stack(
-                [z for _, z in features_by_hand(embedding.weight, cinema, side, i)]
-            )
-            for i in ids[side]
-        ]
-        for side in FIELDS
-    }
     batches = [
         getattr(cinema, f'{side}s').batch(torch.tensor(ids[side])).to(device)
         for side in FIELDS
     ]
     assert len(vectors_of(batches[1])) == 1 and not vectors_of(batches[2])
-    together, sums = embedding(batches), embedding.sums(batches)
-    for graphs, x, total, wanted in zip(
-        batches, together, sums, by_hand.values(), strict=True
-    ):
+    results = zip(embedding(batches), embedding.sums(batches), strict=True)
+    for side, graphs, (x, sums) in zip(FIELDS, batches, results, strict=True):
+        wanted = [
+            torch.stack([z for _, z in features_by_hand(table, cinema, side, i)])
+            for i in ids[side]
+        ]
         # Values and vectors are stored in single precision.
-        assert_same(x, torch.cat(wanted), [embedding.weight], 1e-6)
+        assert_same(x, torch.cat(wanted), [table], 1e-6)
         assert torch.equal(embedding(graphs), x)
         wanted = torch.stack([nodes.sum(dim=0) for nodes in wanted])
-        assert_same(total, wanted, [embedding.weight], 1e-6)
+        assert_same(sums, wanted, [table], 1e-6)
 
 
 @pytest.mark.parametrize(('mean', 'std'), [(0.0, 1.0), (1.0, 1.0), (0.0, 0.01)])

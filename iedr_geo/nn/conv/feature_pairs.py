@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import cumsum, segment
 
+from iedr_geo.nn.distinct_pairs import distinct_pairs
 from iedr_geo.nn.sparse import Compressed, sparse_product
 
 
@@ -67,12 +68,7 @@ class FeaturePairs(NamedTuple):
         if edge_weight is not None:
             weight = weight * edge_weight.detach()
         one, two = node_id[source], node_id[target]
-        key = torch.minimum(one, two) * (node_id.max() + 1) + torch.maximum(one, two)
-        distinct, pair = torch.unique(key, return_inverse=True)
-        edge = torch.arange(key.numel(), device=key.device)
-        first = torch.empty_like(distinct).scatter_reduce_(
-            0, pair, edge, 'amin', include_self=False
-        )
+        first, pair, _ = distinct_pairs(torch.minimum(one, two), torch.maximum(one, two))
         return cls(source[first], target[first], pair, weight, cumsum(degree)[ptr])
 
     def mean(self, message: Tensor) -> Tensor:

@@ -40,8 +40,12 @@ class MeanEncoder(torch.nn.Module):
         rows: Tensor | None = None,
     ) -> Tensor:
         """Returns the readout of each graph, or of each row."""
-        out = mean_readout(x, ptr)
+        out = self._of_mean(mean_readout(x, ptr))
         return out if rows is None else out[rows]
+
+    def _of_mean(self, mean: Tensor) -> Tensor:
+        """Returns readouts, given the means that they are made of."""
+        return mean
 
 
 class MLPEncoder(MeanEncoder):
@@ -75,15 +79,6 @@ class MLPEncoder(MeanEncoder):
         """Resets all learnable parameters."""
         self.mlp.reset_parameters()
 
-    def forward(
-        self,
-        x: Tensor,
-        edge_index: Tensor | None = None,
-        ptr: Tensor | None = None,
-        edge_weight: Tensor | None = None,
-        node_id: Tensor | None = None,
-        rows: Tensor | None = None,
-    ) -> Tensor:
-        """Returns the readout of each graph, or of each row."""
-        out: Tensor = self.mlp(mean_readout(x, ptr))
-        return out if rows is None else out[rows]
+    def _of_mean(self, mean: Tensor) -> Tensor:
+        out: Tensor = self.mlp(mean)
+        return out

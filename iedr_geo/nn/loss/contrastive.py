@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from iedr_geo.nn.blocks import checkpointed
 from iedr_geo.nn.contract import stands_for
-from iedr_geo.nn.loss.blockwise import blockwise_sum
 from iedr_geo.nn.loss.fused_contrastive import Layers, fused_contrastive_sum
 from iedr_geo.nn.loss.similarity import (
     Contrast,
@@ -20,7 +19,7 @@ from iedr_geo.nn.loss.similarity import (
 
 
 class IntrinsicGenerator(Protocol):
-    """The methods that the loss asks of a generator.
+    """The method that the loss asks of a generator.
 
     One that has a method :obj:`intrinsic_layers`, as :class:`MLPGenerator`, and returns
     its :class:`Layers` there, is evaluated faster.
@@ -28,10 +27,6 @@ class IntrinsicGenerator(Protocol):
 
     def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
         """Returns the intrinsic factors of entities in contexts."""
-        ...
-
-    def parameters(self) -> Iterable[Tensor]:
-        """Returns the parameters that :meth:`intrinsic` reads."""
         ...
 
 
@@ -256,7 +251,7 @@ def _contrastive_sum(
         def intrinsic(entity: Tensor, context: Tensor) -> Tensor:
             return generator(entity, context).intrinsic
 
-    def block(rows: slice, entity: Tensor, contexts: Tensor) -> Tensor:
+    def block(rows: slice) -> Tensor:
         candidates, left_out, row_weight, temperature, variant = contrast.block(rows)
         out = intrinsic(entity[candidates], contexts[rows].unsqueeze(2))
         first = out[:, :, 0]
@@ -265,11 +260,9 @@ def _contrastive_sum(
         if left_out is not None:
             similarity = similarity.masked_fill(left_out, -torch.inf)
         similarity = torch.cat([positive, similarity.flatten(1)], dim=1)
-        losses = cross_entropy_of_first(similarity, temperature, variant)
-        return (losses * row_weight).sum()
+        return cross_entropy_of_first(similarity, temperature, variant) * row_weight
 
-    parameters = tuple(generator.parameters())
-    return blockwise_sum(block, len(contexts), (entity, contexts), parameters, block_size)
+    return checkpointed(block, len(contexts), block_size).sum()
 
 
 class DropoutContrastiveLoss(_ContrastiveLoss):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import Embedding
@@ -26,11 +24,14 @@ class Biased(OverBackbone):
         item (bool, optional): If :obj:`True`, items have biases. (default: :obj:`True`)
     """
 
+    arguments = ('user', 'item')
+
     def __init__(
         self, backbone: BipartiteModel, user: bool = True, item: bool = True
     ) -> None:
         super().__init__(backbone)
         self.channels += 2
+        self.user, self.item = user, item
         self.user_bias = Embedding(self.num_users, 1) if user else None
         self.item_bias = Embedding(self.num_items, 1) if item else None
         self._reset_biases()
@@ -44,13 +45,6 @@ class Biased(OverBackbone):
         for bias in (self.user_bias, self.item_bias):
             if bias is not None:
                 torch.nn.init.zeros_(bias.weight)
-
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """The constructor's arguments; nothing if the backbone cannot be described."""
-        biases = {'user': self.user_bias is not None, 'item': self.item_bias is not None}
-        config = super().config
-        return None if config is None else config | biases
 
     def forward(self, user: Tensor, item: Tensor) -> Vectors:
         """Returns the vectors of users and items, extended by their biases."""

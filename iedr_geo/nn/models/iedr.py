@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -24,6 +25,7 @@ from iedr_geo.nn.loss import (
     DropoutContrastiveLoss,
 )
 from iedr_geo.nn.models.encoded import Encoded, IEDRFactors
+from iedr_geo.nn.models.rebuild import Rebuildable
 
 if TYPE_CHECKING:
     from iedr_geo.loader import InteractionBatch
@@ -81,7 +83,7 @@ def _node_id(graphs: Batch) -> Tensor | None:
     return graphs.get('node_id', graphs.x) if 'graph_id' in graphs else None
 
 
-class IEDR(Module):
+class IEDR(Rebuildable):
     r"""The Intrinsic-Extrinsic Disentangled Recommendation model from the `"Intrinsic and
     Extrinsic Factor Disentanglement for Recommendation in Various Context Scenarios"
     <https://doi.org/10.1145/3722553>`_ paper.
@@ -194,19 +196,17 @@ class IEDR(Module):
         self.disentangling_weight = disentangling_weight
         # A module of one's own may draw as well.
         self._draws = dropout > 0 or isinstance(encoder, Module)
+        table = partial(FeatureEmbedding, num_embeddings)
         # SIGN multiplies embeddings: around zero, products and gradients vanish.
-        self.embedding = FeatureEmbedding(num_embeddings, channels, mean=1.0)
-        self.pointwise: FeatureEmbedding | None = None
-        if pointwise:
-            self.pointwise = FeatureEmbedding(num_embeddings, 1, std=0.01)
+        self.embedding = table(channels, mean=1.0)
+        self.pointwise = table(1, std=0.01) if pointwise else None
         self.encoders = _one_a_side(SIDES, encoder, ENCODERS, 'encoder', *sizes, dropout)
         self.generators = _one_a_side(
             ENTITIES, generator, GENERATORS, 'generator', *sizes, combine
         )
         first = self.generators['user']
-        self.direct: FeatureEmbedding | None = None
-        if getattr(first, 'second_embeddings', False):
-            self.direct = FeatureEmbedding(num_embeddings, channels, std=0.1)
+        second = getattr(first, 'second_embeddings', False)
+        self.direct = table(channels, std=0.1) if second else None
         context_free = getattr(first, 'context_free_intrinsic', False)
         if context_free and (
             contexts != 'both' or contrastive_variant != 'infonce' or mask_false_negatives
@@ -216,9 +216,7 @@ class IEDR(Module):
                 '`contexts`, `contrastive_variant` and `mask_false_negatives` have no '
                 'meaning there'
             )
-        self.contrastive: (
-            ContextInvariantContrastiveLoss | DropoutContrastiveLoss | None
-        ) = None
+        self.contrastive: Module | None = None
         drawn = num_negatives, temperature
         if contrastive_weight > 0 and context_free:
             self.contrastive = DropoutContrastiveLoss(*drawn, context_dropout)
@@ -431,7 +429,7 @@ class IEDR(Module):
             return self.contrastive(getattr(encoded.factors, side).intrinsic)
         entity_id, rows, counts = getattr(batch, f'{side}_id'), None, None
         if not isinstance(batch, Batch):
-            rows, counts = distinct_pairs(entity_id, batch.context_id)
+            rows, _, counts = distinct_pairs(entity_id, batch.context_id)
         assert self.contrastive is not None
         return self.contrastive(
             self.generators[side],

@@ -11,7 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-MODELS: dict[str, Any] = {}
+MODELS: dict[str, type[Rebuildable]] = {}
 """The classes that a description can name: those of :mod:`iedr_geo.nn.models`."""
 
 
@@ -68,14 +68,8 @@ def _make(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> torch.
     name = description['model']
     if name not in MODELS:
         raise ValueError(f"There is no model '{name}' (there are: {', '.join(MODELS)})")
-    cls = MODELS[name]
-    arguments = description['arguments']
-    make = getattr(cls, 'from_config', None)
     with torch.random.fork_rng(devices=[]):  # Weights that are drawn for nothing.
-        model: torch.nn.Module = (
-            cls(**arguments) if make is None else make(arguments, state)
-        )
-    return model
+        return MODELS[name].from_config(description['arguments'], state)
 
 
 def rebuild(
@@ -102,11 +96,5 @@ def rebuild_part(
 ) -> Any:
     """Makes the part of a model that has a name in its state."""
     prefix = f'{name}.'
-    return rebuild(
-        description,
-        {
-            key.removeprefix(prefix): tensor
-            for key, tensor in state.items()
-            if key.startswith(prefix)
-        },
-    )
+    own = {key: tensor for key, tensor in state.items() if key.startswith(prefix)}
+    return rebuild(description, {key.removeprefix(prefix): own[key] for key in own})

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from iedr_geo.nn.conv.feature_pairs import FeaturePairs
-from iedr_geo.nn.sparse import Compressed
 
 Graph = tuple[list[int], list[tuple[int, int]]]
 
@@ -85,32 +83,3 @@ def test_pairs_mean_and_gradient_equal_loops(graphs, weighted, shuffled, spread)
         [grad] = torch.autograd.grad(out, x, upstream.to(dtype))
         torch.testing.assert_close(out.double(), expected, rtol=tol, atol=tol)
         torch.testing.assert_close(grad, wanted, rtol=tol, atol=tol)
-
-
-def test_message_of_a_pair_counts_once_an_edge(device):
-    # One graph of the features 0, 1 with all four edges: 1/4 each of the pairs
-    # (0, 0), (1, 1) and twice 1/4 of (0, 1).
-    tensors = torch.tensor([0, 1]), torch.tensor([[0, 1, 0, 1], [0, 0, 1, 1]])
-    graph = (*tensors, torch.tensor([0, 2]))
-    pairs = FeaturePairs.of_edges(*(t.to(device) for t in graph))
-    message = torch.zeros(3, 1, device=device)
-    for left, right, share in [(0, 0, 0.25), (0, 1, 0.5), (1, 1, 0.25)]:
-        ends = zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
-        message[:, 0] = torch.tensor([{i, j} == {left, right} for i, j in ends])
-        assert pairs.mean(message).item() == share
-
-
-@pytest.mark.parametrize('trained', [False, True])
-def test_nothing_is_transposed_without_need(trained, monkeypatch):
-    pairs = FeaturePairs.of_edges(*collate([([0, 1], [(0, 1), (1, 1)])]))
-    message = torch.randn(pairs.left.numel(), 3, requires_grad=trained)
-    calls = []
-    transposed = Compressed.transposed
-    monkeypatch.setattr(
-        Compressed, 'transposed', lambda *args: calls.append(1) or transposed(*args)
-    )
-    out = pairs.mean(message)
-    assert not calls
-    if trained:
-        out.sum().backward()
-        assert len(calls) == 1

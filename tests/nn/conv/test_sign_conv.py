@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -53,18 +54,25 @@ def as_tensor(edges: list[tuple[int, int]]) -> Tensor:
 
 @pytest.mark.aggregation
 @pytest.mark.parametrize('weighted', [False, True])
+@pytest.mark.parametrize('bipartite', [False, True])
 @pytest.mark.parametrize('edges', EDGES.values(), ids=EDGES)
-def test_equals_loops(edges, weighted, device, aggregation, assert_same, perceptron):
+def test_equals_loops(
+    edges, bipartite, weighted, device, aggregation, assert_same, perceptron
+):
     conv = SIGNConv(MLP([CHANNELS, 7, 4], norm=None)).double().to(device)
-    x = torch.randn(NUM_NODES, CHANNELS, dtype=torch.double, device=device)
-    x.requires_grad_()
-    tensors, weight = [x, *conv.parameters()], None
+    source, target = (
+        torch.randn(size, CHANNELS, dtype=torch.double, device=device).requires_grad_()
+        for size in (NUM_NODES, NUM_NODES + 1)
+    )
+    x, target = ((source, target), target) if bipartite else (source, source)
+    tensors, weight = [source, target, *conv.parameters()], None
     if weighted:
         weight = torch.randn(len(edges), dtype=torch.double, device=device)
         tensors.append(weight.requires_grad_())
-    expected = convolve(lambda z: perceptron(conv.nn, z), x, x, edges, weight, 4)
-    actual = conv(x, as_tensor(edges).to(device), weight)
-    assert actual.device.type == device.type
+    h = partial(perceptron, conv.nn)
+    expected = convolve(h, source, target, edges, weight, 4)
+    size = (len(source), len(target))
+    actual = conv(x, as_tensor(edges).to(device), weight, size)
     assert_same(actual, expected, tensors if edges else ())
 
 
@@ -79,19 +87,6 @@ def test_other_aggregations(aggr, aggregation):
         messages = torch.stack(messages) if messages else torch.zeros(1, CHANNELS)
         wanted = messages.sum(0) if aggr == 'add' else messages.amax(0)
         torch.testing.assert_close(actual[i], wanted)
-
-
-def test_sources_and_targets_can_be_different_nodes(assert_same, perceptron):
-    edges = [(0, 1), (3, 0), (2, 1), (3, 1)]
-    conv = SIGNConv(MLP([CHANNELS, 7, 4], norm=None)).double()
-    source = torch.randn(4, CHANNELS, dtype=torch.double, requires_grad=True)
-    target = torch.randn(3, CHANNELS, dtype=torch.double, requires_grad=True)
-    weight = torch.rand(4, dtype=torch.double, requires_grad=True)
-    expected = convolve(
-        lambda z: perceptron(conv.nn, z), source, target, edges, weight, 4
-    )
-    actual = conv((source, target), as_tensor(edges), weight, size=(4, 3))
-    assert_same(actual, expected, [source, target, weight, *conv.parameters()])
 
 
 def test_other_forms_of_edges(assert_same):

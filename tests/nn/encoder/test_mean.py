@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.nn import MeanEncoder, MLPEncoder
-from iedr_geo.nn.encoder.mean import mean_readout
 
-PTR = [0, 3, 4, 8]
 IN = 3
 
 
@@ -23,58 +21,29 @@ def means(x: Tensor, ptr: list[int]) -> Tensor:
     return torch.stack(out)
 
 
-def features(size: int, device: torch.device) -> Tensor:
-    return torch.randn(size, IN, dtype=torch.double).to(device).requires_grad_()
-
-
 @pytest.mark.aggregation
-@pytest.mark.parametrize('ptr', [PTR, [0, 0, 2, 2, 3, 3]], ids=['full', 'some empty'])
-def test_readout_equals_loops(ptr, device, aggregation, assert_same):
-    x = features(ptr[-1], device)
-    actual = mean_readout(x, torch.tensor(ptr, device=device))
-    assert_same(actual, means(x, ptr), [x])
-
-
-def test_readout_of_a_single_graph(device, assert_same):
-    x = features(4, device)
-    assert_same(mean_readout(x), means(x, [0, 4]), [x])
-
-
+@pytest.mark.parametrize('network', [False, True])
 @pytest.mark.parametrize('rows', [None, [2, 0, 2]])
-def test_mean_encoder(rows, device, assert_same):
-    x = features(PTR[-1], device)
-    index = None if rows is None else torch.tensor(rows, device=device)
-    encoder = MeanEncoder()
-    ptr = torch.tensor(PTR, device=device)
-    wanted = means(x, PTR)[range(3) if rows is None else rows]
-    assert_same(encoder(x, ptr=ptr, rows=index), wanted, [x])
-    single = None if rows is None else torch.zeros_like(index)
-    wanted = means(x, [0, PTR[-1]])[[0] if rows is None else [0, 0, 0]]
-    assert_same(encoder(x, rows=single), wanted, [x])
-
-
-@pytest.mark.parametrize('rows', [None, [2, 0, 2]])
-def test_mlp_encoder(rows, device, assert_same, perceptron):
-    x = features(PTR[-1], device)
-    index = None if rows is None else torch.tensor(rows, device=device)
-    encoder = MLPEncoder(IN, 6, 4).double().to(device)
-    ptr = torch.tensor(PTR, device=device)
-    each = torch.stack([perceptron(encoder.mlp, mean) for mean in means(x, PTR)])
-    wanted = each[range(3) if rows is None else rows]
-    actual = encoder(x, ptr=ptr, rows=index)
-    assert_same(actual, wanted, [x, *encoder.parameters()])
-
-
-@pytest.mark.parametrize('make', [MeanEncoder, lambda: MLPEncoder(IN)])
-def test_edges_and_order_are_no_matter(make):
-    x, ptr = torch.randn(PTR[-1], IN), torch.tensor(PTR)
-    encoder = make()
-    order = torch.cat([torch.randperm(3), torch.tensor([3]), 4 + torch.randperm(4)])
-    edge_index = torch.randint(3, (2, 4))
-    torch.testing.assert_close(
-        encoder(x[order], edge_index, ptr, torch.rand(4), torch.arange(8)),
-        encoder(x, None, ptr),
+@pytest.mark.parametrize(
+    'ptr', [[0, 3, 4, 8], [0, 2, 2, 5], None], ids=['full', 'some empty', 'single']
+)
+def test_equals_loops(ptr, rows, network, device, aggregation, assert_same, perceptron):
+    """Whatever the edges."""
+    encoder = MLPEncoder(IN, 6, 4).double() if network else MeanEncoder()
+    encoder, mlp = encoder.to(device), getattr(encoder, 'mlp', None)
+    x = torch.randn(8, IN, dtype=torch.double).to(device)[: (ptr or [8])[-1]]
+    x.requires_grad_()
+    rows = [0, 0] if rows and ptr is None else rows
+    expected = means(x, ptr or [0, 8])
+    if network:
+        expected = torch.stack([perceptron(mlp, mean) for mean in expected])
+    index, begins = (
+        None if ids is None else torch.tensor(ids, device=device) for ids in (rows, ptr)
     )
+    edges = torch.zeros(2, 1, dtype=torch.long, device=device), begins, x.new_ones(1)
+    actual = encoder(x, *edges, torch.arange(len(x), device=device), index)
+    expected = expected if rows is None else expected[rows]
+    assert_same(actual, expected, [x, *encoder.parameters()])
 
 
 def test_defaults():

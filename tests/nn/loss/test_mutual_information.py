@@ -20,11 +20,9 @@ def error(a: Tensor, b: Tensor) -> Tensor:
     return sum((a[f] - b[f]) ** 2 for f in range(len(a))) / len(a)
 
 
-def make(
-    device: torch.device, rows: int = ROWS, **kwargs
-) -> tuple[BiCLUB, Tensor, Tensor]:
+def make(device: torch.device, **kwargs) -> tuple[BiCLUB, Tensor, Tensor]:
     loss = BiCLUB(CHANNELS, 7, NEGATIVES, **kwargs).double().to(device)
-    factors = torch.randn(2, rows, CHANNELS, dtype=torch.double).to(device)
+    factors = torch.randn(2, ROWS, CHANNELS, dtype=torch.double).to(device)
     intrinsic, extrinsic = (f.clone().requires_grad_() for f in factors)
     return loss, intrinsic, extrinsic
 
@@ -52,22 +50,10 @@ def test_equals_loops(bidirectional, halve, scale, device, assert_same, perceptr
     assert_same(actual, bound, factors)
     actual.backward()
     assert all(p.requires_grad and p.grad is None for p in parameters)
-    actual = loss.estimator_loss(*(factor.detach() for factor in factors))
-    assert torch.equal(actual, loss.estimator_loss(*factors))
+    actual = loss.estimator_loss(*factors)
     assert_same(actual, approximation, parameters)
-
-
-def test_no_gradient_of_the_estimator_reaches_factors():
-    loss, intrinsic, extrinsic = make(torch.device('cpu'))
-    loss.estimator_loss(intrinsic, extrinsic).backward()
-    assert intrinsic.grad is extrinsic.grad is None
-
-
-def test_batch_of_one_is_its_own_negative(device):
-    loss, intrinsic, extrinsic = make(device, rows=1)
-    out = loss(intrinsic, extrinsic)
-    assert out.item() == pytest.approx(0, abs=1e-15)
-    assert loss.estimator_loss(intrinsic, extrinsic) > 0
+    reached = torch.autograd.grad(actual, factors, allow_unused=True)
+    assert reached == (None, None)
 
 
 def test_draws_negatives_of_all_rows():
@@ -89,18 +75,7 @@ def test_defaults_and_str():
     loss = BiCLUB(32)
     shapes = [(128, 32), (128,), (32, 128), (32,)]
     assert [tuple(p.shape) for p in loss.parameters()] == 2 * shapes
-    assert [
-        tuple(p.shape) for p in BiCLUB(32, bidirectional=False).parameters()
-    ] == shapes
     assert str(loss) == 'BiCLUB(num_negatives=5, bidirectional=True)'
-
-
-def test_reset_parameters():
-    loss = BiCLUB(CHANNELS)
-    before = [p.clone() for p in loss.parameters()]
-    loss.reset_parameters()
-    assert all((p != q).any() for p, q in zip(loss.parameters(), before, strict=True))
-    BiCLUB(CHANNELS, bidirectional=False).reset_parameters()
 
 
 def test_needs_a_negative():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cinema import EDGES, FIELDS, make_cinema
+from iedr_run import assert_same_run, features_by_hand, run
 from pairs import distinct_rows_and_counts
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -18,16 +19,13 @@ from iedr_geo.nn import (
     IEDR,
     IEDR_VARIANTS,
     SIGN,
-    ContrastiveDraws,
     FeatureEmbedding,
     LinearGenerator,
     MeanEncoder,
     MLPGenerator,
     ResidualGenerator,
-    dense,
 )
 from iedr_geo.testing import check_interaction_model
-from runs import assert_same_run, features_by_hand, gradients, run
 
 # Graphs without edges are what some of these tests are about.
 pytestmark = pytest.mark.filterwarnings('ignore:.*graphs have no edges')
@@ -72,7 +70,7 @@ def test_distinct_graphs_equal_rows_of_their_own(
 ):
     # Rows that are contrasted once draw once, which rows of their own do not.
     monkeypatch.setattr(
-        'iedr_geo.nn.models.iedr.distinct_pairs', lambda *ids: (None, None)
+        'iedr_geo.nn.models.iedr.distinct_pairs', lambda *ids: (None,) * 3
     )
     dataset = cinema.with_edges(**EDGES[edges])
     model = make(dataset, **VARIANTS[variant]).to(device)
@@ -92,70 +90,21 @@ def test_distinct_graphs_equal_rows_of_their_own(
         assert_same_run(run(model, plain), fast, tol=1e-10)
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
-@every_variant
-def test_devices_agree(variant, cinema):
-    # What they draw differs, so everything is compared that is not drawn.
-    kwargs = VARIANTS[variant] | {'contrastive_weight': 0.0}
-    model = make(cinema, **kwargs).eval()
-    expected = run(model, as_batch(cinema, [3]))  # Its own negative, drawn or not.
-    actual = run(model.to('cuda'), as_batch(cinema.to('cuda'), [3]))
-    assert_same_run(actual, expected, tol=1e-9)
-    logits = model(as_batch(cinema.to('cuda'))).cpu()
-    torch.testing.assert_close(logits, model.cpu()(as_batch(cinema)))
-
-
-# The weight of the edge from the i-th node, of a field, to the j-th, or none.
-Rule = Callable[[str, int, str, int], float | None]
-
-
-def weighted(one: str, i: int, two: str, j: int) -> float | None:
-    weights = {
-        ('taste', 'town'): 2.0,
-        ('age', 'age'): -0.5,
-        ('poster', 'studio'): 0.5,
-        ('genres', 'genres'): 3.0,
-        ('poster', 'poster'): 1.0,
-        ('time.hour.cyclic', 'with'): 0.25,
-        ('time.weekday', 'time.weekday'): 1.0,
-    }
-    return weights.get(tuple(sorted((one, two))))
-
-
-def directed(source: str, i: int, target: str, j: int) -> float | None:
-    weights = {
-        ('taste', 'town'): 1.0,
-        ('age', 'town'): 2.0,
-        ('genres', 'studio'): 3.0,
-        ('poster', 'studio'): 1.0,
-        ('with', 'time.hour.cyclic'): 1.0,
-    }
-    return weights.get((source, target))
-
-
-RULES: dict[str, Rule] = {
-    'complete': lambda *ends: 1.0,
-    'loops removed': lambda one, i, two, j: None if i == j else 1.0,
-    'weighted': weighted,
-    'directed': directed,
-    'composed': lambda one, i, two, j: None if i == j else weighted(one, i, two, j),
-    'complete again': lambda *ends: 1.0,
-    'own': lambda one, i, two, j: 0.5 + i if j == i + 1 else None,
-    'none': lambda *ends: None,
+# The weight of the edge from the i-th node to the j-th, or none.
+RULES: dict[str, Callable[[int, int], float | None]] = {
+    'loops removed': lambda i, j: None if i == j else 1.0,
+    'own': lambda i, j: 0.5 + i if j == i + 1 else None,
+    'none': lambda i, j: None,
 }
 
 
-def readout_by_hand(nodes: list[tuple[str, Tensor]], rule: Rule, message) -> Tensor:
-    out = torch.zeros_like(nodes[0][1])
-    for j, (target, z_j) in enumerate(nodes):
-        total, degree = torch.zeros_like(out), 0
-        for i, (source, z_i) in enumerate(nodes):
-            weight = rule(source, i, target, j)
-            if weight is not None:
-                degree += 1
-                total = total + weight * message(z_j * z_i)
-        out = out + total / max(1, degree)
+def readout_by_hand(nodes: list[Tensor], rule, message) -> Tensor:
+    out = torch.zeros_like(nodes[0])
+    for j, z_j in enumerate(nodes):
+        weights = [rule(i, j) for i in range(len(nodes))]
+        pairs = [(w, z_i) for w, z_i in zip(weights, nodes, strict=True) if w is not None]
+        total = sum((w * message(z_j * z_i) for w, z_i in pairs), torch.zeros_like(out))
+        out = out + total / max(1, len(pairs))
     return out / len(nodes)
 
 
@@ -174,10 +123,11 @@ def test_readouts_of_edges_equal_double_loops(
         def message(x: Tensor, network=network) -> Tensor:
             return x if encoder == 'bi' else perceptron(network, x)
 
-        nodes = [
-            features_by_hand(model.embedding.weight, dataset, side, row) for row in column
-        ]
-        expected = [readout_by_hand(each, RULES[edges], message) for each in nodes]
+        expected = []
+        for row in column:
+            nodes = features_by_hand(model.embedding.weight, dataset, side, row)
+            nodes = [z for _, z in nodes]
+            expected.append(readout_by_hand(nodes, RULES[edges], message))
         tensors = [model.embedding.weight] if edges != 'none' else []
         # Values and vectors are stored in single precision.
         assert_same(actual, torch.stack(expected), tensors, tol=1e-6)
@@ -302,92 +252,21 @@ def test_terms_of_the_loss(kwargs, cinema):
             torch.testing.assert_close(loss, expected[name])
 
 
-@pytest.mark.parametrize('variant', ['infonce', 'released'])
-def test_rows_with_the_same_pair_count_as_often(variant, cinema, monkeypatch):
-    # Given the same draws for equal rows, it is no matter whether the loss is taken for
-    # all rows, for distinct ones, or if each row comes twice.
-    model = make(
-        cinema,
-        contrastive_weight=1.0,
-        contrastive_variant=variant,
-        mask_false_negatives=True,
-    )
-    loss = model.contrastive
-    twice = [row for row in ROWS for _ in range(2)]
-    draws: list[ContrastiveDraws] = []  # One for each side.
-    expected = 0.0
-    batch = as_batch(cinema, ROWS)
-    encoded = model.encode(batch)
-    for side in ('user', 'item'):
-        entity_id = getattr(batch, f'{side}_id')
-        pairs = torch.stack([entity_id, batch.context_id])
-        distinct, inverse = pairs.unique(dim=1, return_inverse=True)
-        assert distinct.size(1) < len(ROWS)
-        draws.append(loss.draw(encoded.context, distinct.size(1)))
-        expected = expected + loss(
-            model.generators[side],
-            getattr(encoded, side),
-            encoded.context,
-            entity_id,
-            ContrastiveDraws(*(draw[inverse] for draw in draws[-1])),
-        )
-    for rows in (ROWS, twice):
-        each = len(rows) // len(ROWS)
-        left = iter(draws)
-
-        def draw(context: Tensor, num_rows: int, left=left, each=each) -> Any:
-            drawn = next(left)
-            assert num_rows == len(drawn.permuted)
-            return drawn._replace(
-                permutation=each * drawn.permutation,
-                negative=each * drawn.negative,
-                other_negative=each * drawn.other_negative + (each - 1),  # Or the second.
-            )
-
-        monkeypatch.setattr(loss, 'draw', draw)
-        batch = as_batch(cinema, rows)
-        actual = model.extra_losses(batch, model.encode(batch))['contrastive']
-        torch.testing.assert_close(actual, expected)
-        assert_same_run(gradients(model, actual), gradients(model, expected), tol=1e-10)
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'dtype'),
-    [
-        ({}, torch.double),
-        ({'combine': 'sum', 'mask_false_negatives': True}, torch.float),
-        ({'generator': 'residual'}, torch.double),
-        (IEDR_VARIANTS['released'], torch.float),
-    ],
-    ids=['IEDR', 'sum', 'residual', 'released'],
-)
-def test_fast_ways_equal_plain_ones(kwargs, dtype, cinema, device, monkeypatch):
-    model = make(cinema, contrastive_weight=1.0, **kwargs).to(dtype).to(device)
-    batch = as_batch(cinema.to(device))
-    fast = run(model, batch)
-    model.contrastive.fused = False
-    monkeypatch.setattr(dense, '_ONEDNN', {})
-    assert_same_run(run(model, batch), fast, 1e-10 if dtype == torch.double else 1e-4)
-
-
 @every_variant
 def test_each_step_has_parameters_of_its_own(variant, cinema):
     model, batch = make(cinema, **VARIANTS[variant]), as_batch(cinema)
-    of_estimator = {n for n, _ in model.named_parameters() if 'disentangling' in n}
+    names = {parameter: name for name, parameter in model.named_parameters()}
     main, estimator = (
-        {id(p) for p in parameters}
+        {names[parameter] for parameter in parameters}
         for parameters in (model.main_parameters(), model.estimator_parameters())
     )
-    for name, parameter in model.named_parameters():
-        mine = id(parameter) in main, id(parameter) in estimator
-        assert mine == (name not in of_estimator, name in of_estimator)
+    assert estimator == {n for n in names.values() if n.startswith('disentangling.')}
+    assert main == set(names.values()) - estimator
     runs = run(model, batch)
-    for name in dict(model.named_parameters()):
-        assert (runs[f'total {name}'] is None) == (name in of_estimator)
-        assert estimator or f'estimator {name}' not in runs
-        assert not estimator or (runs[f'estimator {name}'] is None) == (
-            name not in of_estimator
-        )
+    for step, mine in (('total', main), ('estimator', estimator)):
+        prefix = f'{step} '
+        reached = {n for n, g in runs.items() if n.startswith(prefix) and g is not None}
+        assert reached == {prefix + name for name in mine}
     encoded = model.encode(batch)
     if not estimator:
         with pytest.raises(ValueError, match='no estimator'):
@@ -403,25 +282,16 @@ def test_each_step_has_parameters_of_its_own(variant, cinema):
 def test_parts(cinema):
     """Section 5.1: all networks have parameters of their own. Ablations lack some."""
     model = make(cinema)
-    of_sides = (model.encoders, model.generators, model.disentangling)
-    modules = [module for part in of_sides for module in part.values()]
-    parameters = {id(p) for module in modules for p in module.parameters()}
-    assert len(modules) == 7
-    assert len(parameters) == sum(len(list(m.parameters())) for m in modules)
-    assert len(parameters) + 1 == len(list(model.parameters()))  # One table.
-
     full = {name for name, _ in model.named_parameters()}
-    lacking = {
-        'noDis': 'disentangling',
-        'noCL': None,
-        'noCIED': 'disentangling',
-        'vCLUB': 'to_intrinsic',
-    }
+    parts = model.encoders, model.generators, model.disentangling
+    assert [len(part) for part in parts] == [3, 2, 2]
+    assert len(full) == 1 + 4 * 7 + 4 * 2  # Layers have weight and bias.
+    lacking = {'noDis': 'disentangling', 'noCL': None, 'vCLUB': 'to_intrinsic'}
     for variant, lacks in lacking.items():
         model = make(cinema, **VARIANTS[variant])
         names = {name for name, _ in model.named_parameters()}
         assert names == {name for name in full if lacks not in name.split('.')}
-        assert (model.contrastive is None) == (variant in ('noCL', 'noCIED'))
+        assert (model.contrastive is None) == (variant == 'noCL')
 
 
 def test_arguments_reach_the_parts(cinema):

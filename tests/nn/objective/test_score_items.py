@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
+from iedr_run import assert_same_run, gradients
 
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import IEDR, score_items
 from iedr_geo.nn.generator import GENERATORS, MLPGenerator
-from runs import assert_same_run, gradients
 
 
 class Squared(MLPGenerator):
