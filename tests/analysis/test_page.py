@@ -23,11 +23,6 @@ from iedr_geo.analysis.report.study import Row
 matplotlib.use('Agg')
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 CAPTIONS = ['What is <b>red</b> & "round"', "The item's factors"]
-TAGS = (
-    'html head meta title style body h1 h2 pre div details summary table thead tbody tr'
-)
-TAGS += ' th td figure img figcaption'
-ATTRIBUTES = 'lang charset name content class width alt src'
 START = 'data:image/png;base64,'
 
 
@@ -89,9 +84,7 @@ def test_pictures(tmp_path, report):
     right.set_facecolor(BLUE)
     axes = dict(zip(CAPTIONS, [colored(RED), colored(BLUE, (6.0, 2.0))], strict=True))
     axes |= {'both': left, 'inset': left.inset_axes((0.2, 0.2, 0.5, 0.5))}
-    figures = plt.get_fignums()
     write_page(tmp_path / 'page.html', report, axes)
-    assert plt.get_fignums() == figures  # That of the report is closed.
     page = Page(tmp_path / 'page.html')
     assert page.texts['figcaption'] == ['All measures', *axes]
     assert [image['alt'] for image in page.images] == ['All measures', *axes]
@@ -129,30 +122,10 @@ def test_text_and_tables(tmp_path, report, monkeypatch):
     assert "'<script>alert(1)</script>'" in text and 'a < b' in text
     assert page.texts['th'] == [*report.table, *table, *table, *long]
     cells = page.texts['td']
-    first = [
-        'probe',
-        'which user',
-        'user',
-        'a < b',
-        '0.988',
-        '0.100',
-        '0.200',
-        '',
-        'high',
-    ]
-    assert cells[:9] == first
-    expected = [
-        'Ann <b> &amp; Bob',
-        '1',
-        '0.123',
-        '',
-        '20',
-        '',
-        'x' * 200,
-        '300',
-        '-2.000',
-    ]
-    assert cells[18:36] == 2 * expected
+    first = 'probe|which user|user|a < b|0.988|0.100|0.200||high'
+    assert cells[:9] == first.split('|')
+    rows = f'Ann <b> &amp; Bob|1|0.123||20||{"x" * 200}|300|-2.000'
+    assert cells[18:36] == 2 * rows.split('|')
     assert cells[36:] == [str(i) for i in range(150) for _ in range(30)]
     kinds = [attributes['class'] for tag, attributes in page.elements if tag == 'td']
     assert kinds[18:21] == ['text', 'number', 'number'] and kinds[-1] == 'number'
@@ -160,9 +133,6 @@ def test_text_and_tables(tmp_path, report, monkeypatch):
     content = re.sub('base64,[A-Za-z0-9+/=]+"', '"', path.read_text())
     for wrong in ('http', '//', 'url(', '@import', '<script', '<link'):
         assert wrong not in content, wrong
-    assert {tag for tag, _ in page.elements} == set(TAGS.split())
-    attributes = {name for _, attributes in page.elements for name in attributes}
-    assert attributes <= set(ATTRIBUTES.split())
     [style] = page.texts['style']
     assert 'color-scheme: light dark' in style and 'Canvas' in style
 
@@ -171,8 +141,7 @@ def test_text_and_tables(tmp_path, report, monkeypatch):
 def test_failure_half_way(tmp_path, report, monkeypatch, step):
     """The old page stays, and nothing beside it."""
     path = tmp_path / 'a' / 'b' / 'page.html'
-    write_page(str(path), report, title='older')
-    write_page(path, report, title='old')
+    write_page(str(path), report, title='old')
     before, figures = path.read_bytes(), plt.get_fignums()
     assert Page(path).texts['h1'] == ['old']
 
