@@ -159,17 +159,6 @@ def test_explanation_without_pairs():
     assert len(set(ax.collections[-1].get_sizes())) == 3
 
 
-@pytest.mark.parametrize('side', ['user', 'item', 'context'])
-def test_explanation_of_a_recommender(side, dataset, model):
-    found = Recommender(model, dataset).explain('u2', 'i3', dataset.context_frame.iloc[0])
-    ax = plot_explanation(found, side)
-    tables = [table[table['side'] == side] for table in (found.features, found.pairs)]
-    labels = [text.get_text().replace('\n', '') for text in ax.texts]
-    assert labels == [*tables[0]['feature']]
-    most = max(table['difference'].abs().max() for table in tables)
-    assert ax.figure.axes[-1].get_ylim() == pytest.approx((-most, most))
-
-
 def test_wrong_explanation(dice, graph):
     one, other = explanation(), Recommender(dice, graph).explain(1, 2)
     features, pairs, wrong = one.features, one.pairs, 'pairs of side .* are not those'

@@ -36,7 +36,7 @@ def draw(dataset, model, dice, graph):
         'generator': lambda **kw: plot_generator(model, **kw),
         'history': lambda **kw: plot_history(history, **kw),
         'overlap': lambda **kw: plot_popularity_overlap(dice, graph, (1, 5), **kw),
-        'explanation': lambda **kw: plot_explanation(explanation, **kw),
+        'explanation': lambda **kw: plot_explanation(explanation, 'item', **kw),
     }
 
 
