@@ -54,7 +54,7 @@ def without_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope='module')
 def data() -> PlantedFactors:
-    return PlantedFactors(num_users=60, num_items=50, num_interactions=1500)
+    return PlantedFactors(num_users=40, num_items=30, num_interactions=1500)
 
 
 @pytest.fixture(scope='module')
@@ -395,7 +395,7 @@ def test_bad_input(data, lists):
         ((model, data[torch.zeros(50).long()]), r'\(got 1, 1, 1\)'),
         ((model, data[data.user < 3]), r'At least 5 users are needed \(got 3\)'),
         ((model, data, one_list), r'At least 2 lists are needed \(got 1\)'),
-        ((model, data, foreign), r'of other data: .* user \d+, the dataset 60'),
+        ((model, data, foreign), r'of other data: .* user \d+, the dataset 40'),
         (
             (model, data, lists, 50, 0, truth),
             r"scores 'luck' .* \(1260,\) \(got \(3,\)\)",
