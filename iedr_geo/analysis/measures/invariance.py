@@ -91,7 +91,8 @@ def context_invariance(
         Measured(float(values.mean()), float(values.std()) / size)
         for values in (of_entity, of_context, of_neither)
     ]
-    return ContextInvariance(*means, Measured(float(wins.mean()), 0.5 / size))  # At most.
+    auc = Measured(float(wins.mean()), 0.5 / size)  # At most.
+    return ContextInvariance(means[0], means[1], means[2], auc)
 
 
 def variance_shares(block: Tensor) -> VarianceShares:
