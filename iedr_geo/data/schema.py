@@ -14,16 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.data.columns import (
-    RESERVED,
-    Bucketized,
-    Categorical,
-    Column,
-    DateTime,
-    MultiCategorical,
-    Numerical,
-    Vector,
-)
+from iedr_geo.data.columns import RESERVED, Column
 from iedr_geo.data.columns.cells import number_rows
 from iedr_geo.data.columns.column import Nodes
 from iedr_geo.data.feature_graphs import FeatureGraphs
@@ -32,10 +23,8 @@ from iedr_geo.transforms.serialization import transform_from_dict, transform_to_
 
 Side = Literal['user', 'item', 'context']
 SIDES: tuple[Side, ...] = ('user', 'item', 'context')
-KINDS: dict[str, Any] = {
-    cls.__name__: cls
-    for cls in (Categorical, MultiCategorical, Numerical, Bucketized, DateTime, Vector)
-}
+# Of the library: those of users come later.
+KINDS: dict[str, Any] = {cls.__name__: cls for cls in Column.__subclasses__()}
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.data.columns import to_numbers, tokens
+from iedr_geo.data.columns.cells import check_rows, to_numbers, tokens
 
 
 def check_columns(frame: pd.DataFrame, names: Sequence[Hashable], table: str) -> None:
@@ -32,14 +32,6 @@ def check_columns(frame: pd.DataFrame, names: Sequence[Hashable], table: str) ->
         raise ValueError(f'The {table} table is empty')
 
 
-def _check_rows(wrong: np.ndarray, message: str) -> None:
-    """Raises an error that names the first of the rows that are wrong, if one is."""
-    if wrong.any():
-        raise ValueError(
-            f'{message} in row {int(np.argmax(wrong))} ({int(wrong.sum())} rows in all)'
-        )
-
-
 def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
     """Factorizes a column of ids, none of which may be missing."""
     if column.dtype.kind == 'f':
@@ -52,7 +44,7 @@ def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
                 f'as text'
             )
     codes, values = tokens(column)
-    _check_rows(codes < 0, f"Column '{column.name}' of the {table} has no id")
+    check_rows(codes < 0, f"Column '{column.name}' of the {table} has no id")
     return codes, values
 
 
@@ -131,5 +123,5 @@ def parse_times(column: pd.Series) -> Tensor:
                 f'pandas.to_datetime first'
             ) from None
     missing = column.isna().to_numpy() | ~np.isfinite(times)
-    _check_rows(missing, f"Column '{name}' has no time")
+    check_rows(missing, f"Column '{name}' has no time")
     return torch.from_numpy(times.copy())  # The column may share its memory.

@@ -6,7 +6,7 @@ import base64
 import io
 import os
 import re
-from html.parser import HTMLParser
+from html import unescape
 from pathlib import Path
 
 import matplotlib
@@ -23,12 +23,7 @@ from iedr_geo.analysis.report.study import Row
 matplotlib.use('Agg')
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 CAPTIONS = ['What is <b>red</b> & "round"', "The item's factors"]
-TAGS = (
-    'html head meta title style body h1 h2 pre div details summary table thead tbody tr'
-)
-TAGS += ' th td figure img figcaption'
-ATTRIBUTES = 'lang charset name content class width alt src'
-START = 'data:image/png;base64,'
+IMAGE = '<img width="([0-9]+)" alt="([^"]*)" src="data:image/png;base64,([^"]*)">'
 
 
 @pytest.fixture
@@ -48,33 +43,18 @@ def colored(color, size=(3.0, 2.0)):
     return ax
 
 
-class Page(HTMLParser):
-    """What a browser would make of it: elements, the text of each tag, and pictures."""
+class Page:
+    """The text of each tag, and the pictures."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.feed(path.read_text(encoding='utf-8'))
-        assert self.open == [] and self.elements[0][0] == 'html'
-        self.images = [attributes for tag, attributes in self.elements if tag == 'img']
-        sources = [image['src'].removeprefix(START) for image in self.images]
-        pngs = [base64.b64decode(source, validate=True) for source in sources]
+        self.html = path.read_text(encoding='utf-8')
+        self.images = [*re.finditer(IMAGE, self.html)]
+        pngs = [base64.b64decode(image[3], validate=True) for image in self.images]
         self.pictures = [plt.imread(io.BytesIO(png))[..., :3] for png in pngs]
 
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in ('meta', 'img'):
-            self.open.append(tag)
-            self.texts.setdefault(tag, []).append('')
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        for tag in self.open:
-            self.texts[tag][-1] += data
+    def texts(self, tag: str) -> list[str]:
+        found = re.findall(rf'<{tag}(?: class="\w+")?>([^<]*)</{tag}>', self.html)
+        return list(map(unescape, found))
 
 
 def share(picture: np.ndarray, color) -> float:
@@ -89,12 +69,10 @@ def test_pictures(tmp_path, report):
     right.set_facecolor(BLUE)
     axes = dict(zip(CAPTIONS, [colored(RED), colored(BLUE, (6.0, 2.0))], strict=True))
     axes |= {'both': left, 'inset': left.inset_axes((0.2, 0.2, 0.5, 0.5))}
-    figures = plt.get_fignums()
     write_page(tmp_path / 'page.html', report, axes)
-    assert plt.get_fignums() == figures  # That of the report is closed.
     page = Page(tmp_path / 'page.html')
-    assert page.texts['figcaption'] == ['All measures', *axes]
-    assert [image['alt'] for image in page.images] == ['All measures', *axes]
+    assert page.texts('figcaption') == ['All measures', *axes]
+    assert [unescape(image[2]) for image in page.images] == ['All measures', *axes]
     plot, red, blue, *both = page.pictures
     for color, picture in ((RED, red), (BLUE, blue)):
         assert share(picture, color) > 0.5
@@ -103,7 +81,7 @@ def test_pictures(tmp_path, report):
     assert share(red, BLUE) == share(blue, RED) == 0
     assert blue.shape[1] > 1.5 * red.shape[1]
     for image, picture in zip(page.images, page.pictures, strict=True):
-        assert int(image['width']) == picture.shape[1] * 96 // 150
+        assert int(image[1]) == picture.shape[1] * 96 // 150
 
 
 def test_text_and_tables(tmp_path, report, monkeypatch):
@@ -121,49 +99,26 @@ def test_text_and_tables(tmp_path, report, monkeypatch):
     with pd.option_context('display.max_rows', 4, 'display.precision', 1):
         write_page(path, report, tables=tables, title='My <report>')
     page = Page(path)
-    assert page.texts['title'] == page.texts['h1'] == ['My <report>']
-    assert page.texts['h2'] == [*tables]
+    assert page.texts('title') == page.texts('h1') == ['My <report>']
+    assert page.texts('h2') == [*tables]
     assert share(page.pictures[0], RED) > 0.5  # The plot of the report.
-    [text] = page.texts['pre']
+    [text] = page.texts('pre')
     assert 'Disentanglement report\n\n' + text == str(report)
     assert "'<script>alert(1)</script>'" in text and 'a < b' in text
-    assert page.texts['th'] == [*report.table, *table, *table, *long]
-    cells = page.texts['td']
-    first = [
-        'probe',
-        'which user',
-        'user',
-        'a < b',
-        '0.988',
-        '0.100',
-        '0.200',
-        '',
-        'high',
-    ]
-    assert cells[:9] == first
-    expected = [
-        'Ann <b> &amp; Bob',
-        '1',
-        '0.123',
-        '',
-        '20',
-        '',
-        'x' * 200,
-        '300',
-        '-2.000',
-    ]
-    assert cells[18:36] == 2 * expected
+    assert page.texts('th') == [*report.table, *table, *table, *long]
+    cells = page.texts('td')
+    first = 'probe|which user|user|a < b|0.988|0.100|0.200||high'
+    assert cells[:9] == first.split('|')
+    rows = f'Ann <b> &amp; Bob|1|0.123||20||{"x" * 200}|300|-2.000'
+    assert cells[18:36] == 2 * rows.split('|')
     assert cells[36:] == [str(i) for i in range(150) for _ in range(30)]
-    kinds = [attributes['class'] for tag, attributes in page.elements if tag == 'td']
+    kinds = re.findall('<td class="([a-z]+)">', page.html)
     assert kinds[18:21] == ['text', 'number', 'number'] and kinds[-1] == 'number'
     # It refers to nothing else.
-    content = re.sub('base64,[A-Za-z0-9+/=]+"', '"', path.read_text())
+    content = re.sub(IMAGE, '', page.html)
     for wrong in ('http', '//', 'url(', '@import', '<script', '<link'):
         assert wrong not in content, wrong
-    assert {tag for tag, _ in page.elements} == set(TAGS.split())
-    attributes = {name for _, attributes in page.elements for name in attributes}
-    assert attributes <= set(ATTRIBUTES.split())
-    [style] = page.texts['style']
+    [style] = page.texts('style')
     assert 'color-scheme: light dark' in style and 'Canvas' in style
 
 
@@ -171,10 +126,9 @@ def test_text_and_tables(tmp_path, report, monkeypatch):
 def test_failure_half_way(tmp_path, report, monkeypatch, step):
     """The old page stays, and nothing beside it."""
     path = tmp_path / 'a' / 'b' / 'page.html'
-    write_page(str(path), report, title='older')
-    write_page(path, report, title='old')
+    write_page(str(path), report, title='old')
     before, figures = path.read_bytes(), plt.get_fignums()
-    assert Page(path).texts['h1'] == ['old']
+    assert Page(path).texts('h1') == ['old']
 
     def fail(*args, **kwargs):
         raise OSError('No space left on device')

@@ -108,66 +108,48 @@ def test_unknown_values_and_values_that_occur_once():
     assert table.loc['day', ['values', 'once']].tolist() == [3, 2]
 
 
-NOTE, RARE = Categorical('note'), Categorical('note', min_count=2)
-SCREEN = [*DAY, Categorical('screen'), Categorical('luck')]
+CASES: list[tuple] = [
+    ({},),
+    (
+        {'context': [*DAY, Numerical('noise')]},
+        r"200 of 200 rows have a context.*'noise' has the most values \(200\)",
+    ),
+    ({'context': [*DAY, Bucketized('noise', num_buckets=3)]},),
+    ({'log': LOG.assign(who=range(ROWS))}, '200 of 200 users have a single row of the'),
+    ({'user': [Numerical('who')]}, "User field 'who' looks like an id.*cal.'who'"),
+    (
+        {'items': MANY, 'item': [*WHAT, Numerical('code'), Numerical('price')]},
+        *("Item field 'code' looks like an id", "field 'price' holds numbers up to 20"),
+    ),
+    (
+        {'context': [*DAY, Categorical('screen'), Categorical('luck')]},
+        "'screen' tells the item in 100% of rows .its most frequent one alone: 1",
+    ),
+    (
+        {'context': [Categorical('mood')], 'label': 'liked'},
+        "'mood' tells the label in 100%",
+    ),
+    (
+        {'context': [*DAY, Categorical('shop')], 'item': [*WHAT, Numerical('tax')]},
+        *("Item field 'tax' has one value al", "Context field 'shop' has one value"),
+    ),
+    (
+        {'context': [*DAY, Categorical('note')], 'item': [*WHAT, Numerical('grams')]},
+        *('holds numbers up to 900', "'note': 100 of 101 values stand in a single row"),
+    ),
+    ({'context': [*DAY, Categorical('note', min_count=2)]},),
+    ({'context': [*DAY, Categorical('seldom')]}, "'seldom' is missing in"),
+    # Three have no tags; the order of tags does not matter, and none else are alike.
+    (
+        {'item': [MultiCategorical('tags', '|')]},
+        "3 of 9 items have the same features as another.*Categorical.'what'",
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'messages'),
-    [
-        ({}, []),
-        (
-            {'context': [*DAY, Numerical('noise')]},
-            [r"200 of 200 rows have a context.*'noise' has the most values \(200\)"],
-        ),
-        ({'context': [*DAY, Bucketized('noise', num_buckets=3)]}, []),
-        (
-            {'log': LOG.assign(who=range(ROWS))},
-            ['200 of 200 users have a single row of the log'],
-        ),
-        (
-            {'user': [Numerical('who')]},
-            ["User field 'who' looks like an id.*Use Categorical.'who'"],
-        ),
-        (
-            {'items': MANY, 'item': [*WHAT, Numerical('code'), Numerical('price')]},
-            [
-                "Item field 'code' looks like an id",
-                "field 'price' holds numbers up to 20",
-            ],
-        ),
-        (
-            {'context': SCREEN},
-            ["'screen' tells the item in 100% of rows .its most frequent one alone: 1"],
-        ),
-        (
-            {'context': [Categorical('mood')], 'label': 'liked'},
-            ["'mood' tells the label in 100%"],
-        ),
-        (
-            {'context': [*DAY, Categorical('shop')], 'item': [*WHAT, Numerical('tax')]},
-            [
-                "Item field 'tax' has one value alone",
-                "Context field 'shop' has one value",
-            ],
-        ),
-        (
-            {'context': [*DAY, NOTE], 'item': [*WHAT, Numerical('grams')]},
-            [
-                'holds numbers up to 900',
-                "'note': 100 of 101 values stand in a single row",
-            ],
-        ),
-        ({'context': [*DAY, RARE]}, []),
-        ({'context': [*DAY, Categorical('seldom')]}, ["'seldom' is missing in"]),
-        # Three have no tags; the order of tags does not matter, and none else are alike.
-        (
-            {'item': [MultiCategorical('tags', '|')]},
-            ["3 of 9 items have the same features as another.*Categorical.'what'"],
-        ),
-    ],
-)
-def test_warnings(arguments: dict, messages: list[str]):
+@pytest.mark.parametrize('case', CASES)
+def test_warnings(case: tuple):
+    arguments, *messages = case
     description = describe(build(**arguments))
     assert len(description.warnings) == len(messages)
     for message, warning in zip(messages, description.warnings, strict=True):

@@ -22,16 +22,10 @@ NAMES = {'users': 'user', 'items': 'item', 'log': 'interactions'}
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (
-            lambda t: t.set_axis(pd.MultiIndex.from_product([t.columns, ['']]), axis=1),
-            '{} table must be a DataFrame of pandas with one level',
-        ),
+        (lambda t: pd.concat({'': t}, axis=1), '{} table must be .* with one level'),
         (lambda t: t.to_dict('list'), '{} table must be a DataFrame.*got dict'),
         (lambda t: t.iloc[:, 0], '{} table must be a DataFrame.*got Series'),
-        (
-            lambda t: pd.concat([t, t.iloc[:, 1:2]], axis=1),
-            r"{} table has duplicate columns: \['(town|studio|film)'\]",
-        ),
+        (lambda t: pd.concat([t, t], axis=1), r"{} table has duplicate columns: \['"),
         (lambda t: t[:0], '{} table is empty'),
         (lambda t: t.iloc[:, :1], r"{} table has no column '.*' \(it has: \w+\)"),
         (lambda t: t.rename(columns=str.upper), "{} table has no column '"),
@@ -61,11 +55,9 @@ def test_ids_that_floating_point_merges(dtype: str):
     exact = 2**24 if dtype == 'float32' else 2**53
     log = TABLES['log'].assign(guest=[0, 1, 2, exact + 2] * 2)
     users = TABLES['users'].assign(guest=pd.Series([0, 1, 2, exact + 2], dtype=dtype))
-    with pytest.raises(
-        ValueError, match=r"'guest' of the user table.*read them as integ"
-    ):
-        build(TABLES | {'users': users, 'log': log})
     tables = {'users': users, 'log': log}
+    with pytest.raises(ValueError, match=r"'guest' of the user table.*read them as inte"):
+        build(TABLES | tables)
     for frame in tables.values():
         frame['guest'] = frame['guest'].clip(upper=exact)
     assert build(TABLES | tables).user_ids[-1] == str(exact)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 
-from iedr_geo.transforms import Complete, RemoveSelfLoops
+from iedr_geo.transforms import Complete
 
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=4)
 
@@ -34,8 +34,6 @@ def test_single_graphs_and_a_batch(sizes: list[int], weighted: bool):
         edges += [[source + first, target + first] for source, target in by_hand(size)]
         first += size
     assert together.edge_index.t().tolist() == edges
-    without = RemoveSelfLoops()(together).edge_index.t().tolist()
-    assert without == [edge for edge in edges if edge[0] != edge[1]]
 
 
 def test_graph_without_edges_or_features(device: torch.device):

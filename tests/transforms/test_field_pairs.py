@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 
-from iedr_geo.transforms import FieldPairs, RemoveSelfLoops
+from iedr_geo.transforms import FieldPairs
 
 NAMES = ['a', 'b', 'c']
 WEIGHTS = st.sampled_from([0.5, 1.0, -2.0, 0.0])
@@ -62,10 +62,8 @@ def test_against_loops(drawn: tuple, pairs: dict, directed: bool):
         assert ('edge_weight' in alone) == has_weights
         if has_weights:
             assert alone.edge_weight.tolist() == weights
-    batch, wanted = (
-        Batch.from_data_list(parts),
-        Batch.from_data_list([*map(transform, parts)]),
-    )
+    batch = Batch.from_data_list(parts)
+    wanted = Batch.from_data_list([*map(transform, parts)])
     # The names of one graph, or of every graph, as PyG collates them.
     for names in (NAMES, batch.field_names):
         batch.field_names = names
@@ -74,16 +72,6 @@ def test_against_loops(drawn: tuple, pairs: dict, directed: bool):
         if has_weights:
             assert torch.equal(together.edge_weight, wanted.edge_weight)
     assert batch.num_edges == sum(data.num_edges for data in parts)  # As it was.
-
-
-def test_self_loops_can_be_taken_away():
-    """A pair of a field with itself has them."""
-    data = graph_of([0, 0], [(0, 0), (1, 0), (0, 1), (1, 1)], False)
-    pairs = FieldPairs([('a', 'a', 3)])
-    assert pairs(data).num_edges == 4
-    data = RemoveSelfLoops()(pairs(data))
-    assert data.edge_index.tolist() == [[1, 0], [0, 1]]
-    assert data.edge_weight.tolist() == [3, 3]
 
 
 def test_strongest():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
 from typing import Any
 
 import pandas as pd
@@ -57,13 +56,11 @@ def field_pair_strengths(
     weight = torch.bincount(rows, minlength=len(graphs)).double()
     weight = (weight / weight.sum()).to(device)
     names = [column.name for column in dataset.schema.columns(side)]
-    pairs = list(combinations_with_replacement(range(len(names)), 2))
+    pairs = torch.triu_indices(len(names), len(names)).t().tolist()
     number = torch.zeros(len(names), len(names), dtype=torch.long, device=device)
     for i, (a, b) in enumerate(pairs):
         number[a, b] = number[b, a] = i
-    mean: Any = 0
-    square: Any = 0
-    edges: Any = 0
+    mean, square, edges = (torch.zeros(1, device=device) for _ in range(3))
     for ids in (weight > 0).nonzero().view(-1).split(chunk_size):
         batch = graphs.batch(ids).to(device)
         z = model.node_features(batch)

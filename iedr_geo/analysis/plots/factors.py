@@ -196,7 +196,7 @@ def _strengths(generator: Any, side: str) -> tuple[list[str], Tensor]:
             weight = _paths(generator.mlp)
             added = torch.eye(*weight.shape).roll(generator.channels, 1).to(weight)
             return [both, f'{side} (sum)', 'context (sum)'], weight + added
-        case nn.MLPGenerator():  # Last: the residual one is one of these.
+        case nn.MLPGenerator():
             return [both], _paths(generator.mlp)
     raise ValueError(
         f'The {side} generator is a {type(generator).__name__}, whose weights do not say '

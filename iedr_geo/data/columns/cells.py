@@ -60,6 +60,20 @@ def to_numbers(column: pd.Series) -> np.ndarray:
     return numbers.to_numpy(dtype=float, na_value=np.nan)
 
 
+def check_rows(wrong: np.ndarray, message: str, row: np.ndarray | None = None) -> None:
+    """Raises an error that names the first of the rows that are wrong, if one is.
+
+    Args:
+        wrong: Booleans.
+        message: What is wrong.
+        row: The row that each of them is of (default: all rows, in order).
+    """
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        first = first if row is None else row[first]
+        raise ValueError(f'{message} in row {first} ({int(wrong.sum())} rows in all)')
+
+
 def number_rows(columns: Iterable[np.ndarray]) -> np.ndarray:
     """Returns a number for each row, equal where all columns are.
 

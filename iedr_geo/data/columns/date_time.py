@@ -56,16 +56,15 @@ class DateTime(Column):
     unit: Literal['s', 'ms', 'us', 'ns', 'D'] | None = None
 
     def __post_init__(self) -> None:
-        if self.part not in list(PARTS):
-            raise ValueError(
-                f"`part` of DateTime('{self.column}') is one of {', '.join(PARTS)} (got "
-                f"'{self.part}')"
-            )
-        if self.unit not in (None, *UNITS):
-            raise ValueError(
-                f"`unit` of DateTime('{self.column}') is one of {', '.join(UNITS)} (got "
-                f"'{self.unit}')"
-            )
+        for name, value, allowed in (
+            ('part', self.part, [*PARTS]),
+            ('unit', UNITS[0] if self.unit is None else self.unit, UNITS),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f"`{name}` of DateTime('{self.column}') is one of "
+                    f"{', '.join(allowed)} (got '{value}')"
+                )
         if self.cyclic and (self.part == 'weekend' or self.boundaries is not None):
             raise ValueError(
                 f"'{self.name}' cannot be cyclic: it has no cycle of equal steps"

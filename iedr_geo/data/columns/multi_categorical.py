@@ -44,33 +44,40 @@ class MultiCategorical(Column):
     def _one(self) -> Categorical:
         return Categorical(self.column, self.min_count)
 
-    def _values(self, cell: Any) -> list[str]:
-        """Returns the distinct values of a cell."""
+    def _list(self, cell: Any) -> Sequence[Any]:
+        """Returns the values of a cell."""
+        if isinstance(cell, (list, tuple)):
+            return cell
         if isinstance(cell, Mapping):
             raise ValueError(
                 f"Column '{self.name}' holds mappings where lists belong: {cell!r}"
             )
-        if not is_list_like(cell):
-            if self.separator is None:
-                raise ValueError(
-                    f"Column '{self.name}' holds text or single values, not lists: pass "
-                    f'`separator` to MultiCategorical, or use Categorical'
-                )
-            cell = token(cell).split(self.separator)
-        elif isinstance(cell, (set, frozenset)):
-            cell = sorted(cell, key=token)  # Sets of text change order between runs.
-        nested = [value for value in cell if is_list_like(value)]
-        if nested:
+        if isinstance(cell, (set, frozenset)):
+            return sorted(cell, key=token)  # Sets of text change order between runs.
+        if is_list_like(cell):
+            return list(cell)
+        if self.separator is None:
             raise ValueError(
-                f"Column '{self.name}' holds lists in lists, among them: {nested[0]!r}"
+                f"Column '{self.name}' holds text or single values, not lists: pass "
+                f'`separator` to MultiCategorical, or use Categorical'
             )
-        texts = [token(value).strip() for value in cell if not pd.isna(value)]
-        return [text for text in dict.fromkeys(texts) if text]
+        return token(cell).split(self.separator)
+
+    def _text(self, value: Any) -> str | None:
+        if is_list_like(value):
+            raise ValueError(
+                f"Column '{self.name}' holds lists in lists, among them: {value!r}"
+            )
+        return token(value).strip() or None
 
     def _explode(self, column: pd.Series) -> pd.Series:
-        """Returns a row for each value, or for that there is none."""
+        """Returns a row for each distinct value of a cell, or for that it has none."""
         cells = column.reset_index(drop=True).astype(object)
-        return cells.map(self._values, na_action='ignore').explode()
+        values = cells.map(self._list, na_action='ignore').explode()
+        values = values.map(self._text, na_action='ignore')
+        some = values.notna().to_numpy()
+        kept = some | ~np.isin(values.index, values.index[some])
+        return values[kept & ~values.reset_index().duplicated().to_numpy()]
 
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Returns the sorted distinct values over all rows."""

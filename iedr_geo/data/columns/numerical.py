@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from iedr_geo.data.columns.cells import to_numbers
+from iedr_geo.data.columns.cells import check_rows, to_numbers
 from iedr_geo.data.columns.column import MISSING, RESERVED, Column, Nodes
 
 
@@ -32,12 +32,8 @@ def finite_numbers(column: pd.Series) -> np.ndarray:
             f"Column '{name}' is declared a number, but holds other values: {error}"
         ) from None
     largest = float(np.finfo(np.float32).max)  # What a node's value can be.
-    infinite = np.flatnonzero(np.abs(numbers) > largest)
-    if len(infinite):
-        raise ValueError(
-            f"Column '{name}' holds {len(infinite)} infinite values, the first in "
-            f'row {infinite[0]} (the largest number is {largest:.1e})'
-        )
+    too_large = f"Column '{name}' holds numbers beyond {largest:.1e}"
+    check_rows(np.abs(numbers) > largest, too_large)
     return numbers
 
 

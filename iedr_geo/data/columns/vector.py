@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
 
+from iedr_geo.data.columns.cells import check_rows
 from iedr_geo.data.columns.column import MISSING, RESERVED, Column, Nodes
 
 
@@ -54,12 +55,8 @@ class Vector(Column):
                     f'{rows[0].shape}'
                 )
         vectors = np.stack(rows)
-        wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(wrong):
-            raise ValueError(
-                f"Column '{self.name}' holds numbers that are not finite in row "
-                f'{cells.index[wrong[0]]} ({len(wrong)} rows in all)'
-            )
+        message = f"Column '{self.name}' holds numbers that are not finite"
+        check_rows(~np.isfinite(vectors).all(axis=1), message, cells.index.to_numpy())
         if self.normalize:
             # In double precision: squares would not fit.
             length = np.linalg.norm(vectors.astype(float), axis=1, keepdims=True)

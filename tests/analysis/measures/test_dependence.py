@@ -1,14 +1,14 @@
-"""Measures of dependence against loops, known values and scikit-learn."""
+"""Measures of dependence against loops."""
 
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import digamma
-from sklearn.feature_selection import mutual_info_regression
 from torch import Tensor
 
 from iedr_geo.analysis import (
@@ -16,38 +16,29 @@ from iedr_geo.analysis import (
     mutual_information,
     permutation_baseline,
 )
-from iedr_geo.nn import DistanceCorrelation
 
 MEASURES = [bias_corrected_distance_correlation, mutual_information]
 
 
-def u_centred(x: list[list[float]]) -> list[list[float]]:
-    """Section 2 of Székely and Rizzo (2014), entry by entry."""
-    n = len(x)
-    a = [[math.dist(one, two) for two in x] for one in x]
-    row = [sum(values) for values in a]
-    total = sum(row)
-    return [
-        [
-            0.0
-            if i == j
-            else a[i][j] - (row[i] + row[j]) / (n - 2) + total / ((n - 1) * (n - 2))
-            for j in range(n)
-        ]
-        for i in range(n)
-    ]
-
-
 def reference_distance_correlation(x: Tensor, y: Tensor) -> float:
-    a, b = u_centred(x.tolist()), u_centred(y.tolist())
-    n = len(a)
+    """Section 2 of Székely and Rizzo (2014), entry by entry."""
+    n, centred = len(x), []
+    for table in (x.tolist(), y.tolist()):
+        a = [[math.dist(one, two) for two in table] for one in table]
+        row = [sum(values) for values in a]
+        total = sum(row) / ((n - 1) * (n - 2))
+        centred.append(
+            [
+                a[i][j] - (row[i] + row[j]) / (n - 2) + total
+                for i, j in permutations(range(n), 2)
+            ]
+        )
+    a, b = centred
+    return sumprod(a, b) / math.sqrt(sumprod(a, a) * sumprod(b, b))
 
-    def product(one, two):
-        return sum(
-            one[i][j] * two[i][j] for i in range(n) for j in range(n) if i != j
-        ) / (n * (n - 3))
 
-    return product(a, b) / math.sqrt(product(a, a) * product(b, b))
+def sumprod(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def reference_information(x: Tensor, y: Tensor, k: int) -> float:
@@ -66,11 +57,6 @@ def reference_information(x: Tensor, y: Tensor, k: int) -> float:
             nearer = sum(away(table[i], table[j]) < joint[k - 1] for j in others)
             total += digamma(nearer + 1)
     return digamma(k) + digamma(n) - total / n
-
-
-def gaussians(correlation: float, rows: int, channels: int = 1) -> tuple[Tensor, Tensor]:
-    x, noise = torch.randn(2, rows, channels).double()
-    return x, correlation * x + math.sqrt(1 - correlation**2) * noise
 
 
 @pytest.mark.parametrize(('n', 'block_size'), [(4, 1), (9, 3), (20, 512), (20, 7)])
@@ -98,27 +84,6 @@ def test_information_equals_loops(k, channels, device):
     assert actual == pytest.approx(reference_information(*tables, k), abs=1e-9)
 
 
-@pytest.mark.parametrize(('correlation', 'channels'), [(0.0, 2), (0.5, 2), (0.9, 1)])
-def test_information_of_gaussians_is_known(correlation, channels):
-    """It is what scikit-learn has for it, where that is not cut off at zero."""
-    x, y = gaussians(correlation, 1500, channels)
-    expected = -channels / 2 * math.log(1 - correlation**2)
-    assert mutual_information(x, y) == pytest.approx(expected, abs=0.06)
-    if channels == 1:
-        numbers = x.numpy(), y[:, 0].numpy()
-        [other] = mutual_info_regression(*numbers, n_neighbors=4, random_state=0)
-        assert mutual_information(x, y, 4) == pytest.approx(other, abs=1e-6)
-
-
-def test_no_bias_in_small_tables():
-    """Of independent tables the loss of DICE is high. The corrected one is zero on
-    average: within three standard errors."""
-    pairs = [(torch.randn(6, 8), torch.randn(6, 8)) for _ in range(100)]
-    values = torch.tensor([bias_corrected_distance_correlation(*p) for p in pairs])
-    assert abs(values.mean()) < 3 * values.std() / 10
-    assert min(float(DistanceCorrelation()(*pair)) for pair in pairs) > 0.3
-
-
 @pytest.mark.parametrize('measure', MEASURES)
 def test_depends_on_the_pairs_of_rows_alone(measure):
     x, y = torch.randn(60, 3), torch.randn(60, 4)
@@ -139,14 +104,14 @@ def test_depends_on_the_pairs_of_rows_alone(measure):
 
 def test_information_misses_what_is_not_among_the_components():
     x = torch.randn(400, 2) * torch.tensor([1.0, 0.2])
-    y = x[:, 1:] / 0.2 + 0.1 * torch.randn(400, 1)
-    assert mutual_information(x, y, num_components=1) < 0.1
-    assert mutual_information(x, y, num_components=2) > 0.5
+    one, two = (mutual_information(x, x[:, 1:], num_components=n) for n in (1, 2))
+    assert one < 0.1 and two > 0.5
 
 
 @pytest.mark.parametrize('measure', MEASURES)
 def test_permutation_baseline(measure, device):
-    x, y = (table.to(device) for table in gaussians(0.8, 100, 2))
+    x, noise = torch.randn(2, 100, 2, device=device)
+    y = 0.8 * x + 0.6 * noise
     seen = []
 
     def listening(one, two):
@@ -156,11 +121,10 @@ def test_permutation_baseline(measure, device):
     baseline = permutation_baseline(listening, x, y, 50, seed=3)
     assert len(seen) == 50
     assert all(one is x and not torch.equal(two, y) for one, two in seen)
-    assert all(torch.equal(two.sort(0)[0], y.sort(0)[0]) for _, two in seen)
+    rows = sorted(y.tolist())
+    assert all(sorted(two.tolist()) == rows for _, two in seen)
     values = [measure(x, two) for _, two in seen]
     assert baseline == pytest.approx((np.mean(values), np.quantile(values, 0.95)))
-    assert abs(baseline.mean) < 0.05
-    assert baseline.mean < baseline.limit < measure(x, y) / 2
     assert baseline == permutation_baseline(measure, x, y, 50, seed=3)
     assert baseline != permutation_baseline(measure, x, y, 50, seed=4)
 
@@ -181,14 +145,15 @@ def test_bad_tables(measure, x, y, message):
         measure(x, y)
 
 
-def test_bad_arguments():
-    x = torch.randn(9, 2)
-    for arguments, message in (
-        ((0,), r'at least 1 \(got 0 and 5\)'),
-        ((3, 0), r'at least 1 \(got 3 and 0\)'),
-        ((10,), 'At least 12 rows'),
-    ):
-        with pytest.raises(ValueError, match=message):
-            mutual_information(x, x, *arguments)
-    with pytest.raises(ValueError, match='`num_permutations` must be at least 1'):
-        permutation_baseline(mutual_information, x, x, 0)
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (lambda x: mutual_information(x, x, 0), r'at least 1 \(got 0 and 5\)'),
+        (lambda x: mutual_information(x, x, 3, 0), r'at least 1 \(got 3 and 0\)'),
+        (lambda x: mutual_information(x, x, 10), 'At least 12 rows'),
+        (lambda x: permutation_baseline(max, x, x, 0), '`num_permutations` must be'),
+    ],
+)
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.randn(9, 2))

@@ -1,4 +1,4 @@
-"""Invariance and shares of variance against loops, and where the answer is known."""
+"""Invariance and shares of variance against loops."""
 
 from __future__ import annotations
 
@@ -13,20 +13,9 @@ from iedr_geo.analysis import context_invariance, variance_shares
 from iedr_geo.analysis.measures.invariance import variance_share_errors
 
 
-def triples(entity: float, context: float, both: float = 0.0, rows: int = 400):
-    """Anchors, the same users elsewhere, and others in the same contexts."""
-    user, other_user, place, other_place = torch.randn(4, rows, 6)
-    noise = both * torch.randn(3, rows, 6)
-    return (
-        entity * user + context * place + noise[0],
-        entity * user + context * other_place + noise[1],
-        entity * other_user + context * place + noise[2],
-    )
-
-
-def block(entity: float, context: float, both: float, size=(40, 30), channels=5):
-    users, contexts = torch.randn(size[0], 1, channels), torch.randn(1, size[1], channels)
-    return entity * users + context * contexts + both * torch.randn(*size, channels)
+def block(entity: float, context: float, both: float, size: tuple[int, int]) -> Tensor:
+    users, contexts = torch.randn(size[0], 1, 5), torch.randn(1, size[1], 5)
+    return entity * users + context * contexts + both * torch.randn(*size, 5)
 
 
 def cosine(one: list[float], two: list[float]) -> float:
@@ -35,7 +24,8 @@ def cosine(one: list[float], two: list[float]) -> float:
 
 
 def test_invariance_equals_loops(device):
-    tables = triples(1.0, 0.7, rows=30)
+    user, other, place, elsewhere = torch.randn(4, 30, 6)
+    tables = user + place, user + elsewhere, other + 0.7 * place
     found = context_invariance(*(table.to(device) for table in tables))
     mean = torch.cat(tables).double().mean(0)
     anchor, same_entity, same_context = ((t.double() - mean).tolist() for t in tables)
@@ -52,21 +42,6 @@ def test_invariance_equals_loops(device):
     moved = context_invariance(*(100 - 3 * table.double() for table in tables))
     for one, two in zip(found, moved, strict=True):
         assert one == pytest.approx(two, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ('weights', 'auc', 'same_entity', 'same_context'),
-    [
-        ((1.0, 0.0), 1.0, 1.0, 0.0),  # Disentangled, intrinsic.
-        ((0.0, 1.0), 0.0, 0.0, 1.0),  # Disentangled, extrinsic.
-        ((1.0, 1.0), 0.5, 0.5, 0.5),
-        ((0.0, 0.0, 1.0), 0.5, 0.0, 0.0),  # Noise.
-    ],
-)
-def test_known_invariance(weights, auc, same_entity, same_context):
-    found = context_invariance(*triples(*weights, rows=2000))
-    expected = same_entity, same_context, 0, auc
-    assert [m.value for m in found] == pytest.approx(expected, abs=0.05)
 
 
 def test_similarities_that_are_equal_are_ties():
@@ -109,25 +84,8 @@ def test_shares_equal_loops(weights, size, device):
     assert variance_shares(x.to(device)) == pytest.approx(reference_shares(x), abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ('weights', 'expected'),
-    [
-        ((1.0, 0.0, 0.0), (1, 0, 0)),
-        ((0.0, 1.0, 0.0), (0, 1, 0)),
-        ((0.0, 0.0, 1.0), (0, 0, 1)),
-        ((3.0, 2.0, 1.0), (9 / 14, 4 / 14, 1 / 14)),
-    ],
-)
-def test_known_shares(weights, expected):
-    x = block(*weights, size=(200, 150))
-    shares = variance_shares(x)
-    assert shares == pytest.approx(expected, abs=0.05)
-    assert sum(shares) == pytest.approx(1)
-    assert variance_shares(7 - 1e3 * x.double()) == pytest.approx(shares, abs=1e-6)
-
-
 def test_errors_are_those_of_leaving_one_out(device):
-    x = block(1.0, 0.7, 1.0, (5, 4), channels=3)
+    x = block(1.0, 0.7, 1.0, (5, 4))
     without = []
     for dim in (0, 1):
         rows = range(x.size(dim))

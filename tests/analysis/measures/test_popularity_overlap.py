@@ -16,8 +16,7 @@ POPULARITY = torch.tensor([3, 8, 0, 5, 1, 2, 9, 4, 7])  # No two are equal.
 
 
 def by_score(scores: Tensor) -> Tables:
-    user = torch.eye(len(scores), device=scores.device)
-    return Tables(user, scores.t().clone(), 1, 'first', 'rest')
+    return Tables(torch.eye(len(scores)), scores.t().clone(), 1, 'first', 'rest')
 
 
 def make_graph(num_edges: int = 20) -> BipartiteGraph:
@@ -44,34 +43,22 @@ def brute_force(scores: list[list[float]], graph: BipartiteGraph, k: int) -> flo
     return sum(shares) / len(shares)
 
 
-@pytest.mark.parametrize('k', [1, 2, 5, NUM_ITEMS])
-@pytest.mark.parametrize('chunk_size', [3, 7])
-@pytest.mark.parametrize('kind', [GraphScorer, VectorScorer])
-def test_equals_brute_force(k, chunk_size, kind, device):
+@pytest.mark.parametrize(('k', 'chunk_size'), [(1, 3), (2, 7), (5, 3), (NUM_ITEMS, 7)])
+@pytest.mark.parametrize(
+    ('kind', 'part'),
+    [(GraphScorer, None), *((VectorScorer, p) for p in (None, 'first', 'rest'))],
+)
+def test_equals_brute_force(k, chunk_size, kind, part, device):
     """User 1 has fewer than three items left; the graph may be on another device."""
-    graph, scores = make_graph(), torch.randn(NUM_USERS, NUM_ITEMS)
-    chunked = type('Chunked', (kind,), {'scores_at_once': chunk_size * NUM_ITEMS})
-    made = chunked(by_score(scores.to(device)), graph)
-    actual = popularity_overlap(made, graph, k)
-    assert actual == pytest.approx(brute_force(scores.tolist(), graph, k), rel=1e-6)
-    assert graph.device.type == 'cpu'
-    # Popularity has all, and its opposite the least.
-    scores = POPULARITY.float().expand(NUM_USERS, -1)
-    assert popularity_overlap(by_score(scores), graph, k) == pytest.approx(1)
-    actual = popularity_overlap(by_score(-scores), graph, k)
-    expected = brute_force((-scores).tolist(), graph, k)
-    assert actual == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize('part', [None, 'first', 'rest'])
-def test_one_part_alone(part):
     graph = make_graph()
     user, item = torch.randn(NUM_USERS, 3), torch.randn(NUM_ITEMS, 3)
     model = Tables(user, item, 1, 'first', 'rest')
     columns = model.factors.get(part, slice(None))
-    scores = (user[:, columns] @ item[:, columns].t()).tolist()
-    actual = popularity_overlap(model, graph, 3, part)
-    assert actual == pytest.approx(brute_force(scores, graph, 3), rel=1e-6)
+    expected = brute_force((user[:, columns] @ item[:, columns].t()).tolist(), graph, k)
+    chunked = type('Chunked', (kind,), {'scores_at_once': chunk_size * NUM_ITEMS})
+    actual = popularity_overlap(chunked(model.to(device), graph), graph, k, part)
+    assert actual == pytest.approx(expected, rel=1e-6)
+    assert graph.device.type == 'cpu'
 
 
 def test_popularity_is_that_of_the_graph():

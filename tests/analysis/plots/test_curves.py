@@ -28,25 +28,25 @@ def best_epoch(ax) -> float:
     return epoch
 
 
-@pytest.mark.parametrize('kind', ['folder', 'file', 'text', 'list', 'table'])
-def test_history(kind, tmp_path):
+def test_history(tmp_path):
     table = pd.DataFrame(HISTORY)
     table.to_csv(tmp_path / 'metrics.csv', index=False)
-    history = {
-        'folder': tmp_path,
-        'file': tmp_path / 'metrics.csv',
-        'text': str(tmp_path),
-        'list': HISTORY,
-        'table': table.set_index(pd.Index([7, 7, 7])),
-    }
-    ax = plot_history(history[kind])
-    panels = ax.child_axes
-    drawn = {
-        line.get_label(): line.get_ydata().tolist()
-        for panel in panels
-        for line in panel.lines[1:]
-    }
-    assert drawn == table.drop(columns=[*NO_TERMS]).to_dict('list')
+    for history in (
+        tmp_path,
+        str(tmp_path / 'metrics.csv'),
+        HISTORY,
+        table.set_index(pd.Index([7, 7, 7])),
+    ):
+        ax = plot_history(history)
+        panels = ax.child_axes
+        drawn = {
+            line.get_label(): line.get_ydata().tolist()
+            for panel in panels
+            for line in panel.lines[1:]
+        }
+        assert drawn == table.drop(columns=[*NO_TERMS]).to_dict('list')
+        # Epoch 2 is as good as epoch 1: the earlier one counts, as in training.
+        assert best_epoch(panels) == 1
     assert [len(panel.lines) for panel in panels] == [4, 2, 2]
     for line in panels[0].lines[1:]:
         assert line.get_xdata().tolist() == [0, 1, 2]
@@ -56,25 +56,21 @@ def test_history(kind, tmp_path):
     assert names == [[], ['loss'], ['estimator']]
     legend = [text.get_text() for text in panels[0].get_legend().get_texts()]
     assert legend == ['best epoch', 'ndcg@5', 'ndcg@10', 'auc']
-    # Epoch 2 is as good as epoch 1: the earlier one counts, as in training.
-    assert best_epoch(panels) == 1
     title = ax.get_title(loc='left')
     assert 'epoch 1 has the best ndcg@10, 0.4000' in title
     assert '(validation metrics, terms of the training loss)' in title
-    assert len(HISTORY[0]) == 9  # It has not been changed.
 
 
 def test_panels_share_the_epochs():
     ax = plot_history(HISTORY)
-    ax.figure.canvas.draw()
-    boxes = [panel.get_window_extent() for panel in ax.child_axes]
+    boxes = [panel.get_position() for panel in ax.child_axes]
     assert len({panel.get_xlim() for panel in ax.child_axes}) == 1
     assert len({(box.x0, box.x1) for box in boxes}) == 1
     for above, below in itertools.pairwise(boxes):
         assert above.y0 > below.y1
     assert boxes[0].height > boxes[1].height
-    assert boxes[0].y1 == pytest.approx(ax.get_window_extent().y1)
-    assert boxes[-1].y0 == pytest.approx(ax.get_window_extent().y0)
+    whole = ax.get_position()
+    assert (boxes[-1].y0, boxes[0].y1) == pytest.approx((whole.y0, whole.y1))
 
 
 def test_history_of_another_monitor():
@@ -129,12 +125,15 @@ def test_popularity_overlap(dice, graph):
         assert value == pytest.approx(total / graph.num_users)
 
 
-@pytest.mark.parametrize(('num_items', 'ks'), [(7, [7]), (45, [10, 20, 30, 40])])
-def test_numbers_of_items(num_items, ks):
-    graph = BipartiteGraph(torch.arange(4), torch.arange(4), 5, num_items)
-    ax = plot_popularity_overlap(MF(5, num_items, 4), graph)
+@pytest.mark.parametrize(('num_items', 'default'), [(3, [3]), (45, [10, 20, 30, 40])])
+def test_numbers_of_items(num_items, default):
+    """A user who has had everything agrees with nothing, as in popularity_overlap."""
+    graph = BipartiteGraph(*torch.tensor([[0, 0, 0, 1], [0, 1, 2, 0]]), 2, num_items)
+    ax = plot_popularity_overlap(MF(2, num_items, 4), graph)
     assert [line.get_label() for line in ax.lines] == ['the model', 'at random']
-    assert ax.lines[0].get_xdata().tolist() == ks
+    assert ax.lines[0].get_xdata().tolist() == default
+    if num_items == 3:
+        assert [line.get_ydata().tolist() for line in ax.lines] == [[0.5], [0.5]]
 
 
 def test_wrong_numbers(dice, graph):
@@ -145,10 +144,3 @@ def test_wrong_numbers(dice, graph):
     ):
         with pytest.raises(ValueError, match=message):
             plot_popularity_overlap(dice, graph, ks)
-
-
-def test_all_items_seen():
-    """A user who has had everything agrees with nothing, as in popularity_overlap."""
-    graph = BipartiteGraph(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 2, 0]), 2, 3)
-    ax = plot_popularity_overlap(MF(2, 3, 4), graph, (3,))
-    assert [line.get_ydata().tolist() for line in ax.lines] == [[0.5], [0.5]]

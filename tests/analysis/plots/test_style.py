@@ -36,7 +36,7 @@ def draw(dataset, model, dice, graph):
         'generator': lambda **kw: plot_generator(model, **kw),
         'history': lambda **kw: plot_history(history, **kw),
         'overlap': lambda **kw: plot_popularity_overlap(dice, graph, (1, 5), **kw),
-        'explanation': lambda **kw: plot_explanation(explanation, **kw),
+        'explanation': lambda **kw: plot_explanation(explanation, 'item', **kw),
     }
 
 
@@ -50,8 +50,7 @@ def test_draws_where_it_is_told(name, draw):
     left = axes[0].get_children()
     assert draw[name](ax=axes[1]) is axes[1]
     assert (dict(matplotlib.rcParams), plt.get_fignums()) == before
-    assert plt.gcf() is other.figure and plt.gca() is other
-    assert not other.has_data() and not axes[0].has_data()
+    assert plt.gca() is other and not other.has_data()
     assert axes[0].get_children() == left
     assert torch.equal(torch.get_rng_state(), random[0])
     assert np.array_equal(np.random.get_state()[1], random[1])
@@ -65,7 +64,6 @@ def test_draws_where_it_is_told(name, draw):
 def test_makes_a_figure(name, draw):
     ax = draw[name]()
     assert plt.get_fignums() == [ax.figure.number]
-    assert ax in ax.figure.axes
     ax.figure.canvas.draw()
     # Nothing reaches beyond the figure.
     box, (width, height) = ax.figure.get_tightbbox(), ax.figure.get_size_inches()

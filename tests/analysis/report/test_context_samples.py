@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from iedr_geo.analysis.report.context_samples import first_rows, sample_contexts
 from iedr_geo.datasets import PlantedFactors
+
+NAMES = ('user', 'item', 'context')
 
 
 @pytest.fixture(scope='module')
@@ -35,33 +36,19 @@ def test_samples(data):
         assert torch.equal(of_block.view(12, 25), of_block[::25, None].expand(-1, 25))
         assert of_block.unique().numel() == 12
         assert set(of_block.tolist()) <= set(one.tolist())
-    rows = torch.stack([samples.user[:300], samples.item[:300]])
-    known = torch.stack([data.user, data.item]).unsqueeze(2)
-    assert (rows.unsqueeze(1) == known).all(0).any(0).all()  # They are rows of the data.
-
-
-def test_contexts_do_not_depend_on_users(data):
-    """The habits of a user in the data are not in the samples."""
-    places = data.context_frame['place'].astype('category').cat.codes
-    places = torch.tensor(places.to_numpy(copy=True)).long()
-
-    def dependence(user: Tensor, context: Tensor) -> float:
-        table = torch.zeros(data.num_users, 4).index_put_(
-            (user, places[context]), torch.ones(len(user)), accumulate=True
-        )
-        expected = table.sum(1, keepdim=True) * table.sum(0) / table.sum()
-        return float(((table - expected) ** 2 / expected.clamp(min=1e-9)).sum())
-
-    samples = sample_contexts(data, 800)
-    drawn = dependence(samples.user[:800], samples.context[:800])
-    degrees = 3 * (data.num_users - 1)
-    assert drawn < degrees + 4 * (2 * degrees) ** 0.5
-    assert dependence(data.user, data.context) > degrees + 8 * (2 * degrees) ** 0.5
+    # They are rows of the data, but for the contexts, which are left to chance.
+    known, rows = (
+        list(map(tuple, torch.stack([getattr(d, n) for n in NAMES], 1).tolist()))
+        for d in (data, samples)
+    )
+    known, rows = set(known), rows[:300]
+    assert {row[:2] for row in rows} <= {row[:2] for row in known}
+    assert sum(row in known for row in rows) < 60
 
 
 def test_samples_are_those_of_the_seed(data):
     one, two, other = (sample_contexts(data, 100, seed=seed) for seed in (1, 1, 2))
-    for name in ('user', 'item', 'context'):
+    for name in NAMES:
         assert torch.equal(getattr(one, name), getattr(two, name))
         assert not torch.equal(getattr(one, name), getattr(other, name))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+from collections import namedtuple
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from handmade import Handmade, value, verdicts
+from scipy.stats import rankdata
 from torch import Tensor
 
 from iedr_geo.analysis import (
@@ -25,7 +29,6 @@ from iedr_geo.data import (
     Bucketized,
     CandidateLists,
     Categorical,
-    DateTime,
     FeatureSchema,
     InteractionDataset,
     MultiCategorical,
@@ -51,7 +54,7 @@ def without_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope='module')
 def data() -> PlantedFactors:
-    return PlantedFactors(num_users=60, num_items=50, num_interactions=1500)
+    return PlantedFactors(num_users=40, num_items=30, num_interactions=1500)
 
 
 @pytest.fixture(scope='module')
@@ -61,10 +64,8 @@ def lists(data: PlantedFactors) -> CandidateLists:
 
 @pytest.fixture(scope='module')
 def reports(data, lists) -> dict[str, DisentanglementReport]:
-    return {
-        kind: report(Handmade(data, kind), data, lists, 600, num_permutations=50)
-        for kind in ('disentangled', 'entangled')
-    }
+    kinds = 'disentangled', 'entangled'
+    return {kind: report(Handmade(data, kind), data, lists, 400) for kind in kinds}
 
 
 def test_tells_disentangled_from_entangled(reports):
@@ -84,9 +85,6 @@ def test_tells_disentangled_from_entangled(reports):
         found = verdicts(reports[kind])
         found = {key: found[key] for key in found if key[0] not in ('truth', 'ranking')}
         assert found == dict.fromkeys(separate, expected)
-
-
-def test_known_values_of_a_disentangled_model(reports):
     found = reports['disentangled']
     for side in ('user', 'item'):
         for factor, share in (('intrinsic', 1), ('extrinsic', 0)):
@@ -96,13 +94,11 @@ def test_known_values_of_a_disentangled_model(reports):
             ]
             assert shares == pytest.approx([share, 1 - share, 0], abs=1e-6)
             assert value(found, 'auc', factor, side, 'invariance') == share
-        assert value(found, 'daytime', 'extrinsic', side) > 0.8
     table = found.table
     assert not table.duplicated([*KEY, 'factor']).any()
     groups = ['invariance', 'variance', 'probe', 'dependence', 'ranking', 'truth']
     assert list(table['group'].unique()) == groups
     assert np.isfinite(table['value']).all()
-    assert set(table['wanted']) == {'high', 'low', 'zero', ''}
     wanted = table[table['wanted'] != '']
     assert (wanted['limit'] >= wanted['baseline']).all()
     cosine = table.query('measure == "cosine, same user"').iloc[0]
@@ -166,19 +162,17 @@ def test_correlations_equal_loops_over_lists(data, lists):
     found = report(model, data, lists, 50, truth=lambda *ids: {'extrinsic': true})
     table = found.table.set_index(['measure', 'factor'])
 
-    def within(values: Tensor, form: Any = lambda x: x) -> np.ndarray:
+    def within(values: Tensor, rank: bool = False) -> np.ndarray:
         """A row for each list."""
-        each = [form(values[index == i].numpy()) for i in index.unique()]
+        each = [values[index == i].numpy() for i in index.unique()]
+        each = [rankdata(values, axis=0) if rank else values for values in each]
         return np.stack([values - values.mean(0) for values in each])
 
     def correlation(x: np.ndarray, y: np.ndarray) -> float:
         return (x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum())
 
-    for kind, form in (
-        ('rank correlation', lambda x: pd.Series(x).rank().to_numpy()),
-        ('correlation', lambda x: x),
-    ):
-        x, y = within(learned, form), within(true, form)
+    for kind in ('rank correlation', 'correlation'):
+        x, y = (within(values, kind[:4] == 'rank') for values in (learned, true))
         row = table.loc[f'{kind} with extrinsic', 'extrinsic']
         assert row['value'] == pytest.approx(correlation(x, y))
         assert 0.5 < row['value'] < 0.95
@@ -194,9 +188,9 @@ def test_correlations_equal_loops_over_lists(data, lists):
     assert wanted == {'all': '', 'intrinsic': 'zero', 'extrinsic': 'high', 'cross': ''}
     share = table.loc['variance of extrinsic']
     assert share.index.tolist() == ['extrinsic', 'all']
-    own = row['value'] ** 2, row['limit'] ** 2, 2 * row['value'] * row['error']
+    own = [row['value'] ** 2, row['limit'] ** 2, 2 * row['value'] * row['error']]
     actual = share.loc['extrinsic', ['value', 'limit', 'error']].tolist()
-    assert actual == pytest.approx(list(own))
+    assert actual == pytest.approx(own)
     # The fit to all parts.
     x, y = within(parts).reshape(-1, 3), within(true).reshape(-1)
     rest = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
@@ -214,8 +208,7 @@ def test_truth_of_a_subset_and_of_own_scores(data, lists):
         true = data.true_scores(user, item, context).intrinsic
         return {'intrinsic': true, 'luck': item}
 
-    names = ('users', 'items', 'contexts', 'user', 'item', 'context', 'schema')
-    names += ('user_ids', 'item_ids', 'context_frame')
+    names = inspect.signature(InteractionDataset).parameters
     plain = InteractionDataset(**{name: getattr(subset, name) for name in names})
     one = report(model, subset, lists, 50).table
     two = report(model, plain, lists, 50, truth=truth).table
@@ -233,24 +226,20 @@ def test_untrained_model(data):
     model = IEDR(data.schema.num_embeddings, 8, 16, dropout=0.5).train()
     model.encoders['user'].eval()
     modes = [module.training for module in model.modules()]
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    state = torch.get_rng_state()
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     one, two, other = (report(model, data, None, 100, seed) for seed in (3, 3, 4))
     assert torch.equal(state, torch.get_rng_state())
     assert modes == [module.training for module in model.modules()]
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name])
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     pd.testing.assert_frame_equal(one.table, two.table)
-    for group in ('ranking', 'truth'):
-        separation = one.separation.query(f'group == "{group}"')
-        assert (separation['separates'] == 'no').all()
+    separation = one.separation.query('group in ("ranking", "truth")')
+    assert (separation['separates'] == 'no').all()
     # Which rows, which lists, and what is left to chance.
-    same = one.table['value'] == other.table['value']
-    rounded = (one.table['group'] == 'probe') | (one.table['measure'] == 'auc')
-    assert not same[~rounded].any()
-    same = one.table['limit'] == other.table['limit']
-    assert not same[one.table['group'].isin(['dependence', 'ranking'])].any()
-    assert not same[one.table['measure'] == 'due to context'].any()
+    group, measure = one.table['group'], one.table['measure']
+    same = one.table[['value', 'limit']] == other.table[['value', 'limit']]
+    assert not same['value'][(group != 'probe') & (measure != 'auc')].any()
+    left = group.isin(['dependence', 'ranking']) | (measure == 'due to context')
+    assert not same['limit'][left].any()
 
 
 @pytest.mark.usefixtures('without_probes')
@@ -297,41 +286,35 @@ def test_model_with_forward_alone(data, lists):
 def test_factors_that_never_change(data, lists):
     """They are the same in all contexts, independent, and of no use."""
     found = report(Handmade(data, 'constant'), data, lists, num_samples=100)
-    assert 'The intrinsic factor is the same for all users' in found.notes
-    assert 'The extrinsic factor is the same for all items' in found.notes
+    for factor, side in (('intrinsic', 'user'), ('extrinsic', 'item')):
+        assert f'The {factor} factor is the same for all {side}s' in found.notes
     for (group, *_), verdict in verdicts(found).items():
         assert verdict == ('yes' if group == 'dependence' else 'no')
     table = found.table.set_index('measure')
     assert (table.loc['auc'].query('group == "invariance"')['value'] == 0.5).all()
     assert table.loc['due to user', 'value'].isna().all()
-    assert 'NaN' not in found.to_json()
-    assert 'nan' not in str(found)
+    assert 'nan' not in (found.to_json() + str(found)).lower()
 
 
-def make_log(**kwargs: Any) -> InteractionDataset:
+def make_log() -> InteractionDataset:
     draws = np.random.default_rng(0)
-    hours = draws.uniform(0, 24, 400).round(1)
     log = pd.DataFrame(
         {
             'user': draws.integers(30, size=400),
             'item': draws.integers(25, size=400),
             'place': draws.choice(['home', 'work', 'town'], 400),
             'always': 'same',
-            'hour': hours,
-            'time': pd.Timestamp('2024-03-04') + pd.to_timedelta(hours, 'h'),
+            'hour': draws.uniform(0, 24, 400).round(1),
             'heat': draws.normal(size=400).round(2),
             'with': [['Ann', 'Bob'][: 1 + i % 2] for i in range(400)],
             'label': draws.integers(2, size=400),
         }
     )
     log.loc[::10, 'heat'] = None
-    context = [
-        *(Categorical('place'), Categorical('always'), MultiCategorical('with')),
-        *(Bucketized('hour', (6, 12, 18)), DateTime('time', 'hour', cyclic=True)),
-        Numerical('heat'),
-    ]
+    context = [Categorical('place'), Categorical('always'), MultiCategorical('with')]
+    context += [Bucketized('hour', (6, 12, 18)), Numerical('heat')]
     schema = FeatureSchema([Categorical('user')], [Categorical('item')], context)
-    return InteractionDataset.from_pandas(log, None, None, schema, **kwargs)
+    return InteractionDataset.from_pandas(log, None, None, schema, label='label')
 
 
 class Weather(Handmade):
@@ -351,28 +334,23 @@ class Weather(Handmade):
 
 def test_fields_of_all_kinds():
     """Numbers are predicted as numbers, where they are there; others are left out."""
-    dataset = make_log(label='label')
+    dataset = make_log()
     found = report(Weather(dataset), dataset, num_samples=400)
     probes = found.table.query('group == "probe" and side == "user"')
     values = probes.query('factor == "extrinsic"').set_index('measure')['value']
     assert set(values.index) == {'which user', 'place', 'hour', 'heat'}
     assert values['hour'] == 1 and values['heat'] > 0.99 and values['place'] < 0.5
-    *many, always = found.notes
-    assert many == [
-        f"No probe predicts '{name}': it has many values a row"
-        for name in ('with', 'time.hour.cyclic')
-    ]
+    many, always = found.notes
+    assert many == "No probe predicts 'with': it has many values a row"
     assert always.startswith("No probe predicts 'always': Two classes at least")
-    assert str(found).count('Note: ') == 3
+    assert str(found).count('Note: ') == 2
     # Of rows with the label 1 alone, lists are made.
     lists = contexts.default_lists(dataset, seed=0, max_lists=150)
     assert len(lists) == 150 < dataset.y.sum() < 250
     assert lists.list_index.bincount().tolist() == [25] * 150  # All of the 25 items.
 
 
-class Pair(NamedTuple):
-    habit: Tensor
-    mood: Tensor
+Pair = namedtuple('Pair', ['habit', 'mood'])
 
 
 class Named(Handmade):
@@ -388,15 +366,8 @@ class Named(Handmade):
 def test_factors_of_other_names(data, lists):
     """What they are is told, not what they are wanted to be."""
     found = report(Named(data, 'disentangled'), data, lists, 100)
-    whole = report(Handmade(data, 'disentangled'), data, lists, 100)
-    expected, actual = (
-        each.table.query('group in ("invariance", "variance", "dependence")')
-        for each in (whole, found)
-    )
-    names = {'intrinsic': 'habit', 'extrinsic': 'mood'}
-    factors = expected['factor'].replace(names | {' & '.join(names): 'habit & mood'})
-    assert actual['value'].tolist() == expected['value'].tolist()
-    assert actual['factor'].tolist() == factors.tolist()
+    factors = set(found.table.query('group != "ranking" and group != "truth"')['factor'])
+    assert factors == {'habit', 'mood', 'habit & mood'}
     assert set(found.separation['group']) == {'dependence'}
     assert set(found.table.query('group in ("ranking", "truth")')['factor']) == {'all'}
 
@@ -410,6 +381,10 @@ def test_bad_input(data, lists):
     one_list = CandidateLists(*one_list, lists.list_index[:9])
     foreign = CandidateLists.sample(PlantedFactors(70, 60, 700), 5)
     dice = DICE(MF(5, 6, 4), torch.ones(6))
+
+    def truth(*ids):
+        return {'luck': torch.ones(3)}
+
     for arguments, message in (
         ((IEDR(7), data), r'has \d+ embeddings, the model 7: .* another schema'),
         ((dice, data), 'whose `forward` takes a batch; that of DICE'),
@@ -420,9 +395,9 @@ def test_bad_input(data, lists):
         ((model, data[torch.zeros(50).long()]), r'\(got 1, 1, 1\)'),
         ((model, data[data.user < 3]), r'At least 5 users are needed \(got 3\)'),
         ((model, data, one_list), r'At least 2 lists are needed \(got 1\)'),
-        ((model, data, foreign), r'of other data: .* user \d+, the dataset 60'),
+        ((model, data, foreign), r'of other data: .* user \d+, the dataset 40'),
         (
-            (model, data, lists, 50, 0, lambda *ids: {'luck': torch.ones(3)}),
+            (model, data, lists, 50, 0, truth),
             r"scores 'luck' .* \(1260,\) \(got \(3,\)\)",
         ),
         ((bad, data, lists), r'factors of the model .* not finite'),
@@ -436,16 +411,14 @@ def test_bad_input(data, lists):
 def test_probes_are_those_of_the_samples(data, reports):
     """Identities from the block, fields from the anchors."""
     model, found = Handmade(data, 'disentangled'), reports['disentangled']
-    samples = contexts.sample_contexts(data, 600)
+    samples = contexts.sample_contexts(data, 400)
     *_, block = samples.parts(samples.user)
     who = class_probe(model.entities['user'][block], block, 5)
     assert value(found, 'which user', 'intrinsic') == who.value
-    anchors = samples.context[:600]
+    anchors = samples.context[:400]
     place = data.context_frame['place'].astype('category').cat.codes.to_numpy(copy=True)
     where = class_probe(model.contexts[anchors], torch.from_numpy(place)[anchors])
-    row = found.table.query(
-        'measure == "place" and factor == "extrinsic" and side == "item"'
-    ).iloc[0]
+    row = found.table.query('measure == "place" and factor == "extrinsic"').iloc[-1]
     assert row['value'] == pytest.approx(where.value, abs=0.01)
     assert row['baseline'] == where.chance
     assert row['error'] == pytest.approx(where.error, abs=1e-3)

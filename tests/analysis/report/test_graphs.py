@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from handmade import Handmade, value, verdicts
-from torch import Tensor
 from vector_model import Tables
 
 from iedr_geo.analysis import disentanglement_report, popularity_overlap, value_probe
@@ -23,17 +22,12 @@ from iedr_geo.scoring import scorer
 report = partial(disentanglement_report, num_permutations=20)
 
 
-class Clicks(NamedTuple):
-    data: PlantedClicks
-    train: BipartiteGraph
-    test: BipartiteGraph
-
-
 @pytest.fixture(scope='module')
-def clicks() -> Clicks:
+def clicks() -> SimpleNamespace:
     data = PlantedClicks(num_users=120, num_items=80, num_clicks=3000)
     train, _, test = data.split()
-    return Clicks(data, train, test)
+    arguments = train, test, 2000, 0, data.true_scores
+    return SimpleNamespace(data=data, train=train, test=test, arguments=arguments)
 
 
 @pytest.fixture
@@ -43,11 +37,7 @@ def dice(clicks) -> DICE:
     return DICE(MF(*size, 8), clicks.train.popularity)
 
 
-def of_clicks(user: Tensor, item: Tensor) -> Tables:
-    return Tables(user, item, user.size(1) // 2, 'interest', 'conformity')
-
-
-def true_model(clicks: Clicks) -> Tables:
+def true_model(clicks: SimpleNamespace) -> Tables:
     """Scores that are the true ones: interest by one column for each item."""
     user, item = (torch.arange(n) for n in (clicks.train.num_users, 80))
     interest = clicks.data.true_scores(user[:, None], item).interest
@@ -55,15 +45,13 @@ def true_model(clicks: Clicks) -> Tables:
     conformity[:, 0] = torch.from_numpy(clicks.data.sensitivity)
     appeal = torch.zeros(80, 80).double()
     appeal[:, 0] = torch.from_numpy(clicks.data.appeal)
-    return of_clicks(
-        torch.cat([interest, conformity], 1), torch.cat([torch.eye(80), appeal], 1)
-    )
+    vectors = torch.cat([interest, conformity], 1), torch.cat([torch.eye(80), appeal], 1)
+    return Tables(*vectors, 80, 'interest', 'conformity')
 
 
 def test_disentangled_clicks(clicks):
     model = true_model(clicks)
-    arguments = clicks.train, clicks.test, 2000, 0, clicks.data.true_scores
-    found = report(model, *arguments)
+    found = report(model, *clicks.arguments)
     separates = verdicts(found)
     assert separates['popularity', 'iou@20', 'score'] in ('partly', 'yes')
     assert separates['popularity', 'R^2 of log popularity', 'item'] == 'yes'
@@ -90,9 +78,8 @@ def test_disentangled_clicks(clicks):
 def test_dice(clicks, dice, device):
     """Of vectors as they come: two halves that know nothing."""
     model = dice.to(device).train()
-    arguments = clicks.train, clicks.test, 2000, 0, clicks.data.true_scores
-    found = report(model, *arguments)
-    again = report(scorer(model, clicks.train), *arguments)
+    found = report(model, *clicks.arguments)
+    again = report(scorer(model, clicks.train), *clicks.arguments)
     pd.testing.assert_frame_equal(found.table, again.table)
     assert model.training
     # There is nothing to rank, and no truth.
@@ -110,25 +97,14 @@ def test_dice(clicks, dice, device):
         assert actual == pytest.approx(probe.value)
 
 
-class Score:
-    """The scores of a model, and nothing else of it."""
-
-    def __init__(self, model: MF) -> None:
-        self.model = model
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        return self.model.score(user, item)
-
-
 def test_model_with_score_alone(clicks, dice):
     """It has what needs no factors."""
-    arguments = clicks.train, clicks.test, 2000, 3, clicks.data.true_scores
-    whole = report(dice, *arguments).table
+    whole = report(dice, *clicks.arguments).table
     measures = ('iou', 'ndcg', 'recall', 'correlation', 'rank correlation')
     kept = (whole['factor'] == 'all') & whole['measure'].str.startswith(measures)
     kept &= ~whole['measure'].str.endswith('gain')
     expected = whole[kept].reset_index(drop=True)
-    found = report(Score(dice), *arguments)
+    found = report(SimpleNamespace(score=dice.score), *clicks.arguments)
     assert found.notes == ('The model has no factors to tell apart',)
     pd.testing.assert_frame_equal(found.table, expected, atol=1e-5, rtol=1e-5)
 

@@ -56,8 +56,8 @@ TYPES: list[tuple[Any, list]] = [
 
 
 def assert_distinct(schema: FeatureSchema, frame: pd.DataFrame, nodes: list) -> None:
-    """Rows are the same where all their nodes are."""
-    texts = list(map(str, nodes))
+    """Rows are the same where all their nodes are; zero has no sign."""
+    texts = [re.sub(r'-0\.0\b', '0.0', str(row)) for row in nodes]
     distinct = list(dict.fromkeys(texts))
     first, number = schema.distinct('item', frame)
     assert [texts[row] for row in first] == distinct
@@ -65,19 +65,13 @@ def assert_distinct(schema: FeatureSchema, frame: pd.DataFrame, nodes: list) -> 
 
 
 @pytest.mark.parametrize(('column', 'cells'), TYPES, ids=repr)
-def test_own_kind_of_cell(column: Column, cells: list):
-    frame = objects([*cells, *cells[::-1]]).to_frame('f')
-    schema = fit(column, frame)
-    assert_distinct(schema, frame, assert_means(schema, frame))
-
-
-@pytest.mark.parametrize(('column', 'cells'), TYPES, ids=repr)
 def test_every_kind_of_cell(column: Column, cells: list):
-    frames = [objects([cell, *cells]) for cell in CELLS]
-    for frame in (cells.to_frame('f') for cells in [*frames, *COLUMNS]):
+    own = objects([*cells, *cells[::-1]])
+    others = [objects([cell, *cells]) for cell in CELLS]
+    for frame in (cells.to_frame('f') for cells in [own, *others, *COLUMNS]):
         schema = outcome(lambda frame=frame: fit(column, frame), "'f'")
         if schema is not None:
-            assert_means(schema, frame)
+            assert_distinct(schema, frame, assert_means(schema, frame))
 
 
 ROWS = st.lists(
@@ -91,10 +85,12 @@ def test_tables(fitted: list, rows: list):
     names = [f'f{i}' for i in range(len(TYPES))]
     columns = [replace(c, column=name) for name, (c, _) in zip(names, TYPES, strict=True)]
     fitted = [*fitted, [cells[0] for _, cells in TYPES]]
-    schema = fit(columns, pd.DataFrame(fitted, columns=names, dtype=object))
-    # Whatever the order of rows.
-    assert schema == fit(columns, pd.DataFrame(fitted[::-1], columns=names, dtype=object))
-    frame = pd.DataFrame(rows, columns=names, dtype=object)
+    frame, table, reverse = (
+        pd.DataFrame(some, columns=names, dtype=object)
+        for some in (rows, fitted, fitted[::-1])
+    )
+    schema = fit(columns, table)
+    assert schema == fit(columns, reverse)
     assert_distinct(schema, frame, assert_means(schema, frame))
 
 
@@ -178,9 +174,13 @@ def test_labels_of_rows_mean_nothing(table: str, labels: list):
         (MultiCategorical('f'), [[['a'], 'b']], r"'f' holds lists in lists.*\['a'\]"),
         (MultiCategorical('f'), [{'a': 1}], "'f' holds mappings where lists belong"),
         (Numerical('f'), ['1', 'tall'], "'f' is declared a number.*tall"),
-        (Numerical('f'), [0, np.inf], "'f' holds 1 infinite values, the first in row 1"),
+        (
+            Numerical('f'),
+            [0, np.inf],
+            r"'f' holds numbers beyond 3.4e.38 in row 1 .1 rows",
+        ),
         (Numerical('f'), pd.to_datetime(['2020-01-01', None]), "'f'.*holds times"),
-        (Bucketized('f', [1]), [-1e39], r"'f' holds 1 infinite.*is 3\.4e\+38"),
+        (Bucketized('f', [1]), [-1e39], "'f' holds numbers beyond"),
         (Bucketized('f', num_buckets=2), [None, np.nan], "'f' holds no number"),
         (DateTime('f', 'day'), [1], r"numbers .*DateTime\('f', 'day', unit='s'\)"),
         (DateTime('f', 'hour'), ['1', '2'], "'f' holds numbers where times belong"),

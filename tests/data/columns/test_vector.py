@@ -1,7 +1,6 @@
 """Vectors as features: what is stored, and what is shared."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from cinema import column_of, fit
@@ -31,32 +30,6 @@ def test_nodes(normalize: bool):
     assert len(pairs) == len(set(ids)) == len(set(groups))
     assert not set(ids) & set(graphs.node_id.view(6, 2)[:, 0].tolist())
     assert schema.distinct('item', frame)[1].tolist() == groups
-
-
-@pytest.mark.parametrize(
-    'cells',
-    [
-        [np.array(cell) if cell else None for cell in CELLS],
-        [np.array(cell, dtype=np.float16) if cell else np.nan for cell in CELLS],
-        [tuple(cell) if cell else pd.NA for cell in CELLS],
-        [torch.tensor(cell) if cell else None for cell in CELLS],
-        [[str(v) for v in cell] if cell else None for cell in CELLS],
-        'arrow',
-    ],
-)
-def test_other_types(cells: list | str):
-    """One schema for all of them, and the same distinct rows."""
-    column = column_of(CELLS, object)
-    schema = fit(Vector('f'), column)
-    if isinstance(cells, str):
-        pa = pytest.importorskip('pyarrow')
-        other = column_of(pd.arrays.ArrowExtensionArray(pa.array(CELLS)))
-    else:
-        other = column_of(cells, object)
-    wanted, graphs = (schema.encode('item', frame) for frame in (column, other))
-    assert torch.equal(graphs.x, wanted.x)
-    assert torch.equal(graphs.node_id, wanted.node_id)
-    assert schema.distinct('item', other)[1].tolist() == [0, 1, 2, 0, 3, 0]
 
 
 @pytest.mark.parametrize('scale', [1e-30, 1e-3, 1e25])
