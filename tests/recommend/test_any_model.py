@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import ContextPopularity, Factors, IEDRFactors, Popularity, Repeat
+from iedr_geo.nn import ContextPopularity, Popularity, Repeat
 from iedr_geo.recommend import ContextIgnoredWarning, Recommender, UnknownValueWarning
 
 USERS = [str(customer) for customer in CUSTOMERS['customer']]
@@ -47,34 +47,6 @@ class Lookup(torch.nn.Module):
     def forward(self, batch: InteractionBatch) -> Tensor:
         self.asked |= set(batch.item_id.tolist())
         return self.table[batch.user_id, batch.item_id, batch.context_id]
-
-
-class Encoded(NamedTuple):
-    logits: Tensor
-    parts: dict[str, Tensor]
-    factors: IEDRFactors
-
-
-class Towers(torch.nn.Module):
-    """Has parts and factors, of which the second goes by the context."""
-
-    def __init__(self, dataset: InteractionDataset) -> None:
-        super().__init__()
-        sizes = dataset.num_users, dataset.num_items, dataset.num_contexts
-        self.tables = torch.nn.ParameterList(torch.randn(size, 4) for size in sizes)
-
-    def encode(self, batch: InteractionBatch) -> Encoded:
-        ids = batch.user_id, batch.item_id, batch.context_id
-        user, item, context = (t[i] for t, i in zip(self.tables, ids, strict=True))
-        parts = {
-            'taste': (user * item).sum(1),
-            'mood': (user * context * item * context).sum(1),
-        }
-        factors = IEDRFactors(*(Factors(x, x * context) for x in (user, item)))
-        return Encoded(sum(parts.values()), parts, factors)
-
-    def forward(self, batch: InteractionBatch) -> Tensor:
-        return self.encode(batch).logits
 
 
 def number_of(dataset: InteractionDataset, context: dict[str, Any]) -> int:
@@ -274,26 +246,10 @@ def test_a_model_that_ignores_contexts(make, ignores):
             assert f'{type(model).__name__} do not' in str(warning.message)
 
 
-def test_parts_and_factors_of_ones_own():
-    """Those that `encode` returns; the score is their sum, and what is alike by one."""
-    model, context, close = Towers(SHOP), CONTEXTS[1], {'rtol': 1e-5, 'atol': 1e-6}
-    recommender = Recommender(model, SHOP)
-    users, items, contexts = (table.detach() for table in model.tables)
-    user, here = users[USERS.index('30')], contexts[number_of(SHOP, context)]
-    table = recommender.recommend(30, context, 12, False).set_index('article')
-    assert list(table)[2:] == ['taste', 'mood']
-    np.testing.assert_allclose(table['taste'][IDS], items @ user, **close)
-    np.testing.assert_allclose(table['mood'][IDS], items * here @ (user * here), **close)
-    np.testing.assert_allclose(table['taste'] + table['mood'], table['score'], rtol=1e-5)
-    compared = recommender.compare_contexts(30, CONTEXTS[0], context)
-    assert set(compared['factor']) == {'mood'} and not compared['taste_change'].any()
-    compared = Recommender(Lookup(SHOP), SHOP).compare_contexts(30, CONTEXTS[0], context)
-    names = ['article', 'rank_a', 'rank_b', 'change', 'score_a', 'score_b']
-    assert list(compared) == names  # Without parts.
-    for by, vectors in (('intrinsic', items), ('extrinsic', items * here)):
-        found = recommender.similar_items(40, context, 11, by).set_index('article')
-        cosine = torch.cosine_similarity(vectors, vectors[IDS.index('40')], dim=1)
-        expected = pd.Series(cosine.tolist(), IDS)[found.index]
-        np.testing.assert_allclose(found['similarity'], expected, **close)
-        factors = recommender.embeddings('item', context)[by]
-        np.testing.assert_allclose(factors, vectors, **close)
+def test_compared_without_parts():
+    recommender = Recommender(Lookup(SHOP), SHOP)
+    table = recommender.compare_contexts(30, CONTEXTS[0], CONTEXTS[3], k=4)
+    assert list(table) == ['article', 'rank_a', 'rank_b', 'change', 'score_a', 'score_b']
+    for context, name in ((CONTEXTS[0], 'score_a'), (CONTEXTS[3], 'score_b')):
+        scores = [recommender.score(30, item, context) for item in table['article']]
+        assert table[name].tolist() == scores

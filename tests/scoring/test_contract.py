@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -28,6 +28,7 @@ from iedr_geo.nn import (
     CausE,
     ContextPopularity,
     Factors,
+    IEDRFactors,
     LightGCN,
     MLPGenerator,
     Popularity,
@@ -51,21 +52,32 @@ MANY = 3_003
 TIGHT = {'rtol': 1e-10, 'atol': 1e-10}
 
 
+class Encoded(NamedTuple):
+    logits: Tensor
+    parts: dict[str, Tensor]
+    factors: IEDRFactors
+
+
 class Own(torch.nn.Module):
-    """A model with no more than `forward`, which has a vector for what is new."""
+    """Has parts and factors of its own, and a vector for what is new."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tables = torch.nn.ModuleList(torch.nn.Embedding(n + 1, 3) for n in SIZES)
         self.dropout = torch.nn.Dropout(0.5)
 
-    def forward(self, batch: InteractionBatch) -> Tensor:
+    def encode(self, batch: InteractionBatch) -> Encoded:
         ids = (batch.user_id, batch.item_id, batch.context_id)
         user, item, context = (
-            table(torch.where(i < 0, n, i))
+            self.dropout(table(torch.where(i < 0, n, i)))
             for table, i, n in zip(self.tables, ids, SIZES, strict=True)
         )
-        return self.dropout(user * item + context * item).sum(dim=1)
+        parts = {'taste': (user * item).sum(1), 'mood': (context * item).sum(1)}
+        factors = IEDRFactors(Factors(user, user * context), Factors(item, -item))
+        return Encoded(sum(parts.values()), parts, factors)
+
+    def forward(self, batch: InteractionBatch) -> Tensor:
+        return self.encode(batch).logits
 
 
 class OwnPairs:
