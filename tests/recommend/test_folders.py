@@ -266,18 +266,14 @@ def saved(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(('kind', 'name', 'damage', 'message'), DAMAGES)
-def test_damaged_files(saved, kind, name, damage, message):
+def test_damaged_files(saved, tmp_path, kind, name, damage, message):
     """The error names the folder, and nothing in it is executed."""
-    folder = saved / 'model'
-    shutil.copytree(saved / kind, folder)
-    try:
-        damage(folder / name)
-        assert (folder / name).read_bytes() != (saved / kind / name).read_bytes()
-        with pytest.raises(ValueError, match=rf'{folder}(?s:.*){message}'):
-            Recommender.load(folder)
-        assert not (folder / 'trap').exists()
-    finally:
-        shutil.rmtree(folder)
+    folder = shutil.copytree(saved, tmp_path / 'saved') / kind
+    damage(folder / name)
+    assert (folder / name).read_bytes() != (saved / kind / name).read_bytes()
+    with pytest.raises(ValueError, match=rf'{folder}(?s:.*){message}'):
+        Recommender.load(folder)
+    assert not (folder / 'trap').exists()
 
 
 @pytest.fixture

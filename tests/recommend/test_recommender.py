@@ -235,10 +235,8 @@ def test_contexts_that_are_kept(shop, model, recommender):
         swapped = {'gift': context['day'], 'day': context['gift']}
         with pytest.warns(UnknownValueWarning):
             for one in (context, dict(reversed(context.items())), swapped):
-                actual = recommender.recommend(5, one, 12, False)
-                assert_ranks(
-                    actual, top(scored(model, shop.schema, row_of(5), one), k=12)
-                )
+                expected = top(scored(model, shop.schema, row_of(5), one), k=12)
+                assert_ranks(recommender.recommend(5, one, 12, False), expected)
         assert len(recommender._entities._kept) <= 2
 
 
