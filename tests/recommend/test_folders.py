@@ -177,6 +177,7 @@ def test_seen_rows_alone_are_written(tmp_path):
     """Those that were held out are in the folder no more than in the recommender."""
     shop = make_shop(SALES.assign(label=[1, 0] + [1] * (len(SALES) - 2)), label='label')
     model, part = make_model(shop.schema), shop[: len(BOUGHT) - 12]
+    part.time, part.catalogue = torch.arange(len(part)), torch.arange(7)
     Recommender(model, part).save(tmp_path / 'model')
     loaded = Recommender.load(tmp_path / 'model')
     assert len(loaded.recommend(17, CONTEXT, 12)) == 12
