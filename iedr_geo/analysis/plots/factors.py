@@ -189,8 +189,6 @@ def _strengths(generator: Any, side: str) -> tuple[list[str], Tensor]:
     match generator if unchanged else None:
         case nn.LinearGenerator():
             return [side, 'context'], generator.linear.weight.double().abs()
-        case nn.MLPGenerator():
-            return [both], _paths(generator.mlp)
         case nn.SplitGenerator():
             intrinsic, extrinsic = generator.intrinsic_mlp, generator.extrinsic_mlp
             return [side, both], torch.block_diag(_paths(intrinsic), _paths(extrinsic))
@@ -198,6 +196,8 @@ def _strengths(generator: Any, side: str) -> tuple[list[str], Tensor]:
             weight = _paths(generator.mlp)
             added = torch.eye(*weight.shape).roll(generator.channels, 1).to(weight)
             return [both, f'{side} (sum)', 'context (sum)'], weight + added
+        case nn.MLPGenerator():  # Last: the residual one is one of these.
+            return [both], _paths(generator.mlp)
     raise ValueError(
         f'The {side} generator is a {type(generator).__name__}, whose weights do not say '
         f'how inputs reach factors'
