@@ -6,7 +6,6 @@ import base64
 import io
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype, is_scalar
 
 from iedr_geo.analysis.report.report import TITLE, DisentanglementReport
+from iedr_geo.data.replacing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,13 +136,9 @@ def _text(value: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f'{path.name}.partial')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding='utf-8')
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_text(text, encoding='utf-8')
     except OSError as error:
         raise OSError(f'Cannot write the page to {path}: {error}') from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

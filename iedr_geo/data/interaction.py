@@ -19,6 +19,7 @@ from torch_geometric.data import Data, Dataset
 
 from iedr_geo.data.columns import token
 from iedr_geo.data.feature_graphs import FeatureGraphs
+from iedr_geo.data.replacing import replacing
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import check_columns, match_ids, parse_labels, parse_times
 
@@ -321,10 +322,8 @@ class InteractionDataset(Dataset):
         frame = self.context_frame.astype(object)
         content = frame.where(frame.notna(), None).to_dict('split', index=False)
         state['context_frame'] = json.dumps(content, default=_plain)
-        partial = f'{os.fspath(path)}.partial'
-        with open(partial, 'wb') as file:
+        with replacing(path) as partial, open(partial, 'wb') as file:
             torch.save(state, file)
-        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> InteractionDataset:

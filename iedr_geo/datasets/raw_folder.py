@@ -19,6 +19,7 @@ from torch_geometric.data import Dataset, HeteroData, InMemoryDataset, download_
 from torch_geometric.home import get_home_dir
 
 from iedr_geo.data import InteractionDataset
+from iedr_geo.data.replacing import replacing
 
 _DAMAGE = (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -131,9 +132,8 @@ class RawFolder(Dataset):
                 url = self.urls[path.name]
                 content = get(url)
                 self._check(content, path.name, f'{path.name} from {url}')
-                partial = Path(f'{path}.partial')
-                partial.write_bytes(self._unpack(content, path.name))
-                partial.replace(path)
+                with replacing(path) as partial:
+                    partial.write_bytes(self._unpack(content, path.name))
 
     def _get(self, url: str) -> bytes:
         partial = Path(self.raw_dir, f'{osp.basename(url)}.partial')
@@ -181,9 +181,8 @@ class RawGraph(RawFolder, InMemoryDataset):
         self.load(path, data_cls=HeteroData)
 
     def _write(self, data: HeteroData) -> None:
-        partial = f'{self.processed_paths[0]}.partial'
-        self.save([data], partial)
-        os.replace(partial, self.processed_paths[0])
+        with replacing(self.processed_paths[0]) as partial:
+            self.save([data], str(partial))
 
 
 class RawLog(RawFolder, InteractionDataset):

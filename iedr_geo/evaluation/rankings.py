@@ -18,7 +18,6 @@ from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.top_ranks import top_metrics, values_of
 from iedr_geo.metrics import AUC, NDCG, HitRatio, RankedLists, RankingMetric, Recall
 from iedr_geo.scoring import CatalogueScorer, Queries, items_of
-from iedr_geo.scoring.catalogue_scorer import CELLS
 
 DEFAULT_METRICS: tuple[RankingMetric, ...] = (NDCG(5), NDCG(10), Recall(5), Recall(10))
 GRAPH_METRICS: tuple[RankingMetric, ...] = tuple(
@@ -207,7 +206,7 @@ class CatalogueRankings(Rankings):
             are, or held-out and seen parts do not fit each other.
     """
 
-    max_scores = CELLS
+    max_scores = CatalogueScorer.scores_at_once
 
     def __init__(
         self,

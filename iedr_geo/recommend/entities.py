@@ -221,10 +221,8 @@ class DatasetEntities(Entities):
     def _hashes(self) -> pd.Index:
         """The index by which stored contexts are found."""
         hashes = pd.Index(self.data.contexts.hashes())
-        if hashes.has_duplicates:  # Contexts that differ in what no field looks at.
-            first = ~hashes.duplicated()
-            hashes = hashes.where(first, np.arange(len(hashes), dtype=np.uint64))
-        return hashes
+        # Contexts that differ in what no field looks at go by the first.
+        return hashes.where(~hashes.duplicated(), np.arange(len(hashes), dtype=np.uint64))
 
     def contexts(self, frame: pd.DataFrame) -> Numbers:
         """Returns the context of each row: the dataset's own where it has it.

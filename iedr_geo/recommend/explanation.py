@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -17,8 +18,8 @@ from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.scoring import evaluating
 
-FEATURE_COLUMNS = ['side', 'feature', 'difference']
-PAIR_COLUMNS = ['side', 'feature_a', 'feature_b', 'difference']
+_features = partial(pd.DataFrame, columns=['side', 'feature', 'difference'])
+_pairs = partial(pd.DataFrame, columns=['side', 'feature_a', 'feature_b', 'difference'])
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,13 @@ class Explanation:
 
     score: float
     parts: dict[str, float]
-    features: pd.DataFrame = field(
-        default_factory=lambda: pd.DataFrame(columns=FEATURE_COLUMNS)
-    )
-    pairs: pd.DataFrame = field(
-        default_factory=lambda: pd.DataFrame(columns=PAIR_COLUMNS)
-    )
+    features: pd.DataFrame = field(default_factory=_features)
+    pairs: pd.DataFrame = field(default_factory=_pairs)
 
     def __str__(self) -> str:
         parts = '  '.join(f'{name} {value:+.3f}' for name, value in self.parts.items())
         parts = f' = {parts}' if parts else ''
-        top = self.features.reindex(
-            self.features['difference'].abs().sort_values(ascending=False).index
-        )
+        top = self.features.sort_values('difference', ascending=False, key=abs)
         lines = [f'score {self.score:+.3f}{parts}']
         if not top['difference'].any():
             return '\n'.join([*lines, 'No feature changes it.'] if len(top) else lines)
@@ -113,12 +108,7 @@ def explain(
     tables: dict[int, list[tuple[Any, ...]]] = {2: [], 3: []}
     for key, score in zip(left_out, others, strict=True):
         tables[len(key)].append((*key, whole_score - score))
-    return Explanation(
-        whole_score,
-        parts,
-        pd.DataFrame(tables[2], columns=FEATURE_COLUMNS),
-        pd.DataFrame(tables[3], columns=PAIR_COLUMNS),
-    )
+    return Explanation(whole_score, parts, _features(tables[2]), _pairs(tables[3]))
 
 
 def _without_node(graph: Data, node: int) -> Data:

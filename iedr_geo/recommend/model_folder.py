@@ -20,7 +20,7 @@ from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
 from iedr_geo.nn.models.rebuild import describe, rebuild
 from iedr_geo.scoring import Queries, scorer
-from iedr_geo.scoring.agreement import agree, check_schema
+from iedr_geo.scoring.agreement import agree, check_schema, num_embeddings
 from iedr_geo.scoring.top_k import first_of
 
 VERSION = 1  # Of the format.
@@ -90,7 +90,7 @@ def _write_model(
         raise ValueError(
             f'A {type(model).__name__} has no state to be saved: only modules have'
         )
-    check_schema(_num_embeddings(model), schema, 'The schema')
+    check_schema(num_embeddings(model), schema, 'The schema')
     cls = type(model)
     state = {key: tensor.detach().cpu() for key, tensor in model.state_dict().items()}
     content = {
@@ -104,11 +104,6 @@ def _write_model(
     (folder / CONFIG).write_text(json.dumps(content, indent=1))
     if schema is not None:
         (folder / SCHEMA).write_text(schema.to_json())
-
-
-def _num_embeddings(model: torch.nn.Module) -> int | None:
-    config = getattr(model, 'config', None)
-    return config.get('num_embeddings') if isinstance(config, dict) else None
 
 
 def save_model(
@@ -273,5 +268,5 @@ def load_model(
     schema = None
     if (folder / SCHEMA).is_file():
         schema = _read(folder / SCHEMA, _load_schema)
-        check_schema(_num_embeddings(model), schema, str(folder / SCHEMA))
+        check_schema(num_embeddings(model), schema, str(folder / SCHEMA))
     return LoadedModel(model.eval(), schema)

@@ -10,20 +10,24 @@ from iedr_geo.data import FeatureSchema
 ROUNDINGS = 8  # Where rounding is coarser: as many times that of one number.
 
 
-def check_schema(
-    num_embeddings: int | None, schema: FeatureSchema | None, name: str
-) -> None:
+def num_embeddings(model: object) -> int | None:
+    """Returns the number of embeddings of a model's configuration, if it has one."""
+    config = getattr(model, 'config', None)
+    return config.get('num_embeddings') if isinstance(config, dict) else None
+
+
+def check_schema(size: int | None, schema: FeatureSchema | None, name: str) -> None:
     """Raises an error if a model has another number of embeddings than a schema.
 
     Args:
-        num_embeddings: The number of embeddings of the model, if it is known.
+        size: The number of embeddings of the model, if it is known.
         schema: The schema, if there is one.
         name: The name of the schema in the message.
     """
-    if schema is not None and num_embeddings not in (None, schema.num_embeddings):
+    if schema is not None and size not in (None, schema.num_embeddings):
         raise ValueError(
             f'{name} has {schema.num_embeddings} embeddings, the model '
-            f'{num_embeddings}: it was trained on another schema'
+            f'{size}: it was trained on another schema'
         )
 
 

@@ -12,8 +12,6 @@ from iedr_geo.data.schema import Side
 from iedr_geo.nn.blocks import blocks
 from iedr_geo.scoring.queries import Queries
 
-CELLS = 1 << 22  # Scores that are held at a time.
-
 
 class CatalogueScorer(ABC):
     """The scores of items for users, by one model on one set of data.
@@ -34,7 +32,7 @@ class CatalogueScorer(ABC):
     factors: tuple[str, ...] = ()
     """The names of the factors that users and items have, if they have any."""
 
-    scores_at_once = CELLS
+    scores_at_once = 1 << 22
     """The number of scores that are held at a time."""
 
     pairs_at_once = 1 << 16

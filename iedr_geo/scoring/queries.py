@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from iedr_geo.data import FeatureGraphs
+from iedr_geo.data.schema import SIDES
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,6 @@ class Queries:
         return graphs
 
     def __repr__(self) -> str:
-        new = [
-            f'{f.name}={len(value)} new'
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), FeatureGraphs)
-        ]
+        sides = {f'{side}s': self.graphs(side) for side in SIDES}
+        new = [f'{name}={len(graphs)} new' for name, graphs in sides.items() if graphs]
         return f'Queries({", ".join([str(len(self)), *new])})'

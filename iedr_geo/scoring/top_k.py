@@ -58,32 +58,26 @@ def top_k(scores: Tensor, k: int, hidden: Pairs | None = None) -> tuple[Tensor, 
         raise ValueError(f'{int(scores.isnan().sum())} of the scores are NaN')
     # The order of equal scores, and which of them is the last, is left open by `topk`.
     is_open = (values[:, 1:] == values[:, :-1]).any(dim=1)
-    if is_open.any():
-        rows = is_open.nonzero().view(-1)
-        values[rows], items[rows] = _sorted(scores[rows], values.size(1))
     values, items = values[:, :k], items[:, :k]
-    if hidden is not None:
-        short = torch.isneginf(values).any(dim=1)
-        if short.any():
-            rows = short.nonzero().view(-1)
-            values[rows], items[rows] = _few(scores, rows, k, hidden)
+    if hidden is not None:  # Or there are fewer left.
+        is_open |= values.isneginf().any(dim=1)
+    rows = is_open.nonzero().view(-1)
+    if rows.numel():
+        values[rows], items[rows] = _sorted(scores, rows, k, hidden)
     return values, items
 
 
-def _sorted(scores: Tensor, width: int) -> Pairs:
-    order = scores.sort(dim=1, descending=True, stable=True)
-    return order.values[:, :width], order.indices[:, :width]
-
-
-def _few(scores: Tensor, rows: Tensor, k: int, hidden: Pairs) -> Pairs:
-    """Returns the top of rows that may have fewer than :math:`k` items left."""
+def _sorted(scores: Tensor, rows: Tensor, k: int, hidden: Pairs | None) -> Pairs:
+    """Returns the top of some rows, which may have fewer than :math:`k` items left."""
     left_out = torch.zeros_like(scores, dtype=torch.bool)
-    left_out[hidden] = True
-    left_out = left_out[rows]
+    if hidden is not None:
+        left_out[hidden] = True
+    left_out, scores = left_out[rows], scores[rows]
     # A score of -inf is better than none.
     lowest = torch.finfo(scores.dtype).min
-    finite = scores[rows].clamp(min=lowest).masked_fill(left_out, -torch.inf)
-    values, items = _sorted(finite, k)
+    scores = scores.clamp(min=lowest).masked_fill(left_out, -torch.inf)
+    values, items = scores.sort(dim=1, descending=True, stable=True)
+    values, items = values[:, :k], items[:, :k]
     items = torch.where(left_out.gather(1, items), -1, items)
     return values.masked_fill(values == lowest, -torch.inf), items
 

@@ -26,6 +26,7 @@ from iedr_geo.metrics import RankingMetric
 from iedr_geo.nn import BCEObjective, Objective, score_items
 from iedr_geo.nn.contract import has_hooks, stands_for
 from iedr_geo.scoring import device_of, evaluating, items_of
+from iedr_geo.scoring.agreement import check_schema, num_embeddings
 from iedr_geo.training.training_module import Options, TrainingModule
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class InteractionModule(TrainingModule):
         elif valid is not None:
             rankings = CatalogueRankings(valid, [train], metrics)
         super().__init__(model, train, valid, rankings, objective, negatives, **kwargs)
-        _check_vocabulary(model, train)
+        name = 'The schema of the training rows'
+        check_schema(num_embeddings(model), train.schema, name)
         if self.objective is not None:
             _check_encode(model, train)
         grouped = self.objective is not None and self.objective.grouped
@@ -187,14 +189,4 @@ def _check_encode(model: Any, train: InteractionDataset) -> None:
         raise ValueError(
             f'`encode(batch).logits` of {name}, by which it is trained, are not what its '
             f'`forward(batch)` returns, by which it ranks'
-        )
-
-
-def _check_vocabulary(model: torch.nn.Module, train: InteractionDataset) -> None:
-    config = getattr(model, 'config', None)
-    size = config.get('num_embeddings') if isinstance(config, dict) else None
-    if size is not None and size < train.schema.num_embeddings:
-        raise ValueError(
-            f'The schema of the training rows has {train.schema.num_embeddings} '
-            f'embeddings, the model {size}'
         )

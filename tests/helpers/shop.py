@@ -89,6 +89,20 @@ def make_graph() -> BipartiteGraph:
     return BipartiteGraph.from_pandas(SALES, 'customer', 'article', CUSTOMERS, ARTICLES)
 
 
+class Pairs(torch.nn.Module):
+    """Has a score for each pair of numbers, and notes which items it is asked about."""
+
+    def __init__(self, power: float = 1.0) -> None:
+        super().__init__()
+        size = len(CUSTOMERS), len(ARTICLES)
+        self.table = torch.nn.Parameter(torch.randint(-3, 4, size).double())
+        self.power, self.asked = power, set[int]()
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        self.asked |= set(item.flatten().tolist())
+        return self.table[user, item] ** self.power
+
+
 def assert_similar(
     table: pd.DataFrame, name: str, expected: Mapping[str, float], k: int
 ) -> None:

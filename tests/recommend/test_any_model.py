@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from shop import (
     CUSTOMERS,
     IDS,
     SALES,
+    Pairs,
     bought,
     make_graph,
     make_model,
@@ -26,12 +27,12 @@ from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import ContextPopularity, Factors, IEDRFactors, Popularity, Repeat
+from iedr_geo.nn import ContextPopularity, Popularity, Repeat
 from iedr_geo.recommend import ContextIgnoredWarning, Recommender, UnknownValueWarning
-from iedr_geo.scoring import InteractionScorer
 
 USERS = [str(customer) for customer in CUSTOMERS['customer']]
 SHOP, GRAPH = make_shop(), make_graph()
+LOG, NAMES = TABLES['log'], ['with', 'time', 'heat', 'snacks']
 
 
 class Lookup(torch.nn.Module):
@@ -46,48 +47,6 @@ class Lookup(torch.nn.Module):
     def forward(self, batch: InteractionBatch) -> Tensor:
         self.asked |= set(batch.item_id.tolist())
         return self.table[batch.user_id, batch.item_id, batch.context_id]
-
-
-class Pairs(torch.nn.Module):
-    """Has a score for each pair of numbers."""
-
-    def __init__(self, graph: BipartiteGraph) -> None:
-        super().__init__()
-        size = graph.num_users, graph.num_items
-        self.table = torch.nn.Parameter(torch.randint(-3, 4, size).double())
-        self.asked: set[int] = set()
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        self.asked |= set(item.flatten().tolist())
-        return self.table[user, item]
-
-
-class Encoded(NamedTuple):
-    logits: Tensor
-    parts: dict[str, Tensor]
-    factors: IEDRFactors
-
-
-class Towers(torch.nn.Module):
-    """Has parts and factors, of which the second goes by the context."""
-
-    def __init__(self, dataset: InteractionDataset) -> None:
-        super().__init__()
-        sizes = dataset.num_users, dataset.num_items, dataset.num_contexts
-        self.tables = torch.nn.ParameterList(torch.randn(size, 4) for size in sizes)
-
-    def encode(self, batch: InteractionBatch) -> Encoded:
-        ids = batch.user_id, batch.item_id, batch.context_id
-        *sides, context = (t[i] for t, i in zip(self.tables, ids, strict=True))
-        user, item = (Factors(x, x * context) for x in sides)
-        parts = {
-            'taste': (user.intrinsic * item.intrinsic).sum(1),
-            'mood': (user.extrinsic * item.extrinsic).sum(1),
-        }
-        return Encoded(sum(parts.values()), parts, IEDRFactors(user, item))
-
-    def forward(self, batch: InteractionBatch) -> Tensor:
-        return self.encode(batch).logits
 
 
 def number_of(dataset: InteractionDataset, context: dict[str, Any]) -> int:
@@ -113,19 +72,17 @@ def test_known_by_their_numbers(sales):
     model = Lookup(shop)
     recommender = Recommender(model, shop)
     new, stranger = {'day': 'mon', 'gift': None}, row_of(30)
-    numbers = []
     for context in (*shop.context_frame.to_dict('records'), new):
-        scores = model.table[..., number_of(shop, context)]
-        numbers.append(number_of(shop, context))
-        for one in (context, pd.Series(dict(reversed(context.items())), dtype=object)):
-            table = recommender.recommend('4', one)
-            assert_scores(table, scores[USERS.index('4')], set(IDS) - bought(4))
+        number = number_of(shop, context)
+        assert (number < 0) == (context is new)
+        table = recommender.recommend('4', context)
+        scores = model.table[..., number]
+        assert_scores(table, scores[USERS.index('4')], set(IDS) - bought(4))
         # Described, not named: a person of no number.
         assert_scores(recommender.recommend(stranger, context), scores[-1], {*IDS})
         like = ARTICLES.to_dict('records')[2]
         for item, row in ((40, IDS.index('40')), (like, -1)):
             assert recommender.score(stranger, item, context) == scores[-1, row].item()
-    assert sorted(numbers) == [-1, *range(shop.num_contexts)]
     users = [30, {'town': 'y'}, 4, 'Zoe', 30, 4]
     contexts = [CONTEXTS[0], new, CONTEXTS[3], CONTEXTS[0], new, CONTEXTS[1]]
     pairs = zip(users, contexts, strict=True)
@@ -136,6 +93,8 @@ def test_known_by_their_numbers(sales):
         number = USERS.index(str(user)) if str(user) in USERS else -1
         scores = model.table[number, :, number_of(shop, contexts[row])]
         assert_scores(many[many['row'] == row], scores, {*IDS})
+    # Ids stay what they are without a feature.
+    assert str(recommender.explain(4, 40, new)).endswith('No feature changes it.')
 
 
 @pytest.mark.parametrize('order', [1, -1])
@@ -144,28 +103,49 @@ def test_known_by_their_numbers(sales):
     [
         (0, {'time': pd.Timestamp('2024-02-28 12:00'), 'heat': np.float32(1)}),
         (0, {'time': '2024-02-29 23:00:00.5', 'heat': '1', 'snacks': ('m', 'm')}),
+        (0, {'time': pd.Timestamp('2024-02-28 12:00', tz='Asia/Tokyo')}),
         (1, {'time': np.datetime64('2024-03-03T11:59'), 'heat': 2, 'snacks': np.nan}),
+        (1, {'time': '2024-03-09T11:00:00+09:00'}),
         (3, {'with': np.nan, 'time': pd.NaT, 'heat': pd.NA, 'snacks': ['n', 'm']}),
-        (3, {'snacks': np.array(['m', 'n'])}),
+        (3, {'time': np.nan, 'snacks': np.array(['m', 'n'])}),
         (4, {'heat': -3, 'snacks': ()}),
     ],
 )
 def test_contexts_in_other_words(row, changes, order):
-    log = TABLES['log']
-    dataset = build(TABLES | {'log': log[::order]})
+    dataset = build(TABLES | {'log': LOG[::order]})
     model = Lookup(dataset)
-    context = log[['with', 'time', 'heat', 'snacks']].iloc[row].to_dict() | changes
-    place = dataset.context[row if order == 1 else len(log) - 1 - row]
+    context = LOG[NAMES].iloc[row].to_dict() | changes
     recommender = Recommender(model, dataset)
     user, item = dataset.user_ids.get_loc('7'), dataset.item_ids.get_loc('11')
-    score = recommender.score(7, 11, context)
-    assert score == model.table[user, item, place].item()
+    context_id = dataset.context[row if order == 1 else len(LOG) - 1 - row]
+    wanted = model.table[user, item, context_id].item()
+    assert recommender.score(7, 11, pd.Series(context, dtype=object)) == wanted
+    rows = pd.DataFrame([{'guest': 7} | context], dtype=object)
+    assert recommender.recommend_many(rows, 1, False, [11])['score'].item() == wanted
 
 
-@pytest.mark.parametrize(('kind', 'data'), [(Lookup, SHOP), (Pairs, GRAPH)])
-def test_candidates_alone_are_scored(kind, data):
+def test_equal_contexts_are_encoded_once(monkeypatch):
+    """However many minutes they have."""
+    dataset, encoded = build(TABLES), []
+    encode, recommender = dataset.schema.encode, Recommender(Lookup(dataset), dataset)
+    rows = LOG[['guest', *NAMES]].iloc[[0, 0, 0, 1] * 50].reset_index(drop=True)
+    rows['time'] += pd.to_timedelta(rows.index % 60, 'min')
+    rows.loc[rows['time'].dt.hour < 6, 'time'] = None
+
+    def spy(side, frame):
+        encoded.append(len(frame))
+        return encode(side, frame)
+
+    monkeypatch.setattr(dataset.schema, 'encode', spy)
+    many = recommender.recommend_many(rows, 1, exclude_seen=False)
+    assert encoded == [3] and len(many) == len(rows)
+
+
+@pytest.mark.parametrize('kind', [Lookup, Pairs])
+def test_candidates_alone_are_scored(kind):
     candidates, k = [100, 64, 31, 23, 7], 3
-    model, context = kind(data), CONTEXTS[0] if data is SHOP else None
+    model, data = (Lookup(SHOP), SHOP) if kind is Lookup else (Pairs(), GRAPH)
+    context = CONTEXTS[0] if data is SHOP else None
     recommender = Recommender(model, data)
     recommender.recommend(30, context)  # Once, it is seen whether contexts matter.
     rows = pd.DataFrame([{'customer': u, 'user': u} | CONTEXTS[0] for u in (4, 30, 17)])
@@ -181,7 +161,7 @@ def test_candidates_alone_are_scored(kind, data):
 
 def test_graph_by_numbers():
     """Ties are in the order of the items."""
-    model = Pairs(GRAPH)
+    model = Pairs()
     recommender = Recommender(model, GRAPH)
     assert recommender.parts == ()
     for number, user in enumerate(USERS):
@@ -191,10 +171,10 @@ def test_graph_by_numbers():
                 table = recommender.recommend(user, None, k, exclude)
                 assert len(table) == min(k, len(left))
                 assert_scores(table, model.table[number], left)
-        assert recommender.score(user, 7) == model.table[number, IDS.index('7')]
     found = recommender.explain(30, 7)
-    assert (found.score, found.parts) == (recommender.score(30, 7), {})
-    assert found.features.empty and str(found) == f'score {found.score:+.3f}'
+    assert found.score == recommender.score(30, 7) == model.table[0, IDS.index('7')]
+    assert found.parts == {} and list(found.features) == ['side', 'feature', 'difference']
+    assert str(found) == f'score {found.score:+.3f}'
 
 
 @pytest.mark.parametrize(
@@ -213,12 +193,9 @@ def test_graph_by_numbers():
 )
 def test_bad_questions(ask, message):
     """A missing id is no id, even where one is called like it."""
-    log = pd.DataFrame(
-        {'user': ['None', 'nan', '<NA>', 'NaT', '30'], 'item': list('abc40')}
-    )
-    log['item'] = ['a', 'b', 'c', 'a', '40']
-    graph = BipartiteGraph.from_pandas(log)
-    recommender = Recommender(Pairs(graph), graph)
+    users, items = ['None', 'nan', '<NA>', 'NaT', '30'], ['a', 'b', 'c', 'a', '40']
+    graph = BipartiteGraph.from_pandas(pd.DataFrame({'user': users, 'item': items}))
+    recommender = Recommender(Pairs(), graph)
     for user in ('None', 30, '30', 30.0):
         assert len(recommender.recommend(user)) == 3
     with pytest.raises(ValueError, match=message):
@@ -232,17 +209,10 @@ def of_user(batch: InteractionBatch) -> Tensor:
 
 def many_contexts() -> InteractionDataset:
     """Each context has a row of its own, and few of the items."""
-    log = TABLES['log'].iloc[[0] * 60].assign(heat=range(60))
+    films = [(7 * i) % 200 for i in range(60)]
+    log = LOG.iloc[[0] * 60].assign(heat=range(60), film=films)
     items = TABLES['items'].iloc[[0] * 200].assign(film=range(200))
-    log = log.assign(film=[(7 * i) % 200 for i in range(60)])
     return build(TABLES | {'log': log, 'items': items})
-
-
-def one_context() -> InteractionDataset:
-    one = SHOP[:1]
-    one.contexts, one.context = SHOP.contexts.select(SHOP.context[:1]), torch.tensor([0])
-    one.context_frame = SHOP.context_frame.iloc[:1]
-    return one
 
 
 @pytest.mark.parametrize(
@@ -259,7 +229,8 @@ def one_context() -> InteractionDataset:
 )
 def test_a_model_that_ignores_contexts(make, ignores):
     """Is told of once, where one asks and there is more than one; others never are."""
-    for dataset in (SHOP, many_contexts(), one_context()):
+    one_context = make_shop(SALES[SALES['day'] == 'mon'].assign(gift=True))
+    for dataset in (SHOP, many_contexts(), one_context):
         context = dataset.context_frame.iloc[0].to_dict()
         user, name = dataset.user_ids[0], dataset.user_name
         model = make(dataset)
@@ -268,7 +239,6 @@ def test_a_model_that_ignores_contexts(make, ignores):
             warnings.simplefilter('always')
             recommender.recommend(user, context)
             recommender.recommend_many(pd.DataFrame([{name: user} | context]))
-            recommender.compare_contexts(user, context, context)
         told = [w for w in caught if w.category is ContextIgnoredWarning]
         assert len(told) == (ignores and dataset.num_contexts > 1)
         for warning in told:
@@ -278,45 +248,8 @@ def test_a_model_that_ignores_contexts(make, ignores):
 
 def test_compared_without_parts():
     recommender = Recommender(Lookup(SHOP), SHOP)
-    a, b = CONTEXTS[0], CONTEXTS[3]
-    table = recommender.compare_contexts(30, a, b, k=4, exclude_seen=False)
+    table = recommender.compare_contexts(30, CONTEXTS[0], CONTEXTS[3], k=4)
     assert list(table) == ['article', 'rank_a', 'rank_b', 'change', 'score_a', 'score_b']
-    for context, name in ((a, 'a'), (b, 'b')):
-        top = recommender.recommend(30, context, 4, False).set_index('article')
-        ranks = table.set_index('article')[f'rank_{name}'].dropna()
-        assert ranks.sort_values().to_dict() == top['rank'].to_dict()
+    for context, name in ((CONTEXTS[0], 'score_a'), (CONTEXTS[3], 'score_b')):
         scores = [recommender.score(30, item, context) for item in table['article']]
-        assert table[f'score_{name}'].tolist() == scores
-    for call in (recommender.similar_items, recommender.similar_users):
-        with pytest.raises(ValueError, match=r'no factor .*none'):
-            call(30, a)
-    with pytest.raises(ValueError, match='no vectors of items'):
-        recommender.embeddings('item', a)
-
-
-def test_parts_and_factors_of_ones_own():
-    """Those that `encode` returns; the score is their sum, and what is alike by one."""
-    model, context, close = Towers(SHOP), CONTEXTS[1], {'rtol': 1e-5, 'atol': 1e-6}
-    recommender = Recommender(model, SHOP)
-    assert isinstance(recommender.scorer, InteractionScorer)
-    assert recommender.parts == ('taste', 'mood')
-    users, items, contexts = (table.detach() for table in model.tables)
-    user, here = users[USERS.index('30')], contexts[number_of(SHOP, context)]
-    table = recommender.recommend(30, context, 12, False).set_index('article')
-    np.testing.assert_allclose(table['taste'][IDS], items @ user, **close)
-    np.testing.assert_allclose(table['mood'][IDS], items * here @ (user * here), **close)
-    np.testing.assert_allclose(table['taste'] + table['mood'], table['score'], rtol=1e-5)
-    compared = recommender.compare_contexts(30, CONTEXTS[0], context)
-    assert set(compared['factor']) == {'mood'} and not compared['taste_change'].any()
-    for by, vectors in (('intrinsic', items), ('extrinsic', items * here)):
-        found = recommender.similar_items(40, context, 11, by).set_index('article')
-        cosine = torch.cosine_similarity(vectors, vectors[IDS.index('40')], dim=1)
-        expected = pd.Series(cosine.tolist(), IDS)[found.index]
-        np.testing.assert_allclose(found['similarity'], expected, **close)
-        assert found['similarity'].is_monotonic_decreasing and len(found) == 11
-        factors = recommender.embeddings('item', context)[by]
-        np.testing.assert_allclose(factors, vectors, **close)
-    found = recommender.explain(30, 40, context)
-    assert sum(found.parts.values()) == pytest.approx(found.score, rel=1e-5)
-    assert not found.features['difference'].any()  # Ids stay what they are.
-    assert str(found).endswith('No feature changes it.')
+        assert table[name].tolist() == scores

@@ -9,17 +9,17 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from cinema import EDGES, FIELDS, make_cinema
+from cinema import EDGES, FIELDS, FILMS, GUESTS, make_cinema
 from shop import CONTEXTS, make_model, make_shop
 from torch_geometric.data import Batch, Data
 
 from iedr_geo.data import (
     Categorical,
     FeatureSchema,
-    InteractionData,
     InteractionDataset,
     MultiCategorical,
 )
+from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import IEDR
 from iedr_geo.recommend import Explanation, Recommender, UnknownValueWarning
 from iedr_geo.recommend.explanation import explain
@@ -48,39 +48,34 @@ def encoded(dataset: InteractionDataset, **rows: dict[str, Any]) -> dict[str, Da
     graphs = {}
     for side, row in rows.items():
         blank = dict.fromkeys(dataset.schema.sources(side))
-        graphs[side] = dataset.schema.encode(
-            side, pd.DataFrame([blank | row], dtype=object)
-        )[0]
+        frame = pd.DataFrame([blank | row], dtype=object)
+        graphs[side] = dataset.schema.encode(side, frame)[0]
         for name in ('graph_id', 'node_id'):
             graphs[side].pop(name, None)
     return graphs
 
 
 def scores_of(model: IEDR, variants: list[dict[str, Data]]) -> list[float]:
-    samples, follow = [], [f'x_{side}' for side in FIELDS]
-    for graphs in variants:
-        data = InteractionData(num_nodes=sum(g.num_nodes for g in graphs.values()))
-        for side, graph in graphs.items():
-            for name, value in graph:
-                data[f'{name}_{side}'] = value
-        samples.append(data)
-    return model(Batch.from_data_list(samples, follow_batch=follow)).tolist()
+    arguments: dict[str, Any] = {}
+    for side in FIELDS:
+        arguments[side] = Batch.from_data_list([graphs[side] for graphs in variants])
+        arguments[f'{side}_graph'] = torch.arange(len(variants))
+    return model(InteractionBatch(**arguments)).tolist()
 
 
 def without(graph: Data, nodes: set[int], i: int = -1, j: int = -1) -> Data:
     """Writes down what is left, node by node and edge by edge."""
     kept = [n for n in range(graph.num_nodes) if n not in nodes]
-    edges = [
-        (e, kept.index(source), kept.index(target))
-        for e, (source, target) in enumerate(graph.edge_index.t().tolist())
-        if not {source, target} & nodes and {source, target} != {i, j}
-    ]
-    out, rows = copy.copy(graph), [e for e, *_ in edges]
+    edges = {
+        e: [kept.index(end) for end in ends]
+        for e, ends in enumerate(graph.edge_index.t().tolist())
+        if not {*ends} & nodes and {*ends} != {i, j}
+    }
+    out = copy.copy(graph)
     out.x = graph.x[kept]
-    ends = [pair for _, *pair in edges]
-    out.edge_index = torch.tensor(ends, dtype=torch.long).view(-1, 2).t()
+    out.edge_index = torch.tensor([*edges.values()], dtype=torch.long).view(-1, 2).t()
     if 'edge_weight' in graph:
-        out.edge_weight = graph.edge_weight[rows]
+        out.edge_weight = graph.edge_weight[[*edges]]
     if 'value' in graph:
         out.value = graph.value[kept]
     for name in graph.keys():  # noqa: SIM118
@@ -92,20 +87,18 @@ def without(graph: Data, nodes: set[int], i: int = -1, j: int = -1) -> Data:
 
 def check(found: Explanation, model: IEDR, graphs: dict[str, Data]) -> None:
     """Compares all rows with scores of samples by hand."""
-    sides: dict[str, list[str]] = {'features': [], 'pairs': []}
-    variants: dict[str, list] = {'features': [graphs], 'pairs': [graphs]}
+    features, pairs = [], []
     for side, graph in graphs.items():
-        for i in range(graph.num_nodes):
-            sides['features'].append(side)
-            variants['features'].append(graphs | {side: without(graph, {i})})
-        for pair in combinations_with_replacement(range(graph.num_nodes), 2):
-            sides['pairs'].append(side)
-            variants['pairs'].append(graphs | {side: without(graph, set(), *pair)})
-    for name, table in (('features', found.features), ('pairs', found.pairs)):
-        whole, *rest = scores_of(model, variants[name])
+        nodes = range(graph.num_nodes)
+        features += [(side, without(graph, {i})) for i in nodes]
+        both = combinations_with_replacement(nodes, 2)
+        pairs += [(side, without(graph, set(), *pair)) for pair in both]
+    for variants, table in ((features, found.features), (pairs, found.pairs)):
+        assert table['side'].tolist() == [side for side, _ in variants]
+        changed = [graphs | {side: variant} for side, variant in variants]
+        whole, *rest = scores_of(model, [graphs, *changed])
         assert found.score == pytest.approx(whole, abs=1e-10)
         assert sum(found.parts.values()) == pytest.approx(whole, abs=1e-10)
-        assert table['side'].tolist() == sides[name]
         expected = [whole - score for score in rest]
         assert table['difference'].tolist() == pytest.approx(expected, abs=1e-10)
 
@@ -114,12 +107,9 @@ def check(found: Explanation, model: IEDR, graphs: dict[str, Data]) -> None:
     ('user', 'item', 'features', 'arguments'),
     [
         (4, 112, FEATURES, {'encoder': 'sign'}),
-        (4, 112, FEATURES, {'encoder': 'bi', 'pointwise': True}),
         (4, 112, FEATURES, {'encoder': 'mean', 'pointwise': True}),
-        (4, 112, FEATURES, {'encoder': 'mlp'}),
-        (STRANGER, NOVELTY, NEW_FEATURES, {'generator': 'linear', 'pointwise': True}),
-        (STRANGER, NOVELTY, NEW_FEATURES, {'generator': 'split'}),
-        (STRANGER, NOVELTY, NEW_FEATURES, {'generator': 'residual', 'pointwise': True}),
+        (STRANGER, NOVELTY, NEW_FEATURES, {'encoder': 'bi', 'pointwise': True}),
+        (STRANGER, NOVELTY, NEW_FEATURES, {'encoder': 'mlp', 'generator': 'split'}),
     ],
 )
 @pytest.mark.filterwarnings('ignore::iedr_geo.recommend.UnknownValueWarning')
@@ -127,30 +117,28 @@ def test_equals_samples_by_hand(user, item, features, arguments, device):
     """Neither the stored graphs nor the model are changed."""
     model = make_model(SHOP.schema, **arguments).double()
     recommender = Recommender(copy.deepcopy(model).to(device), SHOP)
-    found = [recommender.explain(user, item, CONTEXT) for _ in range(2)]
     customer = {'customer': 4, 'age': 2, 'income': 2, 'town': 'y'}
     graphs = encoded(
         SHOP,
-        user=user if isinstance(user, dict) else customer,
-        item=item if isinstance(item, dict) else {'tags': 'p|q|r', 'price': 3},
+        user=customer if user == 4 else user,
+        item={'tags': 'p|q|r', 'price': 3} if item == 112 else item,
         context=CONTEXT,
     )
-    for one in found:
+    pairs = [
+        (side, a, b)
+        for (side, a), (other, b) in combinations_with_replacement(features, 2)
+        if side == other
+    ]
+    for one in [recommender.explain(user, item, CONTEXT) for _ in range(2)]:
         check(one, model, graphs)
-        rows = one.features[['side', 'feature']].itertuples(index=False, name=None)
-        assert list(rows) == features
-        pairs = [
-            (side, a, b)
-            for (side, a), (other, b) in combinations_with_replacement(features, 2)
-            if side == other
-        ]
-        names = ['side', 'feature_a', 'feature_b']
-        assert list(one.pairs[names].itertuples(index=False, name=None)) == pairs
+        for table, rows in ((one.features, features), (one.pairs, pairs)):
+            names = table.drop(columns='difference').itertuples(index=False, name=None)
+            assert list(names) == rows
         assert list(one.parts) == list(recommender.parts)
         assert one.features['difference'].abs().min() > 1e-6
     # What looks at no pairs has nothing to lose with them, others do.
     largest = one.pairs['difference'].abs().max()
-    assert (largest < 1e-6) == (arguments.get('encoder') in ('mean', 'mlp'))
+    assert (largest < 1e-6) == (arguments['encoder'] in ('mean', 'mlp'))
 
 
 NEW = {'studio': 't', 'genres': 'q|p', 'poster': [2.0, -1.0, 0.5]}
@@ -168,14 +156,8 @@ def test_edges_and_vectors_of_ones_own(edges, film):
     model = make_model(dataset.schema, pointwise=True).double()
     context = {'time': pd.Timestamp('2024-03-02 06:45'), 'with': 'friends'}
     found = Recommender(model, dataset).explain(3, film, context)
-    graphs = encoded(dataset, user={}, item=film if film is NEW else {}, context=context)
-    stored = {'user': dataset.users[0]}
-    if film is not NEW:
-        stored['item'] = dataset.items[film - 10]
-    for side, graph in stored.items():
-        for name in ('graph_id', 'node_id'):
-            graph.pop(name, None)
-        graphs[side] = graph
+    item = film if film is NEW else FILMS.iloc[film - 10].to_dict()
+    graphs = encoded(dataset, user=GUESTS.iloc[0].to_dict(), item=item, context=context)
     check(found, model, graphs)
     assert (found.pairs['difference'].abs().max() > 1e-6) == (edges != 'none')
 
@@ -205,13 +187,11 @@ def test_sides_of_a_single_feature():
     """They have no rows: without it nothing would remain."""
     log = pd.DataFrame({'user': ['a', 'b'], 'item': [1, 2], 'place': ['x', 'y']})
     items = pd.DataFrame({'item': [1, 2], 'tags': [['p'], ['q', 'p']]})
-    schema = FeatureSchema(
-        [Categorical('user')], [MultiCategorical('tags')], [Categorical('place')]
-    )
+    columns = [Categorical('user')], [MultiCategorical('tags')], [Categorical('place')]
+    schema = FeatureSchema(*columns)
     dataset = InteractionDataset.from_pandas(log, None, items, schema)
     recommender = Recommender(make_model(schema), dataset)
     found = recommender.explain('a', 1, {'place': 'y'})
-    assert list(found.features) == ['side', 'feature', 'difference']
     assert list(found.pairs) == ['side', 'feature_a', 'feature_b', 'difference']
     assert found.features.empty and found.pairs.empty
     assert 'Without' not in str(found)
@@ -226,10 +206,9 @@ def test_reads_well():
     with pytest.warns(UnknownValueWarning, match='tags'):
         found = recommender.explain(4, NOVELTY, CONTEXT)
     first, heading, *rows, note = str(found).splitlines()
-    parts = [f'{name} {part:+.3f}' for name, part in found.parts.items()]
-    assert first == f'score {found.score:+.3f} = ' + '  '.join(parts)
-    assert heading == 'Without a feature it falls by:'
-    assert 'do not add up' in note
+    parts = '  '.join(f'{name} {part:+.3f}' for name, part in found.parts.items())
+    assert first == f'score {found.score:+.3f} = {parts}'
+    assert heading == 'Without a feature it falls by:' and 'do not add up' in note
     expected = found.features.sort_values('difference', key=lambda d: -d.abs())[:8]
     assert rows == [
         f'  {row.difference:+.3f}  {row.feature} ({row.side})'

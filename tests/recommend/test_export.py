@@ -6,6 +6,7 @@ import torch
 from shop import SALES, every_triple, make_graph, make_model, make_shop
 from torch.export import Dim
 
+from iedr_geo.data.schema import SIDES
 from iedr_geo.nn import DICE, MF
 from iedr_geo.nn.generator import GENERATORS
 from iedr_geo.recommend import Recommender, ScoringHead
@@ -53,11 +54,8 @@ def test_scoring_head(generator):
     model = make_model(SHOP.schema, generator=generator)
     user, item, context = (
         model.encode_graphs(side, graphs.batch(torch.arange(len(graphs))))[0]
-        for side, graphs in (
-            ('user', SHOP.users),
-            ('item', SHOP.items),
-            ('context', SHOP.contexts),
-        )
+        for side in SIDES
+        for graphs in [getattr(SHOP, f'{side}s')]
     )
     wanted = model(every_triple(SHOP)).view(SIZES)[:, :, NUMBER]
     contexts = context[NUMBER].expand(len(user), -1)

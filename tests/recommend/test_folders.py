@@ -12,12 +12,19 @@ from typing import Any
 import pytest
 import torch
 from pandas.testing import assert_frame_equal
-from shop import BOUGHT, CONTEXTS, IDS, SALES, make_graph, make_model, make_shop
+from shop import (
+    BOUGHT,
+    CONTEXTS,
+    SALES,
+    Pairs,
+    every_triple,
+    make_graph,
+    make_model,
+    make_shop,
+)
 from torch import Tensor
 
-from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
-from iedr_geo.datasets import PlantedFactors
-from iedr_geo.loader import InteractionBatch, InteractionLoader
+from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.nn import (
     DICE,
     IEDR,
@@ -35,46 +42,12 @@ SHOP, GRAPH, CONTEXT = make_shop(exclude_seen=False), make_graph(), CONTEXTS[1]
 FILES = ['catalogue.pt', 'config.json', 'schema.json', 'weights.pt']
 
 
-class Rows(torch.nn.Module):
-    """Knows users and items by their numbers, and one of each that is new."""
-
-    def __init__(self, sign: int = 1) -> None:
-        super().__init__()
-        self.user = torch.nn.Embedding(SHOP.num_users + 1, 4)
-        self.item = torch.nn.Embedding(SHOP.num_items + 1, 4)
-        self.norm = torch.nn.BatchNorm1d(4)
-        self.sign = sign
-
-    def forward(self, batch: InteractionBatch) -> Tensor:
-        user = self.norm(self.user(batch.user_id + 1))
-        return self.sign * (user * self.item(batch.item_id + 1)).sum(1)
-
-
-class Pairs(torch.nn.Module):
-    """The same for a graph."""
-
-    def __init__(self, power: float = 1.0) -> None:
-        super().__init__()
-        self.table = torch.nn.Parameter(torch.rand(GRAPH.num_users, GRAPH.num_items))
-        self.power = power
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        return self.table[user, item] ** self.power
-
-
 class Encoder(MeanEncoder):
     """Another name for the mean, and so another class."""
 
 
-class Turned(IEDR):
-    """Another answer by the same weights."""
-
-    def forward(self, batch: Any) -> Tensor:
-        return -super().forward(batch)
-
-
-def iedr(cls: type[IEDR] = IEDR, **kwargs: Any) -> IEDR:
-    return cls(SHOP.schema.num_embeddings, 4, 8, **kwargs)
+def iedr(**kwargs: Any) -> IEDR:
+    return IEDR(SHOP.schema.num_embeddings, 4, 8, **kwargs)
 
 
 def dice() -> DICE:
@@ -94,13 +67,11 @@ KINDS: dict[str, tuple[Any, Make]] = {
 }
 # What the library cannot make, and the same state with other answers.
 OWN: dict[str, tuple[Any, Make, Make]] = {
-    'Rows': (SHOP, Rows, lambda: Rows(-1)),
     'IEDR': (
         SHOP,
         lambda: iedr(encoder=Encoder()),
         lambda: iedr(encoder='mean', combine='sum'),
     ),
-    'Turned': (SHOP, lambda: iedr(Turned), iedr),
     'Pairs': (GRAPH, Pairs, lambda: Pairs(2.0)),
 }
 
@@ -117,12 +88,10 @@ def assert_same(one: Recommender, two: Recommender) -> None:
     rows = SALES.rename(columns={} if on_dataset else {'customer': 'user'})
     calls: list[Callable[[Recommender], Any]] = [
         lambda r: r.recommend(30, context),
-        lambda r: r.recommend(30, context, exclude_seen=True, candidates=IDS[:7]),
         lambda r: r.recommend_many(rows[::3]),
         lambda r: r.explain(30, 112, context).pairs,
     ]
     if one.scorer.factors:
-        calls.append(lambda r: r.similar_items(40, context))
         calls.append(lambda r: r.embeddings('user', context))
     if on_dataset:
         calls.append(lambda r: r.recommend({'town': 'y'}, {'day': None, 'gift': True}))
@@ -151,12 +120,10 @@ def test_loaded_answers_alike(tmp_path, kind, device):
     loaded = Recommender.load(tmp_path / 'one')
     assert torch.equal(random, torch.get_rng_state())
     assert not any(module.training for module in loaded.model.modules())
-    states = recommender.model.state_dict(), loaded.model.state_dict()
-    assert list(states[0]) == list(states[1])
-    for name, tensor in states[0].items():
-        assert tensor.dtype == states[1][name].dtype
-        assert states[1][name].device.type == 'cpu'
-        assert torch.equal(tensor.cpu(), states[1][name]), name
+    state = loaded.model.state_dict()
+    torch.testing.assert_close(
+        recommender.model.cpu().state_dict(), state, rtol=0, atol=0
+    )
     # As often as one likes, and without the first folder.
     loaded.save(str(tmp_path / 'two'))
     shutil.rmtree(tmp_path / 'one')
@@ -210,6 +177,7 @@ def test_seen_rows_alone_are_written(tmp_path):
     """Those that were held out are in the folder no more than in the recommender."""
     shop = make_shop(SALES.assign(label=[1, 0] + [1] * (len(SALES) - 2)), label='label')
     model, part = make_model(shop.schema), shop[: len(BOUGHT) - 12]
+    part.time, part.catalogue = torch.arange(len(part)), torch.arange(7)
     Recommender(model, part).save(tmp_path / 'model')
     loaded = Recommender.load(tmp_path / 'model')
     assert len(loaded.recommend(17, CONTEXT, 12)) == 12
@@ -266,27 +234,21 @@ WITHOUT_CLASS = {'model': 'IEDR', 'arguments': {'num_embeddings': 9, 'layers': 2
 VERSION = r'config.json describes a model folder of version {}; .* writes version 1$'
 DAMAGES: list[tuple[str, str, Damage, str]] = [
     *(('IEDR', name, cut(share), name) for name in FILES for share in (0.0, 0.5)),
-    *(('DICE', name, cut(0.9), name) for name in FILES if name != 'schema.json'),
-    *((kind, name, trap, name) for kind in ('IEDR', 'DICE')
-      for name in ('weights.pt', 'catalogue.pt')),
+    *(('DICE', name, damage, name) for damage in (cut(0.9), trap)
+      for name in ('catalogue.pt', 'weights.pt')),
     *(('IEDR', 'config.json', write(text), VERSION.format(None))
-      for text in ('{}', '[]', '"IEDR"', 'null', '{"model": "IEDR", "arguments": {}}')),
+      for text in ('{}', '[]', '"IEDR"', 'null')),
     *(('IEDR', 'config.json', change(version=other), VERSION.format(other))
       for other in (0, 2, '0.9.1')),
-    ('IEDR', 'config.json', change(model='IEDR'), 'config.json'),
+    *(('IEDR', 'config.json', change(**changes), 'config.json')
+      for changes in ({'model': 'IEDR'}, {'model': WITHOUT_CLASS}, {'remembered': {}},
+                      {'remembered': [[1.0, 'x']]})),
     ('IEDR', 'config.json', change(model={'model': 'GPT', 'arguments': {}}), 'no model'),
-    ('IEDR', 'config.json', change(model=WITHOUT_CLASS), 'config.json'),
-    ('IEDR', 'config.json', change(remembered=[[1.0, 'x']]), 'config.json'),
-    ('IEDR', 'config.json', change(remembered={}), 'config.json'),
     ('IEDR', 'config.json', change(data='graph'), 'catalogue.pt is damaged'),
     ('DICE', 'config.json', change(data='dataset'), 'catalogue.pt is damaged'),
     ('IEDR', 'weights.pt', shifted, 'does not score as the one that was saved'),
-    ('DICE', 'weights.pt', shifted, 'weights.pt'),
-    ('IEDR', 'weights.pt', from_other('few'), 'weights.pt'),
-    ('IEDR', 'catalogue.pt', from_other('few'), 'catalogue.pt'),
-    ('IEDR', 'schema.json', from_other('few'), 'schema.json'),
-    *(('IEDR', name, from_other('DICE'), name)
-      for name in FILES if name != 'schema.json'),
+    *(('IEDR', name, from_other('few'), name) for name in FILES if name[:2] != 'co'),
+    *(('IEDR', name, from_other('DICE'), name) for name in FILES if name[:2] != 'sc'),
     *(('IEDR', 'schema.json', write(text), 'json is damaged')
       for text in ('[]', '{"user": []}', 'null')),
     ('IEDR', 'schema.json', change(vocabulary=None), 'it was not fitted'),
@@ -305,18 +267,14 @@ def saved(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(('kind', 'name', 'damage', 'message'), DAMAGES)
-def test_damaged_files(saved, kind, name, damage, message):
+def test_damaged_files(saved, tmp_path, kind, name, damage, message):
     """The error names the folder, and nothing in it is executed."""
-    folder = saved / 'model'
-    shutil.copytree(saved / kind, folder)
-    try:
-        damage(folder / name)
-        assert (folder / name).read_bytes() != (saved / kind / name).read_bytes()
-        with pytest.raises(ValueError, match=rf'{folder}(?s:.*){message}'):
-            Recommender.load(folder)
-        assert not (folder / 'trap').exists()
-    finally:
-        shutil.rmtree(folder)
+    folder = shutil.copytree(saved, tmp_path / 'saved') / kind
+    damage(folder / name)
+    assert (folder / name).read_bytes() != (saved / kind / name).read_bytes()
+    with pytest.raises(ValueError, match=rf'{folder}(?s:.*){message}'):
+        Recommender.load(folder)
+    assert not (folder / 'trap').exists()
 
 
 @pytest.fixture
@@ -334,38 +292,30 @@ def test_missing_file(folder, name):
             load_model(folder)
     else:
         load_model(folder)
-    for load in (load_model, Recommender.load):
-        for place in (folder / 'none', Path(__file__)):
-            with pytest.raises(FileNotFoundError, match=place.name):
-                load(place)
+    for path in (folder / 'none', Path(__file__)):
+        with pytest.raises(FileNotFoundError, match=path.name):
+            load_model(path)
 
 
-@pytest.mark.parametrize('step', ['torch.save', 'to_json', 'rename'])
+@pytest.mark.parametrize('step', ['save', 'rename'])
 @pytest.mark.parametrize('new', [True, False])
 def test_failure_half_way(folder, monkeypatch, step, new):
     """The old folder stays, and no temporary one."""
     before, rename, save = content(folder), Path.rename, torch.save
     target = folder.with_name('new') if new else folder
 
-    def full() -> None:
-        raise OSError('No space left on device')
-
     def half(obj: Any, path: Any) -> None:
         save(obj, path)
         os.truncate(path, 100)
-        full()
+        raise OSError('No space left on device')
 
     def rename_once(self: Path, path: Path) -> Path:
         if Path(path) == target and (self / 'weights.pt').exists():
             monkeypatch.setattr(Path, 'rename', rename)
-            full()
+            raise OSError('No space left on device')
         return rename(self, path)
 
-    failing = {
-        'torch.save': (torch, 'save', half),
-        'to_json': (FeatureSchema, 'to_json', lambda self: full()),
-        'rename': (Path, 'rename', rename_once),
-    }
+    failing = {'save': (torch, 'save', half), 'rename': (Path, 'rename', rename_once)}
     with monkeypatch.context() as patch:
         patch.setattr(*failing[step])
         with pytest.raises(OSError, match='No space left'):
@@ -400,42 +350,34 @@ def test_replaces_an_older_folder(folder):
     assert content(folder) == before and list(folder.parent.iterdir()) == [folder]
 
 
-@pytest.fixture(scope='module')
-def planted() -> PlantedFactors:
-    return PlantedFactors(num_users=10, num_items=8, num_interactions=90)
-
-
 @pytest.mark.parametrize('variant', IEDR_VARIANTS)
-def test_a_model_alone(tmp_path, planted, variant, monkeypatch):
-    model = IEDR(planted.schema.num_embeddings, 4, 8, **IEDR_VARIANTS[variant])
+def test_a_model_alone(tmp_path, variant, monkeypatch):
+    model = iedr(**IEDR_VARIANTS[variant])
     model.encoders['item'].load_state_dict(model.encoders['user'].state_dict())
     monkeypatch.chdir(tmp_path)
-    save_model('a/b/model', model, planted.schema)
+    save_model('a/b/model', model, SHOP.schema)
     folder = tmp_path / 'a' / 'b' / 'model'
     assert sorted(path.name for path in folder.iterdir()) == FILES[1:]
     weights = torch.load(folder / 'weights.pt', weights_only=True)
     assert {type(tensor) for tensor in weights.values()} == {Tensor}
     loaded, schema = load_model('a/b/model')
-    assert loaded.config == model.config and schema == planted.schema
+    assert loaded.config == model.config and schema == SHOP.schema
     assert model.training and not any(module.training for module in loaded.modules())
-    [batch] = InteractionLoader(planted, batch_size=len(planted))
+    batch = every_triple(SHOP)
     with torch.no_grad():
         assert torch.equal(loaded(batch), model.eval()(batch))
-    # Tables that are encoded with the schema mean the same rows.
-    users = schema.encode('user', planted.planted.users)
-    assert torch.equal(users.x, planted.users.x)
     assert list(folder.parent.iterdir()) == [folder]
     with pytest.raises(FileNotFoundError, match=r'model has no catalogue.*load_model'):
         Recommender.load(folder)
 
 
-def test_schema_of_another_size(tmp_path, planted):
-    model = IEDR(planted.schema.num_embeddings + 1, 4, 8)
-    size = planted.schema.num_embeddings
+def test_schema_of_another_size(tmp_path):
+    size = SHOP.schema.num_embeddings
+    model = IEDR(size + 1, 4, 8)
     with pytest.raises(ValueError, match=f'has {size} embeddings, the model {size + 1}'):
-        save_model(tmp_path / 'model', model, planted.schema)
+        save_model(tmp_path / 'model', model, SHOP.schema)
     assert list(tmp_path.iterdir()) == []
     save_model(tmp_path / 'model', model)
-    (tmp_path / 'model' / 'schema.json').write_text(planted.schema.to_json())
+    (tmp_path / 'model' / 'schema.json').write_text(SHOP.schema.to_json())
     with pytest.raises(ValueError, match=rf'schema\.json has {size} embeddings'):
         load_model(tmp_path / 'model')

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,10 +32,7 @@ from shop import (
     row_of,
 )
 
-from iedr_geo.data import (
-    FeatureSchema,
-    InteractionDataset,
-)
+from iedr_geo.data import FeatureSchema, InteractionDataset
 from iedr_geo.nn import IEDR
 from iedr_geo.recommend import Recommender, UnknownValueWarning
 
@@ -147,24 +143,18 @@ def test_who_and_where_in_all_words(
 @pytest.mark.parametrize(
     ('ask', 'message'),
     [
-        (lambda r: r.recommend(99, CONTEXT), "value 99 of column 'customer'"),
-        (lambda r: r.score('Zoe', 112, CONTEXT), "value 'Zoe' of column 'customer'"),
-        (lambda r: r.recommend({'town': 'no'}, CONTEXT), "value 'no' of column 'town'"),
-        (lambda r: r.score(30, {'tags': 'p|z'}, CONTEXT), "value .* of column 'tags'"),
-        (
-            lambda r: r.recommend(30, {'day': 'never', 'gift': True}),
-            "value 'never' of column 'day'",
-        ),
-        (lambda r: r.score(30, 40, {'day': 'mon', 'gift': 1}), "value 1 of .*'gift'"),
+        ((99, CONTEXT), "value 99 of column 'customer'"),
+        (({'town': 'no'}, CONTEXT), "value 'no' of column 'town'"),
+        ((30, {'day': 'never', 'gift': True}), "value 'never' of column 'day'"),
+        ((30, {'day': 'mon', 'gift': 1}), "value 1 of .*'gift'"),
     ],
 )
 def test_unknown_values_are_warned_of(recommender, ask, message):
     recommender.score(30, 40, {'day': 'mon', 'gift': True})  # Equal, to Python.
     with pytest.warns(UnknownValueWarning, match=f'not seen the {message}'):
-        one = ask(recommender)
-    with warnings.catch_warnings():  # A second one is neither here nor there.
-        warnings.simplefilter('ignore')
-        assert str(ask(recommender)) == str(one)
+        recommender.recommend(*ask)
+    with pytest.warns(UnknownValueWarning, match="value .* of column 'tags'"):
+        recommender.score(30, {'tags': 'p|z'}, CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -180,22 +170,15 @@ def test_unknown_values_are_warned_of(recommender, ask, message):
             for k in (0, -1, 2.5)
         ),
         (lambda r: r.similar_items(40, CONTEXT, 0), r'`k` must be .* \(got 0\)'),
-        (lambda r: r.recommend(30, CONTEXT, candidates=[]), 'There are no candidates'),
-        (
-            lambda r: r.recommend(30, CONTEXT, candidates=[40, 'a', 7, 'b']),
-            "2 of 4 candidates are not in column 'article' .* among them: a, b",
-        ),
-        (
-            lambda r: r.recommend(30, CONTEXT, candidates=[40, 7, '40']),
-            "candidates hold '40' twice",
-        ),
         *(
-            (
-                lambda r, by=by: r.similar_items(40, CONTEXT, by=by),
-                f"no factor '{by}' .*intrinsic, extrinsic",
+            (lambda r, ids=ids: r.recommend(30, CONTEXT, candidates=ids), message)
+            for ids, message in (
+                ([], 'There are no candidates'),
+                ([40, 'a', 7, 'b'], "2 of 4 .* not in column 'article' .* them: a, b"),
+                ([40, 7, '40'], "candidates hold '40' twice"),
             )
-            for by in ('cross', 'interest', '')
         ),
+        (lambda r: r.similar_users(4, CONTEXT, by=''), "factor '' .*intrinsic, extri"),
         (lambda r: r.embeddings('context'), r"'user' or 'item' \(got 'context'\)"),
     ],
 )
@@ -212,19 +195,14 @@ def test_seen_are_the_rows_of_the_part_and_positive(model):
     assert set(IDS) - set(got) == {'40', '77'}
     part = Recommender(model, dataset[: len(BOUGHT) - 12])
     assert len(part.recommend(17, CONTEXT, 12)) == 12
-    for seen in (True, False):  # As the dataset says.
-        table = Recommender(model, make_shop(exclude_seen=seen)).recommend(
-            30, CONTEXT, 12
-        )
-        assert len(table) == (9 if seen else 12)
+    recommender = Recommender(model, make_shop(exclude_seen=False))
+    assert len(recommender.recommend(30, CONTEXT, 12)) == 12  # As the dataset says.
 
 
 def test_few_or_nothing_left(recommender):
     """A table without rows has the columns, and their types, of one that has some."""
     for k in (12, 13, 1000):
-        whole = recommender.recommend(21, CONTEXT, k, exclude_seen=False)
-        assert sorted(whole['article']) == sorted(IDS)
-        assert whole['rank'].tolist() == list(range(1, 13))
+        assert len(recommender.recommend(21, CONTEXT, k, exclude_seen=False)) == 12
         assert len(recommender.recommend(30, CONTEXT, k, candidates=IDS[:3])) == 2
     empty = recommender.recommend(17, CONTEXT)
     assert list(empty) == COLUMNS and empty.empty
@@ -238,18 +216,15 @@ def test_few_or_nothing_left(recommender):
     assert changes.empty and 'factor' in changes
 
 
-@pytest.mark.parametrize(
-    'make', [list, set, pd.Series, lambda ids: [str(i) for i in ids]]
-)
-def test_candidates(shop, model, recommender, make):
+def test_candidates(shop, model, recommender):
     """Their order plays no part, in ties either."""
     ids = [100, 64, 31, 23, 7, 40, 9]
     table = scored(model, shop.schema, row_of(4), CONTEXT)
-    for exclude in (False, True):
-        left = {str(i) for i in ids} - (bought(4) if exclude else set())
-        for k in (2, 7, 20):
-            actual = recommender.recommend(4, CONTEXT, k, exclude, make(ids))
-            assert_ranks(actual, top(table, left, k))
+    for make in (list, set, pd.Series, lambda ids: map(str, ids)):
+        for exclude in (False, True):
+            left = {str(i) for i in ids} - (bought(4) if exclude else set())
+            actual = recommender.recommend(4, CONTEXT, 5, exclude, make(ids))
+            assert_ranks(actual, top(table, left, 5))
 
 
 def test_contexts_that_are_kept(shop, model, recommender):
@@ -260,10 +235,8 @@ def test_contexts_that_are_kept(shop, model, recommender):
         swapped = {'gift': context['day'], 'day': context['gift']}
         with pytest.warns(UnknownValueWarning):
             for one in (context, dict(reversed(context.items())), swapped):
-                actual = recommender.recommend(5, one, 12, False)
-                assert_ranks(
-                    actual, top(scored(model, shop.schema, row_of(5), one), k=12)
-                )
+                expected = top(scored(model, shop.schema, row_of(5), one), k=12)
+                assert_ranks(recommender.recommend(5, one, 12, False), expected)
         assert len(recommender._entities._kept) <= 2
 
 
@@ -334,17 +307,15 @@ def test_progress(recommender, rows, capsys, monkeypatch):
 
 
 def test_score(shop, model, recommender):
-    for customer, context in ((30, CONTEXTS[0]), (17, CONTEXTS[2])):
-        expected = model(batch_of(shop.schema, row_of(customer), context)).tolist()
-        for number, article in enumerate(ARTICLES['article']):
-            score = recommender.score(customer, article, context)
-            assert type(score) is float and score == expected[number]
-            share = recommender.score(customer, article, context, probability=True)
+    expected = model(batch_of(shop.schema, row_of(17), CONTEXT)).tolist()
+    recommender = Recommender(recommender.scorer, shop)  # In the place of its model.
+    assert recommender.model is model
+    for wanted, article in zip(expected, ARTICLES.to_dict('records'), strict=True):
+        for one in (article, article['article']):
+            score = recommender.score(17, one, CONTEXT)
+            assert type(score) is float and score == wanted
+            share = recommender.score(17, one, CONTEXT, probability=True)
             assert share == pytest.approx(1 / (1 + math.exp(-score)), abs=1e-7)
-    like = ARTICLES.to_dict('records')[2]
-    assert recommender.score(17, like, context) == expected[2]
-    again = Recommender(recommender.scorer, shop)  # In the place of its model.
-    assert again.model is model and again.score(17, like, context) == expected[2]
 
 
 @pytest.mark.parametrize('by', [None, 'intrinsic', 'extrinsic'])
@@ -355,24 +326,23 @@ def test_similar_items_and_users(shop, by):
     for context in CONTEXTS[1:3]:
         batches = [batch_of(shop.schema, row_of(int(c)), context) for c in users]
         factors = [model.encode(batch).factors for batch in batches]
-        vectors = {
-            'item': getattr(factors[0].item, by or 'intrinsic'),
-            'user': torch.stack([getattr(f.user, by or 'intrinsic')[0] for f in factors]),
-        }
-        for side, name, ids in (('item', 'article', IDS), ('user', 'customer', users)):
+        items = getattr(factors[0].item, by or 'intrinsic')
+        table = torch.stack([getattr(f.user, by or 'intrinsic')[0] for f in factors])
+        for side, name, ids, vectors in (
+            ('item', 'article', IDS, items),
+            ('user', 'customer', users, table),
+        ):
             similar = getattr(recommender, f'similar_{side}s')
-            one, two = vectors[side].unsqueeze(1), vectors[side]
-            cosine = torch.cosine_similarity(one, two, dim=2).tolist()
-            for number in (0, 2, len(ids) - 1):
-                expected = dict(zip(ids, cosine[number], strict=True))
+            for k, number in ((1, 0), (5, 2), (20, len(ids) - 1)):
+                cosine = torch.cosine_similarity(vectors[number], vectors, dim=1)
+                expected = dict(zip(ids, cosine.tolist(), strict=True))
                 own = expected.pop(ids[number])
-                for k in (1, 5, 20):
-                    table = similar(ids[number], context, k, by)
-                    assert_similar(table, name, expected, k)
+                found = similar(ids[number], context, k, by)
+                assert_similar(found, name, expected, k)
     # One that is described may be alike to itself.
-    table = recommender.similar_users(row_of(17), context, 5, by)
-    assert_similar(table, 'customer', expected | {'17': own}, 5)
-    assert table.loc[0, 'customer'] == '17'
+    found = recommender.similar_users(row_of(17), context, 5, by)
+    assert_similar(found, 'customer', expected | {'17': own}, 5)
+    assert found.loc[0, 'customer'] == '17'
 
 
 def move(a: int | None, b: int | None) -> str:
@@ -394,19 +364,20 @@ def test_compare_contexts(shop, model, recommender, customer, exclude):
     for a, b in ((0, 1), (2, 0), (1, 3), (3, 2), (2, 2)):
         table = recommender.compare_contexts(
             customer, CONTEXTS[a], CONTEXTS[b], 4, exclude
-        )
-        assert sorted(table['article']) == sorted({*tops[a].index, *tops[b].index})
-        for row in table.to_dict('records'):
-            article = row['article']
+        ).set_index('article')
+        assert sorted(table.index) == sorted({*tops[a].index, *tops[b].index})
+        one, two = parts[a].loc[table.index], parts[b].loc[table.index]
+        changed = table[[f'{part}_change' for part in PARTS]]
+        np.testing.assert_array_equal(changed, two - one)
+        np.testing.assert_array_equal(table['score_a'], one.sum(axis=1))
+        np.testing.assert_array_equal(table['score_b'], two.sum(axis=1))
+        for article, row in table.iterrows():
             ranks = tops[a].get(article), tops[b].get(article)
             found = (row['rank_a'], row['rank_b'])
             assert tuple(None if pd.isna(rank) else rank for rank in found) == ranks
             assert row['change'] == move(*ranks)
-            change = parts[b].loc[article] - parts[a].loc[article]
-            assert [row[f'{part}_change'] for part in PARTS] == change.tolist()
-            assert row['score_a'] == parts[a].loc[article].sum()
-            assert row['score_b'] == row['score_a'] + change.sum()
-            assert abs(change[row['factor']]) == change.abs().max()
+            change = (two - one).loc[article].abs()
+            assert change[row['factor']] == change.max()
         changes |= set(table['change'])
         assert a != b or set(table['change']) == {'stays'}
     assert changes == {'enters', 'leaves', 'rises', 'falls', 'stays'}

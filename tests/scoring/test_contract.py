@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
 import torch
-from shop import every_triple, make_graph, make_shop
+from shop import Pairs, every_triple, make_graph, make_shop
 from torch import Tensor
 from torch_geometric.nn import MLP
 
-from iedr_geo.data import (
-    Bucketized,
-    Categorical,
-    FeatureSchema,
-    InteractionDataset,
-)
+from iedr_geo.data import Bucketized, Categorical, FeatureSchema, InteractionDataset
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import (
     DICE,
@@ -28,6 +23,7 @@ from iedr_geo.nn import (
     CausE,
     ContextPopularity,
     Factors,
+    IEDRFactors,
     LightGCN,
     MLPGenerator,
     Popularity,
@@ -48,34 +44,36 @@ from iedr_geo.scoring.top_k import first_of
 SHOP, GRAPH = make_shop(), make_graph()
 SIZES = SHOP.num_users, SHOP.num_items, SHOP.num_contexts
 MANY = 3_003
+GIVEN = ['forward', 'encode', 'encode_graphs', 'readouts']
 TIGHT = {'rtol': 1e-10, 'atol': 1e-10}
 
 
+class Encoded(NamedTuple):
+    logits: Tensor
+    parts: dict[str, Tensor]
+    factors: IEDRFactors
+
+
 class Own(torch.nn.Module):
-    """A model with no more than `forward`, which has a vector for what is new."""
+    """Has parts and factors of its own, and a vector for what is new."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tables = torch.nn.ModuleList(torch.nn.Embedding(n + 1, 3) for n in SIZES)
         self.dropout = torch.nn.Dropout(0.5)
 
-    def forward(self, batch: InteractionBatch) -> Tensor:
+    def encode(self, batch: InteractionBatch) -> Encoded:
         ids = (batch.user_id, batch.item_id, batch.context_id)
         user, item, context = (
-            table(torch.where(i < 0, n, i))
+            self.dropout(table(torch.where(i < 0, n, i)))
             for table, i, n in zip(self.tables, ids, SIZES, strict=True)
         )
-        return self.dropout(user * item + context * item).sum(dim=1)
+        parts = {'taste': (user * item).sum(1), 'mood': (context * item).sum(1)}
+        factors = IEDRFactors(Factors(user, user * context), Factors(item, -item))
+        return Encoded(sum(parts.values()), parts, factors)
 
-
-class OwnPairs:
-    """No module, and no more than `score`."""
-
-    def __init__(self) -> None:
-        self.table = torch.randn(SIZES[:2], dtype=torch.double)
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        return self.table[user, item]
+    def forward(self, batch: InteractionBatch) -> Tensor:
+        return self.encode(batch).logits
 
 
 class OwnGenerator(torch.nn.Module):
@@ -107,42 +105,10 @@ class OwnEncoder(torch.nn.Module):
         return sums if rows is None else sums[rows]
 
 
-class Forward(IEDR):
-    def forward(self, batch):
-        return 1 - 2 * super().forward(batch)
-
-
 class Encode(IEDR):
     def encode(self, batch):
         encoded = super().encode(batch)
         return encoded._replace(logits=batch.item_id - encoded.logits)
-
-
-class EncodeGraphs(IEDR):
-    def encode_graphs(self, side, graphs):
-        vector, pointwise = super().encode_graphs(side, graphs)
-        return vector + 1, pointwise
-
-
-class Readouts(IEDR):
-    def readouts(self, batch):
-        return super().readouts(batch)
-
-
-class Losses(IEDR):
-    def extra_losses(self, batch, encoded):
-        return {}
-
-
-class Score(MF):
-    def score(self, user, item):
-        return -super().score(user, item) + item
-
-
-class Embeddings(MF):
-    def embeddings(self):
-        user, item = super().embeddings()
-        return user + 1, item
 
 
 class Vectors(MF):
@@ -155,6 +121,12 @@ class Vectors(MF):
 
 def iedr(cls: type[IEDR] = IEDR, **kwargs: Any) -> Callable[[], IEDR]:
     return lambda: cls(SHOP.schema.num_embeddings, 4, 8, **kwargs)
+
+
+def overriding(cls: type, name: str) -> type:
+    """A subclass with a method of its own."""
+    method = getattr(cls, name)
+    return type(name, (cls,), {name: lambda self, *args: method(self, *args)})
 
 
 def changed(model: Any, name: str, method: Callable[..., Tensor]) -> Any:
@@ -184,7 +156,7 @@ MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = 
         'own generator': iedr(generator=OwnGenerator()),
         'shifted generator': iedr(generator=Shifted(4, 8)),
         'own encoder': iedr(encoder=OwnEncoder()),
-        'other losses': iedr(Losses),
+        'other losses': iedr(overriding(IEDR, 'extra_losses')),
     },
     ('rows', InteractionScorer): {
         'plain': iedr(pointwise=True),  # As the faster one.
@@ -193,7 +165,8 @@ MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = 
         'Popularity': lambda: Popularity.fit(SHOP),
         'ContextPopularity': lambda: ContextPopularity.fit(SHOP),
         'Repeat': lambda: Repeat.fit(SHOP),
-        **{c.__name__: iedr(c) for c in (Forward, Encode, EncodeGraphs, Readouts)},
+        'Encode': iedr(Encode),
+        **{name: iedr(overriding(IEDR, name)) for name in GIVEN},
         'changed': lambda: changed(iedr()(), 'forward', by_ids),
     },
     ('edges', VectorScorer): {
@@ -206,11 +179,11 @@ MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = 
         'Vectors': lambda: mf(Vectors),
     },
     ('edges', GraphScorer): {
-        'own': OwnPairs,
+        'own': Pairs,
         'Popularity': lambda: Popularity.fit(GRAPH),
         'Repeat': lambda: Repeat.fit(GRAPH),
-        'Score': lambda: mf(Score),
-        'Embeddings': lambda: mf(Embeddings),
+        'score': lambda: mf(overriding(MF, 'score')),
+        'embeddings': lambda: mf(overriding(MF, 'embeddings')),
         'changed': lambda: changed(mf(), 'score', lambda user, item: user + 3 * item),
     },
 }
@@ -408,11 +381,8 @@ def large() -> InteractionDataset:
     items['shelf'] = [f's{i % 60}' for i in range(MANY)]
     items['price'] = [i * 7 % 100 for i in range(MANY)]
     log = pd.DataFrame({'user': [0, 1, 2], 'item': [0, 1, 2], 'day': ['a', 'b', 'a']})
-    schema = FeatureSchema(
-        user=[Categorical('user')],
-        item=[Categorical('shelf'), Bucketized('price', num_buckets=5)],
-        context=[Categorical('day')],
-    )
+    columns = [Categorical('shelf'), Bucketized('price', num_buckets=5)]
+    schema = FeatureSchema([Categorical('user')], columns, [Categorical('day')])
     return InteractionDataset.from_pandas(log, log[['user']], items, schema)
 
 
