@@ -20,6 +20,10 @@ def random_graph(num_edges: int = 15) -> BipartiteGraph:
     return BipartiteGraph(user, item, NUM_USERS, NUM_ITEMS)
 
 
+def edges(graph: BipartiteGraph) -> list[tuple[int, int]]:
+    return list(zip(graph.user.tolist(), graph.item.tolist(), strict=True))
+
+
 def random_batch(
     rows: int = 10, num_negatives: int = 3, device: torch.device | str = 'cpu'
 ) -> EdgeBatch:
@@ -41,7 +45,7 @@ def dense_adjacency(graph: BipartiteGraph, self_loops: bool = False) -> Tensor:
     """Links edge by edge, divided by the roots of the degrees of both ends."""
     size = graph.num_users + graph.num_items
     link = torch.eye(size).double() if self_loops else torch.zeros(size, size).double()
-    for user, item in zip(graph.user.tolist(), graph.item.tolist(), strict=True):
+    for user, item in edges(graph):
         link[user, graph.num_users + item] = link[graph.num_users + item, user] = 1
     degree = link.sum(1).tolist()
     for i in range(size):
