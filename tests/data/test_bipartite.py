@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from clicks import dense_adjacency, edges
+from clicks import columns, dense_adjacency, edges
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, coo_matrix, csr_matrix
@@ -24,12 +24,11 @@ LOGS = st.lists(PAIR, max_size=20)
 
 
 def build(pairs, num_users=U, num_items=I, **arguments):
-    columns = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
     arguments = {
         name: value if name.endswith('_ids') else torch.as_tensor(value)
         for name, value in arguments.items()
     }
-    return BipartiteGraph(*columns, num_users, num_items, **arguments)
+    return BipartiteGraph(*columns(pairs), num_users, num_items, **arguments)
 
 
 def by_id(graph):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,11 @@ def random_graph(num_edges: int = 15) -> BipartiteGraph:
     item = torch.randint(1, NUM_ITEMS, (num_edges,))
     user[0], item[0] = NUM_USERS - 1, NUM_ITEMS - 1
     return BipartiteGraph(user, item, NUM_USERS, NUM_ITEMS)
+
+
+def columns(pairs: Iterable[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    user, item = torch.tensor(list(pairs), dtype=torch.long).reshape(-1, 2).unbind(1)
+    return user, item
 
 
 def edges(graph: BipartiteGraph) -> list[tuple[int, int]]:
