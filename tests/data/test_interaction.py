@@ -389,7 +389,6 @@ def log(**columns: object) -> dict[str, pd.DataFrame]:
     [
         ({'log': LOG[:0]}, 'interactions table is empty'),
         ({'users': USERS[:0]}, 'user table is empty'),
-        ({'items': ITEMS[:0]}, 'item table is empty'),
         ({'log': LOG.drop(columns='user')}, "interactions.*no column 'user'"),
         ({'log': LOG.drop(columns='item')}, "interactions.*no column 'item'"),
         ({'log': LOG.drop(columns='day')}, "interactions.*no column 'day'"),
@@ -397,7 +396,6 @@ def log(**columns: object) -> dict[str, pd.DataFrame]:
         ({'log': LOG.drop(columns='time')}, "interactions.*no column 'time'"),
         ({'users': USERS.drop(columns='user')}, "user table.*no column 'user'"),
         ({'users': None}, "user table.*no column 'age'"),
-        ({'items': ITEMS.drop(columns='price')}, "item table.*no column 'price'"),
         (
             {'users': pd.concat([USERS, USERS[['age']]], axis=1)},
             r"user table.*duplicate.*\['age'\]",
@@ -423,15 +421,12 @@ def log(**columns: object) -> dict[str, pd.DataFrame]:
             r"'item' of the interactions has no id in row 0 \(5 rows",
         ),
         (log(user=[[1]] * 5), "'user' holds lists"),
-        (log(liked=[0, 1, 5, 2, 0]), r'labels 0 and 1: row 2 holds .*5.* \(2 rows'),
-        (log(liked=[0, 1, np.nan, 1, 0]), 'labels 0 and 1: row 2 holds .*nan'),
+        (log(liked=[0, 1, 5, None, 0]), r'labels 0 and 1: row 2 holds .*5.* \(2 rows'),
         (log(liked=['yes'] * 5), "'liked' must hold labels 0 and 1: row 0 holds 'yes'"),
         (log(time=[1, 2, np.nan, 4, np.inf]), r"'time' has no time in row 2 \(2 rows"),
         (log(time=pd.to_datetime([*DAYS[1:], None])), "'time' has no time in row 4"),
-        (log(time=pd.to_timedelta([1, 2, None, 4, 5])), "'time' has no time in row 2"),
         (log(time=DAYS), "'time'.*pandas.to_datetime"),
         (log(heat=['1', 'x', '2', '3', '4']), "'heat' is declared a number"),
-        (log(heat=[1, 2, np.inf, 3, 4]), "'heat' holds 1 infinite"),
     ],
 )
 def test_bad_tables(change: dict, message: str):

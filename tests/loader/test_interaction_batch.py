@@ -12,7 +12,6 @@ from torch_geometric.data import Batch
 from iedr_geo.data import InteractionData, InteractionDataset
 from iedr_geo.data.schema import SIDES
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import IEDR
 
 FOLLOW = [f'x_{side}' for side in SIDES]
 SOME = [(0, 5, 0), (3, 3, 5), (0, 5, 8)]
@@ -147,16 +146,12 @@ def test_pinned(dataset: InteractionDataset):
 
 
 def test_other_edges_make_a_batch_a_plain_one(dataset: InteractionDataset):
-    """As many edges as before, and every form of the batch has them."""
-    batch = make(dataset, [(0, 5, 0), (3, 3, 5), (0, 2, 8)])
-    model = IEDR(dataset.schema.num_embeddings, 8, 16).eval()
-    with torch.no_grad():
-        before = model(batch)
-        size = batch.item.ptr.diff()
-        first = batch.item.ptr[:-1].repeat_interleave(size.square())
-        # Each node hears the first of its graph alone, as often as there are nodes.
-        batch.item.edge_index = torch.stack([first, batch.item.edge_index[1]])
-        after = model(batch)
-        assert (size > 1).all() and (before != after).all()
-        torch.testing.assert_close(model(batch.expand()), after)
-        torch.testing.assert_close(model(batch.to('cpu').expand()), after)
+    """As many edges as before: each node hears the first of its graph alone."""
+    batch = make(dataset, SOME)
+    first = batch.item.ptr[:-1].repeat_interleave(batch.item.ptr.diff().square())
+    batch.item.edge_index = torch.stack([first, batch.item.edge_index[1]])
+    for form in (batch, batch.to('cpu'), batch[:]):
+        for data in form.expand().to_data_list():
+            source, target = data.edge_index_item
+            assert (source == 0).all() and len(source) == len(data.x_item) ** 2
+            assert (target.bincount() == len(data.x_item)).all()
