@@ -47,6 +47,15 @@ def test_against_sets(rows):
     assert edges(graph) == pairs and graph.num_edges == len(pairs)
     assert graph.intervened.tolist() == [(pair, True) in rows for pair in pairs]
 
+    for part, mark in zip(graph.parts, (False, True), strict=True):
+        own = [pair for pair in pairs if ((pair, True) in rows) == mark]
+        assert edges(part) == own and part.intervened.tolist() == [mark] * len(own)
+        assert (part.num_users, part.num_items) == (U, I)
+        assert torch.equal(part.popularity, graph.popularity)
+        assert int(part.item_degree.sum()) == len(own)  # Not what was kept of the whole.
+        numbers = (graph.intervened == mark).nonzero().view(-1).flip(0)
+        assert edges(graph.subgraph(numbers)) == own
+
     dense = torch.zeros(U, I, dtype=torch.bool)
     for pair in pairs:
         dense[pair] = True
@@ -61,7 +70,6 @@ def test_against_sets(rows):
     assert torch.equal(graph.contains(user, item[:, None, None]), dense.t()[:, None])
     assert torch.equal(graph.contains(user[1], item), dense[1])
     assert graph.contains(user[:0], item[0]).shape == (0,)
-    assert graph.contains(user[4], item[5]).shape == ()
 
     edge_index = graph.edge_index.validate()
     assert edge_index.sparse_size() == (U, I)
@@ -113,10 +121,8 @@ def test_unseen(pairs, catalogue, popularity):
     for user in range(U):
         left = [i for i in order if (user, i) not in pairs and i in exists]
         long = [item for item in left for _ in range(popularity[item])]
-        for unseen, expected in (
-            (graph.unseen, left),
-            (graph.unseen_by_popularity, long),
-        ):
+        every = (graph.unseen, left), (graph.unseen_by_popularity, long)
+        for unseen, expected in every:
             assert unseen.total[user] == len(expected)
             position = torch.arange(len(expected))
             drawn = unseen.at(torch.full_like(position, user), position)
@@ -147,36 +153,14 @@ def test_adjacency(self_loops, pairs):
     edge_index.validate()  # Sorted by row, in range, and undirected, as it claims.
     assert edge_index.sparse_size() == (U + I, U + I)
     assert edge_index.is_sorted_by_row and edge_index.is_undirected
-    # By column, too: as PyG's own sort leaves it.
     expected = dense_adjacency(graph, self_loops)
+    # Of each row by column, too: as PyG's own sort leaves it.
     assert edge_index.t().tolist() == expected.nonzero().tolist()
     weights = expected[expected > 0].float()
     torch.testing.assert_close(weight, weights, rtol=1e-6, atol=0)
-    row, column = edge_index.as_tensor()
-    dense = torch.zeros(U + I, U + I)
-    dense[row, column] = weight
-    assert torch.equal(dense, dense.t())
 
 
 # Parts of the graph.
-
-
-def test_subgraph():
-    graph = build(PAIRS, intervened=MARKS, user_ids=list('abcde'), item_ids=range(6))
-    for part in (
-        graph.subgraph(graph.user == 3),
-        graph.subgraph(torch.tensor([5, 3, 4])),
-        graph.parts[1],
-    ):
-        assert edges(part) == [(3, 0), (3, 1), (3, 5)]
-        assert part.intervened.tolist() == [True, True, True]
-        assert (part.num_users, part.num_items) == (U, I)
-        assert part.popularity.tolist() == [1, 1, 2, 0, 0, 2]
-        assert part.item_degree.tolist() == [1, 1, 0, 0, 0, 1]
-        assert list(part.user_ids) == list('abcde')
-    normal = graph.parts[0]
-    assert edges(normal) == [(0, 2), (0, 5), (1, 2)] and not normal.intervened.any()
-    assert edges(graph) == sorted(PAIRS)
 
 
 def core_in_one_pass(pairs, k):
