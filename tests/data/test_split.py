@@ -66,33 +66,32 @@ def rows(split: Split) -> list[list[int]]:
 
 
 def check_or_refuse(
-    split: Callable, dataset: InteractionDataset, expected: list, order: str = 'time'
+    split: Callable, dataset: InteractionDataset, part: list, order: str = 'time'
 ) -> None:
-    """Checks the rows of the parts, or that a split with an empty part is refused."""
-    for part, name in zip(expected, ('training', 'validation', 'test'), strict=True):
-        if not part:
+    """Checks the part of each row (-1: none), or that no part may be empty."""
+    expected = [[row for row, own in enumerate(part) if own == i] for i in range(3)]
+    for own, name in zip(expected, ('training', 'validation', 'test'), strict=True):
+        if not own:
             with pytest.raises(ValueError, match=f'The {name} part.*empty|No user has'):
                 split(dataset)
             return
     parts = split(dataset)
-    assert rows(parts) == [sorted(part) for part in expected]
+    assert rows(parts) == expected
     assert parts.order == ('rows' if dataset.time is None else order)
 
 
 @given(LOGS, st.integers(3, 6))
 def test_leave_last_out_against_loops(columns: tuple, min_records: int):
     users, times = columns
-    expected = [[], [], []]
+    part = [-1] * len(users)
     for user in set(users):
         own = [row for row, other in enumerate(users) if other == user]
         if times is not None:  # Rows at the same time keep their order.
             own.sort(key=lambda row: times[row])
         if len(own) >= min_records:
-            *first, before, last = own
-            expected[0] += first
-            expected[1].append(before)
-            expected[2].append(last)
-    check_or_refuse(lambda d: leave_last_out(d, min_records), log(users, times), expected)
+            for row, number in zip(reversed(own), [2, 1] + [0] * len(own), strict=False):
+                part[row] = number
+    check_or_refuse(lambda d: leave_last_out(d, min_records), log(users, times), part)
 
 
 @given(LOGS, SHARES)
@@ -100,18 +99,15 @@ def test_time_split_against_loops(columns: tuple, shares: tuple):
     users, times = columns
     size = len(users)
     order = sorted(range(size), key=lambda row: 0 if times is None else times[row])
-    num_test, num_valid = round(size * shares[1]), round(size * shares[0])
-    part = {}
+    test_from = size - round(size * shares[1])
+    valid_from = test_from - round(size * shares[0])
+    part = [0] * size
     for place, row in enumerate(order):
-        test, valid = size - num_test, size - num_test - num_valid
-        part[row] = 2 if place >= test else 1 if place >= valid else 0
+        part[row] = (place >= valid_from) + (place >= test_from)
     if times is not None:  # Rows of the same time stay together.
-        part = {
-            row: min(part[i] for i in range(size) if times[i] == time)
-            for row, time in enumerate(times)
-        }
-    expected = [[row for row in part if part[row] == i] for i in range(3)]
-    check_or_refuse(lambda d: time_split(d, *shares), log(users, times), expected)
+        alike = [[i for i in range(size) if times[i] == time] for time in times]
+        part = [min(part[i] for i in own) for own in alike]
+    check_or_refuse(lambda d: time_split(d, *shares), log(users, times), part)
 
 
 @pytest.mark.parametrize(
@@ -153,16 +149,12 @@ def test_draws(split: Callable, of: str, sizes: list):
 )
 def test_time_cut_against_loops(times: list, first: int, second: int):
     dataset = log([0] * len(times), times)
-    expected = [
-        [row for row, time in enumerate(times) if time < first],
-        [row for row, time in enumerate(times) if first <= time < second],
-        [row for row, time in enumerate(times) if time >= second],
-    ]
+    part = [(time >= first) + (time >= second) for time in times]
     if first >= second:
         with pytest.raises(ValueError, match=f'must be before.*{first} and {second}'):
             time_cut(dataset, first, second)
     else:
-        check_or_refuse(lambda d: time_cut(d, first, second), dataset, expected)
+        check_or_refuse(lambda d: time_cut(d, first, second), dataset, part)
 
 
 DAYS = pd.to_datetime(
@@ -289,9 +281,8 @@ def test_given_split_against_loops(data: st.DataObject, make: Callable):
     number = data.draw(st.lists(st.integers(-1, 2), min_size=1, max_size=12))
     words = [*WORDS, [None, np.nan]]
     column = make([data.draw(st.sampled_from(words[i])) for i in number])
-    expected = [[row for row, i in enumerate(number) if i == part] for part in range(3)]
     dataset = log([0] * len(number), [0] * len(number))
-    check_or_refuse(lambda d: given_split(d, column), dataset, expected, 'given')
+    check_or_refuse(lambda d: given_split(d, column), dataset, number, 'given')
 
 
 MASK = [True, False, False, True, False, False]
