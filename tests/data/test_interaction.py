@@ -298,6 +298,7 @@ def saved(dataset: InteractionDataset, folder: Path) -> InteractionDataset:
 @pytest.mark.parametrize('change', [{}, {'label': None, 'time': None}])
 def test_save_and_load(change: dict, tmp_path: Path):
     dataset = build(TABLES, exclude_seen=False, **change)
+    dataset.item_name = 'film'
     if change:
         assert dataset.y is dataset.time is None and 'y' not in dataset[0]
         dataset.catalogue = torch.tensor([0, 2])
@@ -309,7 +310,7 @@ def test_save_and_load(change: dict, tmp_path: Path):
     assert loaded.schema == dataset.schema
     for name in ('user_ids', 'item_ids'):
         assert getattr(loaded, name).equals(getattr(dataset, name))
-    assert loaded.exclude_seen is False
+    assert loaded.exclude_seen is False and loaded.item_name == 'film'
     assert torch.equal(loaded.items.node_id, dataset.items.node_id)
     for other in (loaded, dataset[[3, 1]]):
         assert (other.catalogue is None) == (not change)

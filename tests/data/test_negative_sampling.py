@@ -211,26 +211,6 @@ def test_law_with_a_margin(log, sampler, num_pools, device):
     assert {len(pools(graph, *positive, sampler)) for positive in positives} == num_pools
 
 
-@given(
-    st.lists(st.sets(st.integers(0, 7), max_size=5), min_size=1, max_size=4),
-    st.lists(st.integers(0, 12), min_size=8, max_size=8),
-    st.floats(0, 6),
-    st.integers(1, 3),
-    st.integers(0, 3),
-    st.sampled_from(['half', 'margin']),
-    st.integers(0, 99),
-)
-def test_only_from_the_pools(has, popularity, margin, number, more, lower, seed):
-    graph = build(has, popularity)
-    sampler = PopularityMarginSampler(number, margin, number + more, lower)
-    positives = [(user, item) for user in range(len(has)) for item in range(8)] * 3
-    rows = sample(sampler, graph, positives, seed)
-    for (user, item), row in zip(positives, rows, strict=True):
-        allowed = {i for _, pool in pools(graph, user, item, sampler) for i in pool}
-        assert len(set(row)) == number
-        assert set(row) <= allowed - has[user]
-
-
 def test_popularity_of_the_catalogue():
     graph = build([[3]], [1, 5, 5, 5, 9, 9], catalogue=torch.tensor([0, 2, 3, 5]))
     rows = sample(PopularityNegativeSampler(1), graph, [(0, 3)] * 3000)
