@@ -283,7 +283,8 @@ def test_generator_decides(sampler):
 @pytest.mark.parametrize('sampler', SAMPLERS)
 def test_no_rows(sampler, device):
     assert sample(sampler, build(LIKES, MARGIN_POPULARITY, device), []) == []
-    assert sample(sampler, build([[], []], [0] * 3, device), []) == []
+    # Not even if nothing is left for somebody.
+    assert sample(sampler, build([[0, 1, 2], []], [0] * 3, device), []) == []
 
 
 def test_curriculum_shrinks_the_margin():
