@@ -163,6 +163,15 @@ def test_two_stores(two: tuple):
     assert_same_data(both.batch(torch.arange(len(both))), expected)
 
 
+def test_order_counts_where_it_means_something():
+    x, ptr = torch.tensor([1, 2, 2, 1]), torch.tensor([0, 2, 4])
+    store = FeatureGraphs(x, ptr)
+    assert store.content().tolist() == [0, 0]
+    assert len(set(store.with_edges(RemoveSelfLoops()).content().tolist())) == 2
+    vectors = {1: torch.tensor([[0.0, 1.0], [1.0, 0.0]])}
+    assert len(set(FeatureGraphs(x, ptr, None, vectors).hashes().tolist())) == 2
+
+
 @given(drawn_graphs(), st.lists(st.integers(0, 3), min_size=6, max_size=6))
 def test_other_embedding_rows(graphs: list[Data], rows: list[int]):
     store = store_of(graphs)
