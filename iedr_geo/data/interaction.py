@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, cast
 
@@ -37,6 +37,21 @@ class InteractionData(Data):
     after it, a :obj:`vector_7_user`. Collate with
     ``Batch.from_data_list(samples, follow_batch=['x_user', 'x_item', 'x_context'])``.
     """
+
+    @classmethod
+    def from_graphs(cls, graphs: Iterable[Data], y: Tensor | None) -> InteractionData:
+        """Returns the sample of the graphs of a user, an item and a context."""
+        data = cls(num_nodes=0)
+        for side, graph in zip(SIDES, graphs, strict=True):
+            data.num_nodes += graph.num_nodes
+            for name, value in graph:
+                if name == 'graph_id':
+                    data[f'{side}_id'] = value
+                elif name != 'node_id':
+                    data[f'{name}_{side}'] = value
+        if y is not None:
+            data.y = y
+        return data
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
         if key.startswith('edge_index_'):
@@ -248,18 +263,11 @@ class InteractionDataset(Dataset):
 
     def get(self, idx: int) -> InteractionData:
         """Returns one sample."""
-        data = InteractionData(num_nodes=0)
-        for side in SIDES:
-            row = getattr(self, side)[idx]
-            graph = getattr(self, f'{side}s')[int(row)]
-            for name, value in graph:
-                if name not in ('graph_id', 'node_id'):
-                    data[f'{name}_{side}'] = value
-            data[f'{side}_id'] = row.view(1)
-            data.num_nodes += graph.num_nodes
-        if self.y is not None:
-            data.y = self.y[idx].view(1)
-        return data
+        ids = (int(getattr(self, side)[idx]) for side in SIDES)
+        stores = self.users, self.items, self.contexts
+        graphs = (store[i] for store, i in zip(stores, ids, strict=True))
+        y = None if self.y is None else self.y[idx].view(1)
+        return InteractionData.from_graphs(graphs, y)
 
     def index_select(self, idx: Any) -> InteractionDataset:
         """Returns the rows :obj:`idx` as a dataset that shares the feature graphs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -128,13 +128,12 @@ class InteractionBatch:
         Returns:
             :math:`B I` rows, those of the first row first, without labels.
         """
-        return InteractionBatch(
-            self.user,
-            self.item,
-            self.context,
-            self.user_graph.repeat_interleave(len(items)),
-            items.repeat(len(self)),
-            self.context_graph.repeat_interleave(len(items)),
+        return replace(
+            self,
+            user_graph=self.user_graph.repeat_interleave(len(items)),
+            item_graph=items.repeat(len(self)),
+            context_graph=self.context_graph.repeat_interleave(len(items)),
+            y=None,
         )
 
     @property
@@ -181,22 +180,17 @@ class InteractionBatch:
         Equal to ``Batch.from_data_list(samples, follow_batch=['x_user', 'x_item',
         'x_context'])`` over the samples as :class:`InteractionData`.
         """
-        graphs, index = {}, {}
+        columns = []
         for side in SIDES:
-            stored = FeatureGraphs.from_batch(getattr(self, side))
-            every = torch.arange(len(stored), device=stored.ptr.device)
-            graphs[side] = stored.batch(every).to_data_list()
-            index[side] = getattr(self, f'{side}_graph').tolist()
-        samples = []
-        for row in range(len(self)):
-            data = InteractionData(num_nodes=0)
-            for side in SIDES:
-                graph = graphs[side][index[side][row]]
-                data.num_nodes += graph.num_nodes
-                for name in set(graph.keys()) - {'graph_id', 'node_id'}:
-                    data[f'{name}_{side}'] = graph[name]
-                data[f'{side}_id'] = getattr(self, f'{side}_id')[row : row + 1]
-            if self.y is not None:
-                data.y = self.y[row : row + 1]
-            samples.append(data)
+            own, index = getattr(self, side), getattr(self, f'{side}_graph')
+            # A store's, since the edges of a batch may have been changed.
+            batch = FeatureGraphs.from_batch(own).batch(torch.arange(own.num_graphs))
+            batch.graph_id = own.graph_id
+            graphs = batch.to_data_list()
+            columns.append([graphs[i] for i in index.tolist()])
+        labels = [None] * len(self) if self.y is None else self.y.split(1)
+        samples = [
+            InteractionData.from_graphs(graphs, y)
+            for *graphs, y in zip(*columns, labels, strict=True)
+        ]
         return Batch.from_data_list(samples, follow_batch=[f'x_{side}' for side in SIDES])

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from clicks import columns, dense_adjacency, edges
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, coo_matrix, csr_matrix
@@ -23,16 +24,11 @@ LOGS = st.lists(PAIR, max_size=20)
 
 
 def build(pairs, num_users=U, num_items=I, **arguments):
-    columns = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
     arguments = {
         name: value if name.endswith('_ids') else torch.as_tensor(value)
         for name, value in arguments.items()
     }
-    return BipartiteGraph(*columns, num_users, num_items, **arguments)
-
-
-def edges(graph):
-    return list(zip(graph.user.tolist(), graph.item.tolist(), strict=True))
+    return BipartiteGraph(*columns(pairs), num_users, num_items, **arguments)
 
 
 def by_id(graph):
@@ -51,6 +47,15 @@ def test_against_sets(rows):
     assert edges(graph) == pairs and graph.num_edges == len(pairs)
     assert graph.intervened.tolist() == [(pair, True) in rows for pair in pairs]
 
+    for part, mark in zip(graph.parts, (False, True), strict=True):
+        own = [pair for pair in pairs if ((pair, True) in rows) == mark]
+        assert edges(part) == own and part.intervened.tolist() == [mark] * len(own)
+        assert (part.num_users, part.num_items) == (U, I)
+        assert torch.equal(part.popularity, graph.popularity)
+        assert int(part.item_degree.sum()) == len(own)  # Not what was kept of the whole.
+        numbers = (graph.intervened == mark).nonzero().view(-1).flip(0)
+        assert edges(graph.subgraph(numbers)) == own
+
     dense = torch.zeros(U, I, dtype=torch.bool)
     for pair in pairs:
         dense[pair] = True
@@ -65,7 +70,6 @@ def test_against_sets(rows):
     assert torch.equal(graph.contains(user, item[:, None, None]), dense.t()[:, None])
     assert torch.equal(graph.contains(user[1], item), dense[1])
     assert graph.contains(user[:0], item[0]).shape == (0,)
-    assert graph.contains(user[4], item[5]).shape == ()
 
     edge_index = graph.edge_index.validate()
     assert edge_index.sparse_size() == (U, I)
@@ -95,15 +99,7 @@ def test_nothing(size):
     assert graph.adjacency(self_loops=True)[1].tolist() == [1.0] * sum(size)
 
 
-# Popularity and what users do not have.
-
-
-def test_popularity_that_is_given():
-    given = torch.tensor([7, 7, 0, 3, 0, 7], dtype=torch.int32)
-    graph = BipartiteGraph(*build(PAIRS).edge_index.as_tensor(), U, I, popularity=given)
-    assert graph.popularity.tolist() == [7, 7, 0, 3, 0, 7]
-    assert graph.popularity.dtype == torch.long
-    assert graph.item_degree.tolist() == [1, 1, 2, 0, 0, 2]
+# What users do not have.
 
 
 @given(
@@ -114,7 +110,10 @@ def test_popularity_that_is_given():
 def test_unseen(pairs, catalogue, popularity):
     exists = range(I) if catalogue is None else sorted(set(catalogue))
     limits = {} if catalogue is None else {'catalogue': catalogue}
-    graph = build(pairs, popularity=popularity, **limits)
+    given_counts = torch.tensor(popularity, dtype=torch.int32)
+    graph = build(pairs, popularity=given_counts, **limits)
+    assert graph.popularity.tolist() == popularity
+    assert graph.popularity.dtype == torch.long
     assert graph.existing.tolist() == list(exists)
     order = sorted(range(I), key=lambda item: (popularity[item], item))
     assert graph.by_popularity.tolist() == order
@@ -122,10 +121,8 @@ def test_unseen(pairs, catalogue, popularity):
     for user in range(U):
         left = [i for i in order if (user, i) not in pairs and i in exists]
         long = [item for item in left for _ in range(popularity[item])]
-        for unseen, expected in (
-            (graph.unseen, left),
-            (graph.unseen_by_popularity, long),
-        ):
+        every = (graph.unseen, left), (graph.unseen_by_popularity, long)
+        for unseen, expected in every:
             assert unseen.total[user] == len(expected)
             position = torch.arange(len(expected))
             drawn = unseen.at(torch.full_like(position, user), position)
@@ -151,47 +148,19 @@ def test_catalogue_stays(device):
 @pytest.mark.parametrize('self_loops', [False, True])
 @given(LOGS)
 def test_adjacency(self_loops, pairs):
-    a = np.zeros((U + I, U + I))
-    for user, item in pairs:
-        a[user, U + item] = a[U + item, user] = 1
-    if self_loops:
-        a += np.eye(U + I)
-    degree = a.sum(axis=1)
-    root = np.divide(1, np.sqrt(degree), out=np.zeros(U + I), where=degree > 0)
-    expected = np.diag(root) @ a @ np.diag(root)
-
-    edge_index, weight = build(pairs).adjacency(self_loops)
+    graph = build(pairs)
+    edge_index, weight = graph.adjacency(self_loops)
     edge_index.validate()  # Sorted by row, in range, and undirected, as it claims.
     assert edge_index.sparse_size() == (U + I, U + I)
     assert edge_index.is_sorted_by_row and edge_index.is_undirected
-    listed = list(map(tuple, edge_index.t().tolist()))
-    assert listed == sorted(set(listed))  # By column, too: as PyG's own sort leaves it.
-    assert len(listed) == np.count_nonzero(a)
-    dense = np.zeros_like(a)
-    dense[tuple(edge_index.numpy())] = weight.numpy()
-    np.testing.assert_allclose(dense, expected, rtol=1e-6)
-    np.testing.assert_array_equal(dense, dense.T)
+    expected = dense_adjacency(graph, self_loops)
+    # Of each row by column, too: as PyG's own sort leaves it.
+    assert edge_index.t().tolist() == expected.nonzero().tolist()
+    weights = expected[expected > 0].float()
+    torch.testing.assert_close(weight, weights, rtol=1e-6, atol=0)
 
 
 # Parts of the graph.
-
-
-def test_subgraph():
-    graph = build(PAIRS, intervened=MARKS, user_ids=list('abcde'), item_ids=range(6))
-    for part in (
-        graph.subgraph(graph.user == 3),
-        graph.subgraph(torch.tensor([5, 3, 4])),
-        graph.parts[1],
-    ):
-        assert edges(part) == [(3, 0), (3, 1), (3, 5)]
-        assert part.intervened.tolist() == [True, True, True]
-        assert (part.num_users, part.num_items) == (U, I)
-        assert part.popularity.tolist() == [1, 1, 2, 0, 0, 2]
-        assert part.item_degree.tolist() == [1, 1, 0, 0, 0, 1]
-        assert list(part.user_ids) == list('abcde')
-    normal = graph.parts[0]
-    assert edges(normal) == [(0, 2), (0, 5), (1, 2)] and not normal.intervened.any()
-    assert edges(graph) == sorted(PAIRS)
 
 
 def core_in_one_pass(pairs, k):
@@ -209,32 +178,22 @@ def core_repeated(pairs, k):
 @pytest.mark.parametrize('core', [core_in_one_pass, core_repeated])
 @given(LOGS, st.integers(0, 3))
 def test_core(core, pairs, k):
-    left, repeat = core(set(pairs), k), core is core_repeated
-    if left:
-        graph = build(pairs).core(k, repeat)
-        assert by_id(graph) == left
-        assert graph.num_users == len({user for user, _ in left})
-        assert graph.num_items == len({item for _, item in left})
-    else:
+    left, repeat = sorted(core(set(pairs), k)), core is core_repeated
+    marks = torch.tensor([sum(pair) % 2 == 0 for pair in pairs], dtype=torch.bool)
+    ids = {'user_ids': range(10, 10 + U), 'item_ids': pd.Index(range(20, 20 + I))}
+    graph = build(pairs, intervened=marks, popularity=[9] * I, **ids)
+    if not left:
         with pytest.raises(ValueError, match=f'No edge is left: users .* of {k} edges'):
-            build(pairs).core(k, repeat)
-
-
-def test_core_renumbers():
-    """Item 0 goes; hence user 0; hence item 1 has too few, which one pass leaves."""
-    pairs = [(0, 0), (0, 1), (2, 1), (2, 3), (4, 3), (4, 5), (2, 5)]
-    graph = build(
-        pairs,
-        intervened=[False] * 5 + [True] * 2,
-        popularity=[9] * I,
-        user_ids=list('abcde'),
-        item_ids=pd.Index([10, 11, 12, 13, 14, 15]),
-    )
-    core = graph.core(2)
-    assert edges(core) == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
-    assert (list(core.user_ids), list(core.item_ids)) == (['c', 'e'], [11, 13, 15])
-    assert core.intervened.tolist() == [False, False, True, False, True]
-    assert core.popularity.tolist() == [1, 2, 2]  # Counted anew.
+            graph.core(k, repeat)
+        return
+    part = graph.core(k, repeat)
+    users, items = (sorted(set(ids)) for ids in zip(*left, strict=True))
+    assert part.user_ids.tolist() == [10 + user for user in users]
+    assert part.item_ids.tolist() == [20 + item for item in items]
+    assert edges(part) == [(users.index(u), items.index(i)) for u, i in left]
+    assert (part.num_users, part.num_items) == (len(users), len(items))
+    assert part.intervened.tolist() == [sum(pair) % 2 == 0 for pair in left]
+    assert torch.equal(part.popularity, part.item_degree)  # Counted anew.
 
 
 # Devices.
@@ -270,9 +229,8 @@ def test_on_another_device(device):
     found = moved.contains(user, item).nonzero()
     assert list(map(tuple, found.tolist())) == edges(graph)
     for self_loops in (False, True):
-        for one, two in zip(
-            graph.adjacency(self_loops), moved.adjacency(self_loops), strict=True
-        ):
+        pairs = zip(graph.adjacency(self_loops), moved.adjacency(self_loops), strict=True)
+        for one, two in pairs:
             assert two.device.type == device.type
             torch.testing.assert_close(torch.Tensor(one), torch.Tensor(two.cpu()))
     assert moved.unseen.total.tolist() == graph.unseen.total.tolist()
@@ -292,13 +250,9 @@ def test_from_pandas():
     assert (list(graph.user_ids), list(graph.item_ids)) == (['b', 'a'], ['30', '7'])
     assert by_id(graph) == {('b', '30'), ('a', '7'), ('b', '7')}
     assert graph.popularity.tolist() == [1, 2]
-    more = BipartiteGraph.from_pandas(
-        log,
-        'who',
-        'what',
-        users=pd.DataFrame({'who': ['z', 'a', 'b'], 'age': [1, 2, 3]}),
-        items=pd.DataFrame({'what': [7, 8, 30, 9]}),
-    )
+    users = pd.DataFrame({'who': ['z', 'a', 'b'], 'age': [1, 2, 3]})
+    items = pd.DataFrame({'what': [7, 8, 30, 9]})
+    more = BipartiteGraph.from_pandas(log, 'who', 'what', users, items)
     assert (more.num_users, more.num_items) == (3, 4)
     assert list(more.user_ids) == ['z', 'a', 'b']
     assert list(more.item_ids) == ['7', '8', '30', '9']
@@ -338,14 +292,13 @@ def test_from_datasets():
     one.catalogue, bare.y = torch.tensor([0, 2, 3]), None
     for parts in ((dataset,), (one, two), (two, one), (one, bare)):
         graph = BipartiteGraph.from_dataset(*parts)
-        assert edges(graph) == sorted(
-            {
-                (int(part.user[row]), int(part.item[row]))
-                for part in parts
-                for row in range(len(part))
-                if part.y is None or part.y[row] == 1
-            }
-        )
+        rows = {
+            (int(part.user[row]), int(part.item[row]))
+            for part in parts
+            for row in range(len(part))
+            if part.y is None or part.y[row] == 1
+        }
+        assert edges(graph) == sorted(rows)
         assert (graph.num_users, graph.num_items) == (5, 12)
         assert graph.user_ids.equals(dataset.user_ids)
         assert graph.item_ids.equals(dataset.item_ids)

@@ -105,15 +105,6 @@ def test_lists_of_a_column(list_id: object, device: torch.device):
     assert lists.item.device.type == lists.list_index.device.type == 'cpu'
 
 
-def test_lists_of_labels_are_those_that_were_sampled():
-    """A table of lists that was written is read as what it was."""
-    sampled = CandidateLists.sample(SHOP, 5)
-    index = sampled.list_index
-    columns = sampled.user[index], sampled.item, sampled.context[index]
-    dataset = labelled(torch.stack(columns, 1).tolist(), sampled.target.tolist())
-    assert read(CandidateLists.from_labels(dataset, index.numpy())) == read(sampled)
-
-
 @pytest.mark.parametrize(
     ('rows', 'list_id', 'message'),
     [

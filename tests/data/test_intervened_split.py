@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 import pytest
 import torch
+from clicks import columns, edges
 from scipy.stats import chisquare, entropy
 
 from iedr_geo.data import BipartiteGraph, intervened_split
@@ -16,13 +17,9 @@ DEGREES = [40, 1, 3, 0, 21, 9, 2]
 
 def stars(degrees, **arguments):
     """Returns a graph of items of these degrees; users of low numbers have many."""
-    pairs = [(user, item) for item, d in enumerate(degrees) for user in range(d)]
-    user, item = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
-    return BipartiteGraph(user, item, max(degrees) + 1, len(degrees), **arguments)
-
-
-def edges(graph, kept=slice(None)):
-    return list(zip(graph.user[kept].tolist(), graph.item[kept].tolist(), strict=True))
+    pairs = ((user, item) for item, d in enumerate(degrees) for user in range(d))
+    size = max(degrees, default=0) + 1, len(degrees)
+    return BipartiteGraph(*columns(pairs), *size, **arguments)
 
 
 def curve(degree, share, cap):
@@ -48,38 +45,37 @@ MODES = pytest.mark.parametrize('mode', ['probability', 'percentile'])
 
 
 @MODES
-def test_parts(mode):
-    graph = stars(DEGREES, item_ids=list('abcdefg'), user_ids=range(100, 141))
+def test_parts(mode, device):
+    arguments = {'item_ids': list('abcdefg'), 'user_ids': range(100, 141)}
+    graph, before = stars(DEGREES, **arguments).to(device), torch.get_rng_state()
     split = intervened_split(graph, cap_mode=mode)
     train, valid, test = split
     assert sorted(edges(train) + edges(valid) + edges(test)) == edges(graph)
-    normal = edges(train, ~train.intervened)
+    normal = train.parts[0]
     for part in split:
         assert (part.num_users, part.num_items) == (41, 7)
         assert (list(part.item_ids), part.user_ids) == (list('abcdefg'), range(100, 141))
         # Popularity is what the model may know: neither intervened nor held out.
-        assert part.popularity.tolist() == [
-            sum(item == i for _, item in normal) for i in range(7)
-        ]
+        assert torch.equal(part.popularity, normal.item_degree)
+        assert part.device == part.popularity.device == graph.device
     assert train.intervened.any() and valid.intervened.all() and test.intervened.all()
-    assert drawn(split).sum() == graph.num_edges - len(normal)
-    # Marks of the graph have no say.
+    assert drawn(split).sum() == graph.num_edges - normal.num_edges
+    # The seed decides, on every device alike; marks of the graph have no say.
     marked = stars(DEGREES, intervened=torch.ones(76, dtype=torch.bool))
-    for one, two in zip(split, intervened_split(marked, cap_mode=mode), strict=True):
-        assert edges(one) == edges(two)
-        assert torch.equal(one.intervened, two.intervened)
+    splits = [intervened_split(marked, cap_mode=mode, seed=seed) for seed in range(10)]
+    read = [str([(edges(p), p.intervened.tolist()) for p in s]) for s in (split, *splits)]
+    assert read[0] == read[1] and len(set(read)) == 10
+    assert torch.equal(torch.get_rng_state(), before)
 
 
+# Of the shares, the last is above the cap, which is a quantile here and no bound.
+@pytest.mark.parametrize('share', [0.1, 0.41, 0.95])
 @pytest.mark.parametrize(
     'parts', [(0.25, 0.25, 0.5), (0.2, 0.1, 0.7), (0, 0.5, 0.5), (0, 0, 1), (0.5, 0.5, 0)]
 )
-@pytest.mark.parametrize('share', [0.1, 0.41, 0.95])
 def test_sizes(parts, share):
-    graph = stars([30, 30, 40])
-    train, valid, test = intervened_split(
-        graph, share, parts=parts, cap_mode='percentile', cap=1
-    )
-    sizes = [int(train.intervened.sum()), valid.num_edges, test.num_edges]
+    split = intervened_split(stars([30, 30, 40]), share, 0.9, 'percentile', parts)
+    sizes = [int(split.train.intervened.sum()), *(p.num_edges for p in split[1:])]
     assert sum(sizes) == round(100 * share)
     for size, part in zip(sizes, parts, strict=True):
         assert size == pytest.approx(part * 100 * share, abs=1)
@@ -164,22 +160,6 @@ def test_law_of_percentiles(cap, weight):
     assert chisquare(list(count.values()), expected).pvalue > 1e-3
 
 
-@MODES
-def test_seed_decides(mode, device):
-    """On every device alike, and without the global state."""
-    graph, before = stars(DEGREES), torch.get_rng_state()
-
-    def split(graph, seed):
-        parts = intervened_split(graph, cap_mode=mode, seed=seed)
-        assert {part.device for part in parts} == {graph.device}
-        assert {part.popularity.device for part in parts} == {graph.device}
-        return [(edges(part), part.intervened.tolist()) for part in parts]
-
-    assert split(graph, 3) == split(graph.to(device), 3)
-    assert len({str(split(graph, seed)) for seed in range(10)}) == 10
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 # The report.
 
 
@@ -188,16 +168,10 @@ def test_report():
     report = split.report()
     assert list(report.index) == ['normal', 'intervened', 'valid', 'test']
     assert list(report.columns) == ['edges', 'users', 'items', 'entropy']
-    train = split.train
-    for name, listed in {
-        'normal': edges(train, ~train.intervened),
-        'intervened': edges(train, train.intervened),
-        'valid': edges(split.valid),
-        'test': edges(split.test),
-    }.items():
-        users, items = zip(*listed, strict=True)
+    for name, part in zip(report.index, (*split.train.parts, *split[1:]), strict=True):
+        users, items = zip(*edges(part), strict=True)
         row = report.loc[name]
-        assert row['edges'] == len(listed)
+        assert row['edges'] == len(users)
         assert (row['users'], row['items']) == (len({*users}), len({*items}))
         assert row['entropy'] == pytest.approx(entropy(np.bincount(items)))
     assert report['edges'].sum() == 76
@@ -228,20 +202,12 @@ def test_bad_arguments(arguments, message):
         intervened_split(stars(DEGREES), **arguments)
 
 
-def test_share_above_the_quantile():
-    """The cap is a quantile then, and no bound."""
-    split = intervened_split(stars(DEGREES), 0.6, 0.5, cap_mode='percentile')
-    assert drawn(split).sum() == round(0.6 * 76)
-
-
 @MODES
 @pytest.mark.parametrize('degrees', [[0, 0], [1, 1], []])
 def test_too_few_edges(degrees, mode):
-    user = torch.arange(sum(degrees))
-    graph = BipartiteGraph(user, user, len(degrees), len(degrees))
     message = f'part of the split is empty: {sum(degrees)} edges are too few'
     with pytest.raises(ValueError, match=message):
-        intervened_split(graph, cap_mode=mode)
+        intervened_split(stars(degrees), cap_mode=mode)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise, permutations
+from itertools import pairwise
 
 import pytest
 import torch
+from clicks import columns, edges
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -22,8 +23,7 @@ NUM_ITEMS = 9
 
 def build(has, popularity=(1,) * NUM_ITEMS, device='cpu', **arguments):
     """Returns the graph of users that have some items each."""
-    pairs = [(user, item) for user, items in enumerate(has) for item in items]
-    user, item = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(1)
+    user, item = columns((u, i) for u, items in enumerate(has) for i in items)
     size = len(has), len(popularity)
     arguments['popularity'] = torch.tensor(popularity)
     return BipartiteGraph(user, item, *size, **arguments).to(device)
@@ -31,8 +31,7 @@ def build(has, popularity=(1,) * NUM_ITEMS, device='cpu', **arguments):
 
 def sample(sampler, graph, positives, seed=0):
     """Returns the negatives of pairs of user and item."""
-    pairs = torch.tensor(positives, dtype=torch.long).reshape(-1, 2)
-    user, item = pairs.t().contiguous().to(graph.device)
+    user, item = (ids.contiguous().to(graph.device) for ids in columns(positives))
     generator = torch.Generator(graph.device).manual_seed(seed)
     negatives = sampler.sample(graph, user, item, generator)
     assert negatives.dtype == torch.long and negatives.device == graph.device
@@ -80,28 +79,28 @@ def test_never_what_is_excluded(has, catalogue, exclude, number, seed):
     assert sample(sampler, every, positives, seed) == expected
 
 
+CATALOGUE = torch.tensor([1, 3, 4, 5, 7])
+
+
 @pytest.mark.parametrize(
-    ('exclude', 'positive', 'allowed'),
+    ('exclude', 'positives', 'excluded'),
     [
-        ('positive', 4, [1, 3, 5, 7]),
-        ('positive', 1, [3, 4, 5, 7]),
-        ('positive', 7, [1, 3, 4, 5]),
-        ('positive', 0, [1, 3, 4, 5, 7]),  # Not in the catalogue: all are others.
-        ('positive', 6, [1, 3, 4, 5, 7]),
-        ('positive', 8, [1, 3, 4, 5, 7]),
-        ('seen', 4, [1, 5, 7]),
-        ('seen', 0, [1, 4, 5, 7]),
+        ('positive', [1, 4, 7], [{1}, {4}, {7}]),
+        ('positive', [0, 6, 8], [set()] * 3),  # Not in the catalogue.
+        ('seen', [0, 4], [{3}, {3, 4}]),
     ],
 )
-def test_law_of_a_catalogue(exclude, positive, allowed, device):
-    exists = torch.tensor([1, 3, 4, 5, 7])
-    graph = build([[positive, 3], [5]], device=device, catalogue=exists)
+def test_law_of_a_catalogue(exclude, positives, excluded, device):
+    graph = build([[i, 3] for i in positives], device=device, catalogue=CATALOGUE)
     sampler = UniformNegativeSampler(2000, exclude)
-    row, *_ = sample(sampler, graph, [(0, positive), (1, 5)])
-    check_law(row, {item: 1 / len(allowed) for item in allowed})
-    # Of independent draws, neighbours agree as often as chance has it.
-    agree = sum(a == b for a, b in pairwise(row)) / 1999
-    assert agree == pytest.approx(1 / len(allowed), abs=0.04)
+    for row, wrong in zip(
+        sample(sampler, graph, list(enumerate(positives))), excluded, strict=True
+    ):
+        allowed = set(CATALOGUE.tolist()) - wrong
+        check_law(row, {item: 1 / len(allowed) for item in allowed})
+        # Of independent draws, neighbours agree as often as chance has it.
+        agree = sum(a == b for a, b in pairwise(row)) / 1999
+        assert agree == pytest.approx(1 / len(allowed), abs=0.04)
 
 
 def test_draws_of_recorded_runs():
@@ -148,7 +147,7 @@ def pools(graph, user, item, sampler):
     """Returns the probability and the items of each pool of a positive."""
     popularity = graph.popularity.tolist()
     seen = graph.positives(user).tolist()
-    left = [i for i in range(graph.num_items) if i not in seen]
+    left = [i for i in graph.existing.tolist() if i not in seen]
     p = popularity[item]
     limit = p / 2 if sampler.lower == 'half' else p - sampler.margin
     above = [i for i in left if popularity[i] > p + sampler.margin]
@@ -178,81 +177,44 @@ def law_of_rows(graph, user, item, sampler):
 
 MARGIN_POPULARITY = [0, 1, 1, 3, 4, 6, 9, 9, 11, 15, 16]
 LIKES = [[4], [6, 7, 3], [9, 8, 2], [0, 1, 2, 5], [0, 1, 2, 3, 4, 5, 8]]
+LIKED = LIKES, MARGIN_POPULARITY, [(0, 4), (1, 6), (2, 9), (1, 5), (3, 5), (3, 8), (4, 8)]
+# In turn: two above, so all below; none above; two below, so all above; none below; two
+# above and two below, which do for a row; two and one: all; none and one: all.
+FEW = [[6], [8], [3], [0], [4, 2, 3], [4, 1, 2, 3], [5, 7, 8, 0, 1, 2]]
+FALL_BACKS = [(user, items[0]) for user, items in enumerate(FEW)]
+FALL_BACK = FEW, [1, 1, 3, 4, 30, 32, 35, 90, 91], FALL_BACKS
+ENOUGH = [[0, 2, 4]], [1, 2, 3, 4, 5, 6], [(0, 0)]  # As many as are wanted.
 
 
 @pytest.mark.parametrize(
-    ('margin', 'min_pool', 'lower'),
-    [(3, 2, 'half'), (2.5, 3, 'half'), (2.5, 2, 'margin'), (3, 3, 'margin')],
+    ('log', 'sampler', 'num_pools'),
+    [
+        (LIKED, PopularityMarginSampler(2, 3, 2), {1, 2}),
+        (LIKED, PopularityMarginSampler(2, 2.5, 3), {1, 2}),
+        (LIKED, PopularityMarginSampler(2, 2.5, 2, 'margin'), {1, 2}),
+        (LIKED, PopularityMarginSampler(2, 3, 3, 'margin'), {1, 2}),
+        (FALL_BACK, PopularityMarginSampler(2, 10, 3), {1}),
+        (ENOUGH, PopularityMarginSampler(3, 40, 3), {1}),
+        (ENOUGH, PopularityMarginSampler(3, 0, 3), {1}),
+    ],
 )
-def test_law_with_a_margin(margin, min_pool, lower, device):
-    graph = build(LIKES, MARGIN_POPULARITY, device)
-    sampler = PopularityMarginSampler(2, margin, min_pool, lower)
-    positives = [(0, 4), (1, 6), (2, 9), (1, 5), (3, 5), (3, 8), (4, 8)]
+def test_law_with_a_margin(log, sampler, num_pools, device):
+    has, popularity, positives = log
+    # One more item does not exist.
+    catalogue = torch.arange(len(popularity))
+    graph = build(has, [*popularity, 5], catalogue=catalogue).to(device)
     rows = sample(sampler, graph, positives * 2000)
     for place, (user, item) in enumerate(positives):
         law = law_of_rows(graph, user, item, sampler)
         check_law(rows[place :: len(positives)], law)
     # That was one pool for some of the positives and two for others.
-    assert len({len(pools(graph, *positive, sampler)) for positive in positives}) == 2
-
-
-@pytest.mark.parametrize(
-    ('has', 'allowed'),
-    [
-        ([6], {0, 1, 2, 3}),  # 35: two above, so all below.
-        ([8], {0, 1, 2, 3, 4, 5, 6}),  # 91: none above.
-        ([3], {4, 5, 6, 7, 8}),  # 4: two below, so all above.
-        ([0], {4, 5, 6, 7, 8}),  # 1: none below.
-        ([4, 2, 3], {0, 1}),  # 30: two above and two below, which do for a row.
-        ([4, 1, 2, 3], {0, 5, 6, 7, 8}),  # 30: two above and one below: all.
-        ([5, 7, 8, 0, 1, 2], {3, 4, 6}),  # 32: none above and one below: all.
-    ],
-)
-def test_fall_backs(has, allowed):
-    graph = build([has], [1, 1, 3, 4, 30, 32, 35, 90, 91])
-    sampler = PopularityMarginSampler(2, margin=10, min_pool=3)
-    rows = sample(sampler, graph, [(0, has[0])] * 2000)
-    law = {(a, b): 1 for a in allowed for b in allowed if a != b}
-    check_law(rows, {row: 1 / len(law) for row in law})
-
-
-@given(
-    st.lists(st.sets(st.integers(0, 7), max_size=5), min_size=1, max_size=4),
-    st.lists(st.integers(0, 12), min_size=8, max_size=8),
-    st.floats(0, 6),
-    st.integers(1, 3),
-    st.integers(0, 3),
-    st.sampled_from(['half', 'margin']),
-    st.integers(0, 99),
-)
-def test_only_from_the_pools(has, popularity, margin, number, more, lower, seed):
-    graph = build(has, popularity)
-    sampler = PopularityMarginSampler(number, margin, number + more, lower)
-    positives = [(user, item) for user in range(len(has)) for item in range(8)] * 3
-    rows = sample(sampler, graph, positives, seed)
-    for (user, item), row in zip(positives, rows, strict=True):
-        allowed = {i for _, pool in pools(graph, user, item, sampler) for i in pool}
-        assert len(set(row)) == number
-        assert set(row) <= allowed - has[user]
+    assert {len(pools(graph, *positive, sampler)) for positive in positives} == num_pools
 
 
 def test_popularity_of_the_catalogue():
-    """The samplers by popularity take the law of what exists."""
-    exists = torch.tensor([0, 2, 3, 5])
-    graph = build([[3]], [1, 5, 5, 5, 9, 9], catalogue=exists)
-    sampler = PopularityMarginSampler(1, margin=0, min_pool=1, lower='margin')
-    check_law(sample(sampler, graph, [(0, 3)] * 1000), {(0,): 0.5, (5,): 0.5})
-    law = {(0,): 1 / 15, (2,): 5 / 15, (5,): 9 / 15}
+    graph = build([[3]], [1, 5, 5, 5, 9, 9], catalogue=torch.tensor([0, 2, 3, 5]))
     rows = sample(PopularityNegativeSampler(1), graph, [(0, 3)] * 3000)
-    check_law(rows, law)
-
-
-@pytest.mark.parametrize('popularity', [[7] * 6, [0] * 6, [1, 2, 3, 4, 5, 6]])
-@pytest.mark.parametrize('lower', ['half', 'margin'])
-def test_exactly_enough_items(popularity, lower):
-    sampler = PopularityMarginSampler(3, min_pool=3, lower=lower)
-    rows = sample(sampler, build([[0, 2, 4]], popularity), [(0, 0)] * 900)
-    check_law(rows, {row: 1 / 6 for row in permutations([1, 3, 5])})
+    check_law(rows, {(0,): 1 / 15, (2,): 5 / 15, (5,): 9 / 15})
 
 
 # By part: the normal or the intervened edges.
@@ -273,7 +235,7 @@ def test_only_what_is_of_the_own_part_is_left_out(has, marks, seed):
     graph = build(has, MARGIN_POPULARITY, intervened=marks)
     for mark in (False, True):
         part = graph.subgraph(graph.intervened == mark)
-        rows = list(zip(part.user.tolist(), part.item.tolist(), strict=True)) * 5
+        rows = edges(part) * 5
         if not mark:
             rows += [(u, i) for u in range(4) for i in range(11) if i not in has[u]]
         expected = sample(replace(PART, exclude='seen'), part, rows, seed)
@@ -281,15 +243,12 @@ def test_only_what_is_of_the_own_part_is_left_out(has, marks, seed):
 
 
 def test_both_parts_at_once(device):
-    has, marks = [[0, 3, 8], [2, 4, 8]], [True, False, True, False, False, True]
-    intervened = torch.tensor(marks, device=device)
-    graph = build(has, [1] * 11, device, intervened=intervened)
-    positives = [(0, 0), (1, 2), (0, 3), (1, 8), (1, 4), (0, 8)]
-    own = [{0, 8}, {2, 4}, {3}, {8}, {2, 4}, {0, 8}]
-    rows = sample(PART, graph, positives * 100)
-    for place, items in enumerate(own):
+    marks = torch.tensor([True, False, True, False, False, True])
+    graph = build([[0, 3, 8], [2, 4, 8]], [1] * 11, intervened=marks).to(device)
+    rows = sample(PART, graph, edges(graph) * 100)
+    for place, own in enumerate([{0, 8}, {3}, {0, 8}, {2, 4}, {2, 4}, {8}]):
         drawn = {item for row in rows[place::6] for item in row}
-        assert drawn == set(range(11)) - items
+        assert drawn == set(range(11)) - own
 
 
 # All of them.
@@ -324,7 +283,8 @@ def test_generator_decides(sampler):
 @pytest.mark.parametrize('sampler', SAMPLERS)
 def test_no_rows(sampler, device):
     assert sample(sampler, build(LIKES, MARGIN_POPULARITY, device), []) == []
-    assert sample(sampler, build([[], []], [0] * 3, device), []) == []
+    # Not even if nothing is left for somebody.
+    assert sample(sampler, build([[0, 1, 2], []], [0] * 3, device), []) == []
 
 
 def test_curriculum_shrinks_the_margin():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,15 @@ def random_graph(num_edges: int = 15) -> BipartiteGraph:
     item = torch.randint(1, NUM_ITEMS, (num_edges,))
     user[0], item[0] = NUM_USERS - 1, NUM_ITEMS - 1
     return BipartiteGraph(user, item, NUM_USERS, NUM_ITEMS)
+
+
+def columns(pairs: Iterable[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    user, item = torch.tensor(list(pairs), dtype=torch.long).reshape(-1, 2).unbind(1)
+    return user, item
+
+
+def edges(graph: BipartiteGraph) -> list[tuple[int, int]]:
+    return list(zip(graph.user.tolist(), graph.item.tolist(), strict=True))
 
 
 def random_batch(
@@ -44,7 +55,7 @@ def dense_adjacency(graph: BipartiteGraph, self_loops: bool = False) -> Tensor:
     """Links edge by edge, divided by the roots of the degrees of both ends."""
     size = graph.num_users + graph.num_items
     link = torch.eye(size).double() if self_loops else torch.zeros(size, size).double()
-    for user, item in zip(graph.user.tolist(), graph.item.tolist(), strict=True):
+    for user, item in edges(graph):
         link[user, graph.num_users + item] = link[graph.num_users + item, user] = 1
     degree = link.sum(1).tolist()
     for i in range(size):
