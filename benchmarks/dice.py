@@ -191,11 +191,14 @@ def main(**defaults):
         'popularity': evaluate_catalogue(Popularity.fit(train), test, train),
         args.model: evaluate_catalogue(result.model, test, train),
     }
-    for factor in result.model.factors:
+    for factor in result.model.factor_columns:
         evaluations[factor] = evaluate_catalogue(result.model, test, train, part=factor)
     overlap = {
         name: popularity_overlap(result.model, train, 50, factor)
-        for name, factor in (('model', None), *((f, f) for f in result.model.factors))
+        for name, factor in (
+            ('model', None),
+            *((f, f) for f in result.model.factor_columns),
+        )
     }
     print_metrics(evaluations)
     print('\nOverlap of the top 50 with the 50 most popular items')
@@ -216,7 +219,8 @@ def main(**defaults):
         if args.dataset != 'gowalla'  # Of which there are many.
         else {},
         'test_factors': {
-            factor: evaluations[factor].over_all_lists for factor in result.model.factors
+            factor: evaluations[factor].over_all_lists
+            for factor in result.model.factor_columns
         },
         'iou@50': {
             name: overlap.get(name) for name in ('model', 'interest', 'conformity')

@@ -129,7 +129,7 @@ def test_one_way(case, tmp_path):
     data = [test] if on_dataset else [train, test]
     report = disentanglement_report(loaded.model, *data, num_samples=40)
     assert len(report.table) and np.isfinite(report.table['value']).any() and str(report)
-    has_factors = bool(recommender.scorer.factors)
+    has_factors = bool(recommender.scorer.factor_names)
     assert has_factors == isinstance(model, (IEDR, DICE))
     assert has_factors == bool(len(report.separation))
 

@@ -12,7 +12,7 @@ from iedr_geo.data.columns import (
 )
 from iedr_geo.data.description import Description, describe
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.hide_unseen import hide_unseen
+from iedr_geo.data.hide_new import hide_new
 from iedr_geo.data.interaction import InteractionData, InteractionDataset
 from iedr_geo.data.intervened_split import InterventionSplit, intervened_split
 from iedr_geo.data.negative_sampling import (
@@ -56,7 +56,7 @@ __all__ = [
     'cold_start_split',
     'describe',
     'given_split',
-    'hide_unseen',
+    'hide_new',
     'index_split',
     'intervened_split',
     'leave_last_out',

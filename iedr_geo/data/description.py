@@ -26,7 +26,7 @@ class Description:
             or unknown, and the mean and largest number of its nodes in a graph.
         graphs: A row for each side: the number of graphs, and the smallest, mean and
             largest number of nodes, and of edges.
-        warnings: What will hurt, and what to do about it.
+        warnings: Sentences on each thing that will hurt, and what to do about it.
     """
 
     title: str

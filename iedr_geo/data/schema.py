@@ -108,7 +108,7 @@ class FeatureSchema:
         Args:
             frames: A table for each of :obj:`'user'`, :obj:`'item'` and
                 :obj:`'context'`.
-            counts: How many rows of the log each row of a table stands for, by side, for
+            counts: The number of rows of the log of each row of a table, by side, for
                 fields that leave out rare values (default: one).
 
         Returns:

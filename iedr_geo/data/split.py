@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from iedr_geo.data.columns import tokens
-from iedr_geo.data.hide_unseen import hide_unseen
+from iedr_geo.data.hide_new import hide_new
 from iedr_geo.data.interaction import InteractionDataset
 from iedr_geo.data.parts import Split, check_side
 
@@ -50,7 +50,7 @@ def leave_last_out(dataset: InteractionDataset, min_records: int = 3) -> Split:
     :obj:`Split.order` says which. The IEDR paper (Section 7.1.1) keeps users with more
     than 5 records: ``min_records=6``.
 
-    The split is transductive: training knows all items and values (:func:`hide_unseen`).
+    The split is transductive: training knows all items and values (:func:`hide_new`).
 
     Args:
         dataset: The log.
@@ -81,7 +81,7 @@ def random_split(
 ) -> Split:
     """Takes rows at random.
 
-    The split is transductive: training knows all items and values (:func:`hide_unseen`).
+    The split is transductive: training knows all items and values (:func:`hide_new`).
 
     Args:
         dataset: The log.
@@ -101,7 +101,7 @@ def time_split(
 
     Rows at the same time stay in the same part, so parts can differ from their shares.
     A log without time is cut in the order of its rows; :obj:`Split.order` says which.
-    Nothing is known before its time: see :func:`hide_unseen`.
+    Nothing is known before its time: see :func:`hide_new`.
 
     Args:
         dataset: The log.
@@ -114,13 +114,13 @@ def time_split(
         # The row that comes first decides for all rows of its time.
         _, moment = torch.unique(dataset.time, return_inverse=True)
         part = scatter(part, moment, reduce='min')[moment]
-    return hide_unseen(_parts(dataset, part, name))
+    return hide_new(_parts(dataset, part, name))
 
 
 def time_cut(dataset: InteractionDataset, valid_from: Any, test_from: Any) -> Split:
     """Takes the rows from one moment on for validation, and from another for test.
 
-    Nothing is known before its time: see :func:`hide_unseen`.
+    Nothing is known before its time: see :func:`hide_new`.
 
     Args:
         dataset: The log.
@@ -149,7 +149,7 @@ def time_cut(dataset: InteractionDataset, valid_from: Any, test_from: Any) -> Sp
         )
     part = (time >= first).long() + (time >= second).long()
     hint = f': the time of the log is {_span(time)}'
-    return hide_unseen(_parts(dataset, part, 'time', hint))
+    return hide_new(_parts(dataset, part, 'time', hint))
 
 
 def _moment(moment: Any, time: Tensor, name: str) -> float:
@@ -189,7 +189,7 @@ def cold_start_split(
 ) -> Split:
     """Takes users or items at random, and all rows that they have.
 
-    Those that are held out are unknown to training: see :func:`hide_unseen`. The draw
+    Those that are held out are unknown to training: see :func:`hide_new`. The draw
     goes by their ids, whatever the order of the tables.
 
     Args:
@@ -213,7 +213,7 @@ def cold_start_split(
     part = torch.zeros(len(ids), dtype=torch.long)
     part[entities] = _cut(order, valid, test)
     hint = f': {entities.numel()} {side}s with rows are too few'
-    return hide_unseen(_parts(dataset, part.to(rows.device)[rows], 'random', hint))
+    return hide_new(_parts(dataset, part.to(rows.device)[rows], 'random', hint))
 
 
 def given_split(
@@ -221,7 +221,7 @@ def given_split(
 ) -> Split:
     """Takes the rows as a column says.
 
-    The split is transductive: training knows all items and values (:func:`hide_unseen`).
+    The split is transductive: training knows all items and values (:func:`hide_new`).
 
     Args:
         dataset: The log.
@@ -257,7 +257,7 @@ def given_split(
 def index_split(dataset: InteractionDataset, train: Any, valid: Any, test: Any) -> Split:
     """Takes the rows that are named.
 
-    The split is transductive: training knows all items and values (:func:`hide_unseen`).
+    The split is transductive: training knows all items and values (:func:`hide_new`).
 
     Args:
         dataset: The log.

@@ -57,7 +57,7 @@ def match_ids(
         column: The id in each row of the log.
         frame: The table, with a column of the same name. :obj:`None` for one of the ids
             of the log alone, in the order of their first rows.
-        table: What the table is of, for errors.
+        table: The side that the table is of, for errors.
 
     Returns:
         The table, the id of each of its rows, and its row of each row of the log.

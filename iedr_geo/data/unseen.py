@@ -50,7 +50,7 @@ class UnseenItems:
 
         Args:
             user: Users, of any shape.
-            slot: How many slots of the order count, of the same shape.
+            slot: The number of slots of the order that count, of the same shape.
         """
         edge = torch.searchsorted(self._key, user * (self._num_slots + 1) + slot)
         return self._ends[slot] - self._held_by(user, edge)

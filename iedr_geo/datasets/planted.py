@@ -77,7 +77,7 @@ def nearness(anchors: Floats, position: Floats) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
+class TrueFactors:
     """True factors of planted data; rows are positions in the tables.
 
     Attributes:
@@ -159,17 +159,17 @@ class Planted:
         interactions: ``user``, ``item``, the context columns and ``time``, by
             user and time. Seconds since the start of a Monday; weekday and
             daytime follow the same calendar.
-        factors: True factors.
+        truth: The true factors.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
     interactions: pd.DataFrame
-    factors: Factors
+    truth: TrueFactors
 
     def intrinsic_scores(self, users: Ints, items: Ints) -> Floats:
         """Returns true intrinsic scores, broadcast over rows of the tables."""
-        return self.factors.intrinsic(self.factors.user_taste[users], items)
+        return self.truth.intrinsic(self.truth.user_taste[users], items)
 
     def extrinsic_scores(
         self, users: Ints, items: Ints, contexts: pd.DataFrame
@@ -189,7 +189,7 @@ class Planted:
             raise ValueError(f'contexts has {len(contexts)} rows for {users.size} users')
         columns = [_encode(contexts[name], name) for name in CONTEXTS]
         codes = np.stack(columns, axis=-1).reshape(*users.shape, len(CONTEXTS))
-        truth = self.factors
+        truth = self.truth
         function, tier = truth.item_function[items], truth.item_tier[items]
         return truth.extrinsic(users, function, tier, codes)
 
@@ -207,7 +207,7 @@ class Planted:
         return (
             self.intrinsic_scores(users, items)
             + self.extrinsic_scores(users, items, contexts)
-            + self.factors.popularity[items]
+            + self.truth.popularity[items]
         )
 
     def probabilities(self, users: Ints, contexts: pd.DataFrame) -> Floats:
@@ -222,7 +222,7 @@ class Planted:
         """
         catalogue = np.arange(len(self.items))
         scores = self.scores(np.asarray(users)[:, None], catalogue, contexts)
-        chances: Floats = softmax(scores / self.factors.temperature, axis=1)
+        chances: Floats = softmax(scores / self.truth.temperature, axis=1)
         return chances
 
 
@@ -284,7 +284,7 @@ def plant(
 
     rng = np.random.default_rng(seed)
     num_tastes = min(num_users, max_tastes)
-    factors = Factors(
+    truth = TrueFactors(
         tastes=rng.random((2, num_tastes, 2)),
         user_taste=rng.permutation(np.arange(num_users) % num_tastes),
         item_position=rng.random((num_items, 2)),
@@ -305,29 +305,29 @@ def plant(
         extrinsic_weight=extrinsic_weight,
         temperature=temperature,
     )
-    users = _observe_users(rng, factors)
-    items = _observe_items(rng, factors)
+    users = _observe_users(rng, truth)
+    items = _observe_items(rng, truth)
 
     counts = draw_counts(rng, num_users, num_interactions, num_interactions)
     rows: Ints = np.repeat(np.arange(num_users), counts)
     contexts = _draw_contexts(rng, rows, num_users)
     rows, contexts, time = _put_in_order(rng, rows, contexts)
-    chosen = _draw_items(rng, factors, rows, contexts, max_cells)
+    chosen = _draw_items(rng, truth, rows, contexts, max_cells)
     columns = {'user': users['user'].array.take(rows)}
     columns['item'] = items['item'].array.take(chosen)
     for (name, values), codes in zip(CONTEXTS.items(), contexts.T, strict=True):
         columns[name] = pd.Series(values).array.take(codes)
     interactions = pd.DataFrame({**columns, 'time': time})
-    return Planted(users, items, interactions, factors)
+    return Planted(users, items, interactions, truth)
 
 
-def _observe_users(rng: Rng, factors: Factors) -> pd.DataFrame:
+def _observe_users(rng: Rng, truth: TrueFactors) -> pd.DataFrame:
     """Returns the table of users: features that hint at taste and segment."""
-    taste = factors.tastes[0][factors.user_taste]
+    taste = truth.tastes[0][truth.user_taste]
     blurred = taste + 0.12 * rng.standard_normal(taste.shape)
     age = np.digitize(blurred[:, 0], (0.15, 0.4, 0.6, 0.85))
     occupation = _nearest(rng, taste, _OCCUPATIONS)
-    household = _confuse(rng, factors.user_segment, _SEGMENTS)
+    household = _confuse(rng, truth.user_segment, _SEGMENTS)
     return pd.DataFrame(
         {
             'user': [f'u{row}' for row in range(len(taste))],
@@ -338,20 +338,20 @@ def _observe_users(rng: Rng, factors: Factors) -> pd.DataFrame:
     )
 
 
-def _observe_items(rng: Rng, factors: Factors) -> pd.DataFrame:
+def _observe_items(rng: Rng, truth: TrueFactors) -> pd.DataFrame:
     """Returns the table of items: features that hint at all their factors."""
-    count = len(factors.item_tier)
+    count = len(truth.item_tier)
     hints = np.stack(
         [
-            _name('style-', _nearest(rng, factors.item_position, _STYLES)),
-            _name('for-', _confuse(rng, factors.item_function, _FUNCTIONS)),
+            _name('style-', _nearest(rng, truth.item_position, _STYLES)),
+            _name('for-', _confuse(rng, truth.item_function, _FUNCTIONS)),
             _name('misc-', rng.integers(_STYLES, size=count)),
         ],
         axis=1,
     )
-    price = 5 * 2.5 ** (factors.item_tier + 0.6 * rng.standard_normal(count))
+    price = 5 * 2.5 ** (truth.item_tier + 0.6 * rng.standard_normal(count))
     lengths = rng.integers(1, 4, size=count)
-    category = _confuse(rng, factors.item_function, _FUNCTIONS)
+    category = _confuse(rng, truth.item_function, _FUNCTIONS)
     shuffled = rng.permuted(hints, axis=1).tolist()
     return pd.DataFrame(
         {
@@ -419,30 +419,30 @@ def _put_in_order(rng: Rng, users: Ints, contexts: Codes) -> tuple[Ints, Codes, 
 
 
 def _draw_items(
-    rng: Rng, factors: Factors, users: Ints, contexts: Codes, max_cells: int
+    rng: Rng, truth: TrueFactors, users: Ints, contexts: Codes, max_cells: int
 ) -> Ints:
     """Returns an item for each user and context, drawn by the softmax of scores.
 
     Works on blocks of tastes: memory is bounded, and each taste meets the
     catalogue once, however many users share it.
     """
-    group = factors.item_function * _TIERS + factors.item_tier
+    group = truth.item_function * _TIERS + truth.item_tier
     items = np.argsort(group, kind='stable')
     groups, starts, sizes = np.unique(group[items], return_index=True, return_counts=True)
     ends = starts + sizes
     slot = np.repeat(np.arange(len(groups)), sizes)
 
-    taste = factors.user_taste[users]
+    taste = truth.user_taste[users]
     records = np.argsort(taste, kind='stable')
-    num_tastes = factors.tastes.shape[1]
+    num_tastes = truth.tastes.shape[1]
     load = max(len(items), len(groups) * len(records) // num_tastes)
     step = max(1, max_cells // load)
     chosen = np.empty(len(records), dtype=np.int64)
     for first in range(0, num_tastes, step):
         block = np.arange(first, min(first + step, num_tastes))
-        logits = factors.intrinsic(block[:, None], items)
-        logits += factors.popularity[items]
-        logits /= factors.temperature
+        logits = truth.intrinsic(block[:, None], items)
+        logits += truth.popularity[items]
+        logits /= truth.temperature
         # Each group by its own maximum, as the need may favour the one that
         # the taste all but excludes.
         top = np.maximum.reduceat(logits, starts, axis=1)
@@ -453,8 +453,8 @@ def _draw_items(
         some = records[low:high]
         row = taste[some] - first
         who, where = users[some][:, None], contexts[some][:, None]
-        appeal = factors.extrinsic(who, groups // _TIERS, groups % _TIERS, where)
-        appeal /= factors.temperature
+        appeal = truth.extrinsic(who, groups // _TIERS, groups % _TIERS, where)
+        appeal /= truth.temperature
         appeal += (top + np.log(mass))[row]
         appeal -= appeal.max(axis=1, keepdims=True)
         steps = np.exp(appeal).cumsum(axis=1)

@@ -90,5 +90,5 @@ class PlantedFactors(SplitLog):
         return TrueScores(
             torch.from_numpy(self.planted.intrinsic_scores(users, items)),
             torch.from_numpy(self.planted.extrinsic_scores(users, items, contexts)),
-            torch.from_numpy(self.planted.factors.popularity[items]),
+            torch.from_numpy(self.planted.truth.popularity[items]),
         )

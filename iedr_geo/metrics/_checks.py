@@ -1,4 +1,4 @@
-"""What every metric demands of its input."""
+"""Checks that every metric makes of its input."""
 
 from torch import Tensor
 

@@ -384,8 +384,8 @@ class Recommender:
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
         _check_k(k)
-        if by is None and self.scorer.factors:
-            by = self.scorer.factors[0]
+        if by is None and self.scorer.factor_names:
+            by = self.scorer.factor_names[0]
         own, one = self._entities.numbers(side, [entity]), self._context(context)
         ids, name = self._entities.ids[side], self._entities.names[side]
         every = Numbers(torch.arange(len(ids)))
@@ -434,7 +434,7 @@ class Recommender:
         tables = {} if vectors is None else {'vector': vectors}
         if context is not None or not self._entities.context_names:
             one = self._context(context)
-            for factor in self.scorer.factors:
+            for factor in self.scorer.factor_names:
                 tables[factor] = self._factor(factor, side, every, one)
         if not tables:
             raise ValueError(

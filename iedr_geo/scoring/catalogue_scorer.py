@@ -29,7 +29,7 @@ class CatalogueScorer(ABC):
     parts: tuple[str, ...] = ()
     """The names of the parts that add up to a score, if it has any."""
 
-    factors: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] = ()
     """The names of the factors that users and items have, if they have any."""
 
     scores_at_once = 1 << 22
@@ -96,7 +96,7 @@ class CatalogueScorer(ABC):
         """Returns a factor of users or items in contexts, of shape :math:`(N, F)`.
 
         Args:
-            name: The factor, one of :obj:`factors`.
+            name: The factor, one of :obj:`factor_names`.
             side: :obj:`'user'` or :obj:`'item'`.
             queries: The contexts, one for each user or item, and what is new; who the
                 users of the queries are plays no part.
@@ -105,10 +105,10 @@ class CatalogueScorer(ABC):
         Raises:
             ValueError: If there is no such factor.
         """
-        if name not in self.factors:
+        if name not in self.factor_names:
             raise ValueError(
                 f"The model has no factor '{name}' (it has: "
-                f'{", ".join(self.factors) or "none"})'
+                f'{", ".join(self.factor_names) or "none"})'
             )
         queries, index = queries.to(self.device), index.to(self.device)
         parts = [

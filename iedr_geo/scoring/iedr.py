@@ -105,7 +105,7 @@ class IEDRScorer(CatalogueScorer):
         ValueError: If the model was trained on another schema.
     """
 
-    factors = ('intrinsic', 'extrinsic')
+    factor_names = ('intrinsic', 'extrinsic')
 
     graphs_at_once = 1 << 14
     """The number of graphs that are encoded at a time."""

@@ -115,7 +115,7 @@ class InteractionScorer(_PairScorer):
             if parts and _add_up(parts, encoded.logits):
                 self.parts = tuple(parts)
             named = getattr(getattr(encoded, 'factors', None), 'user', None)
-            self.factors = tuple(getattr(named, '_fields', ()))
+            self.factor_names = tuple(getattr(named, '_fields', ()))
 
     def _graphs(
         self, side: Side, index: Tensor, new: FeatureGraphs | None

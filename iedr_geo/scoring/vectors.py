@@ -35,8 +35,8 @@ class VectorScorer(CatalogueScorer):
                 f'{graph.num_users} and {graph.num_items}'
             )
         super().__init__(*size, self.user.device)
-        self.columns = model.factors
-        self.parts = self.factors = tuple(self.columns)
+        self.columns = model.factor_columns
+        self.parts = self.factor_names = tuple(self.columns)
 
     def _products(
         self, queries: Queries, items: Tensor | None, columns: slice = slice(None)

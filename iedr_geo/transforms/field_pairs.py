@@ -83,7 +83,7 @@ class FieldPairs(BaseTransform):
         Args:
             strengths: A table with :obj:`field_a` and :obj:`field_b`, the strongest pair
                 first, as :func:`iedr_geo.analysis.field_pair_strengths` returns.
-            k: How many pairs are kept, at most.
+            k: The number of pairs that are kept, at most.
 
         Example:
             >>> strengths = field_pair_strengths(model, train, 'item')

@@ -17,7 +17,7 @@ class OwnTransform(BaseTransform):
     """Stands for a transform that a file cannot hold, until it is given again.
 
     Args:
-        name: What it was.
+        name: Its name.
     """
 
     def __init__(self, name: str) -> None:

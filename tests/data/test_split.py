@@ -19,7 +19,7 @@ from iedr_geo.data import (
     Split,
     cold_start_split,
     given_split,
-    hide_unseen,
+    hide_new,
     index_split,
     leave_last_out,
     random_split,
@@ -223,7 +223,7 @@ def test_whatever_the_order_nothing_is_known_before_its_time(split, order: list)
     parts = split(build(NEW, time='row'))
     assert parts.train.catalogue is not None
     assert '<unknown>' in str(read(parts)[2])
-    assert read(hide_unseen(parts)) == read(parts)
+    assert read(hide_new(parts)) == read(parts)
     frame = NEW.assign(row=range(16)).iloc[order]
     assert read(split(build(frame, time='row'))) == read(parts)
 

@@ -43,10 +43,10 @@ def test_seed() -> None:
     for table in ('users', 'items', 'interactions'):
         pd.testing.assert_frame_equal(getattr(one, table), getattr(two, table))
         assert not getattr(one, table).equals(getattr(other, table))
-    for name, value in vars(one.factors).items():
-        assert np.array_equal(value, getattr(two.factors, name)), name
+    for name, value in vars(one.truth).items():
+        assert np.array_equal(value, getattr(two.truth, name)), name
         if not np.isscalar(value):
-            assert not np.array_equal(value, getattr(other.factors, name)), name
+            assert not np.array_equal(value, getattr(other.truth, name)), name
 
 
 def test_tables_belong_together(data: Planted) -> None:
@@ -93,7 +93,7 @@ def test_time_follows_the_calendar_and_increases() -> None:
 
 def test_scores_by_their_definition(data: Planted) -> None:
     """One user, item and context at a time, of users and contexts in any order."""
-    rng, truth = np.random.default_rng(0), data.factors
+    rng, truth = np.random.default_rng(0), data.truth
     users, items = rng.integers(500, size=200), rng.integers(300, size=200)
     contexts = every_context().sample(200, replace=True, random_state=0)
     intrinsic, extrinsic = [], []
@@ -149,10 +149,10 @@ def test_users_differ_in_the_same_context(data: Planted) -> None:
         # Segments want different things; sensitivity alone would keep the order.
         assert len(np.unique(extrinsic.argmax(axis=1))) > 1
         intrinsic = one.intrinsic_scores(users, np.arange(size[1]))
-        tastes = np.unique(one.factors.user_taste)
+        tastes = np.unique(one.truth.user_taste)
         assert len(np.unique(intrinsic, axis=0)) == len(tastes)
     assert tastes.tolist() == list(range(5))
-    assert len(np.unique(data.factors.user_taste)) == 500
+    assert len(np.unique(data.truth.user_taste)) == 500
 
 
 def misfit(hits: Array, chances: Array, cells: Array) -> tuple[float, float]:
@@ -241,7 +241,7 @@ def test_weights_of_zero_remove_a_part() -> None:
 def test_features_tell_something_but_not_all(
     data: Planted, table: str, feature: str, factor: str
 ) -> None:
-    known = data.factors
+    known = data.truth
     truth = {
         'taste': known.tastes[0][known.user_taste],
         'east': known.tastes[0][known.user_taste, :1],

@@ -246,7 +246,7 @@ class Halves(MF):
             weight.data = torch.randint(-1, 3, weight.shape).float()
 
     @property
-    def factors(self) -> dict[str, slice]:
+    def factor_columns(self) -> dict[str, slice]:
         return {'left': slice(0, 1), 'right': slice(1, 4)}
 
 
@@ -254,7 +254,7 @@ def test_a_part_alone_ranks(log, device):
     """Models of both kinds, whose scores are exact."""
     held_out, log = log[60:], log[:60]
     halves, edges = Halves(), graph_of(held_out)
-    for part, columns in {None: slice(0, 4), **halves.factors}.items():
+    for part, columns in {None: slice(0, 4), **halves.factor_columns}.items():
         vectors = [table[:, columns] for table in halves.embeddings()]
         table = (vectors[0] @ vectors[1].t()).detach().unsqueeze(2)
         model = copy.deepcopy(halves).to(device)

@@ -22,7 +22,7 @@ class Tables(BipartiteModel):
         self.columns = dict(zip(names, columns, strict=True))
 
     @property
-    def factors(self) -> dict[str, slice]:
+    def factor_columns(self) -> dict[str, slice]:
         return self.columns
 
     def forward(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,7 @@ def assert_same(one: Recommender, two: Recommender) -> None:
         lambda r: r.recommend_many(rows[::3]),
         lambda r: r.explain(30, 112, context).pairs,
     ]
-    if one.scorer.factors:
+    if one.scorer.factor_names:
         calls.append(lambda r: r.embeddings('user', context))
     if on_dataset:
         calls.append(lambda r: r.recommend({'town': 'y'}, {'day': None, 'gift': True}))

@@ -302,14 +302,17 @@ def check_parts_and_factors(model: Any, data: Any, made: CatalogueScorer) -> Non
         else:  # The columns of the model's vectors.
             vectors = model(user, item)
             factors = [
-                {name: vector[:, columns] for name, columns in model.factors.items()}
+                {
+                    name: vector[:, columns]
+                    for name, columns in model.factor_columns.items()
+                }
                 for vector in vectors
             ]
     pairs = queries[torch.arange(len(row)).repeat_interleave(4)]
     for side, index, vector, tables in zip(
         ('user', 'item'), (user, item), vectors, factors, strict=True
     ):
-        assert tuple(tables) == made.factors
+        assert tuple(tables) == made.factor_names
         for name, table in tables.items():
             factor = made.factor(name, side, pairs, index)
             torch.testing.assert_close(factor, table, **TIGHT)

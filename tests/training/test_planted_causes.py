@@ -30,7 +30,7 @@ def test_recovers_the_planted_causes(tmp_path):
     user = torch.arange(size[0])[:, None]
     truth = clicks.true_scores(user, torch.arange(size[1]))
     correlation = {}
-    for factor, columns in result.model.factors.items():
+    for factor, columns in result.model.factor_columns.items():
         score = users[:, columns] @ items[:, columns].t()
         correlation[factor] = [
             sum(spearmanr(s, t).statistic for s, t in zip(score, true, strict=True))

@@ -1,4 +1,4 @@
-"""How far two tables of vectors are from independent."""
+"""Measures of the dependence of two tables of vectors."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def permutation_baseline(
         measure: The measure.
         x: One table, of shape :math:`(N, F)`.
         y: The other, of shape :math:`(N, F')`, whose rows are permuted.
-        num_permutations: How many times.
+        num_permutations: The number of permutations.
         seed: The seed of the permutations.
     """
     if num_permutations < 1:

@@ -22,7 +22,7 @@ class Measured(NamedTuple):
 
 
 class ContextInvariance(NamedTuple):
-    """How far a factor tells of its user or item rather than of the context.
+    """Similarities that tell a factor of its user or item from one of the context.
 
     Args:
         same_entity: The mean similarity of the same user or item in different contexts.

@@ -1,4 +1,4 @@
-"""How much of a ranking is the most popular items."""
+"""The overlap of rankings with the most popular items."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 class Probe(NamedTuple):
-    """How well a probe predicts rows that it was not fitted to.
+    """The success of a probe on rows that it was not fitted to.
 
     Args:
         value: The accuracy or the coefficient of determination :math:`R^2`.
@@ -130,7 +130,7 @@ def value_probe(
         x: Factors, of shape :math:`(N, F)`.
         target: The number of each row, of shape :math:`(N)`.
         num_folds: The number of folds.
-        num_shuffles: How often the targets are shuffled.
+        num_shuffles: The number of times that targets are shuffled.
         seed: The seed of folds and of shuffled targets.
 
     Raises:

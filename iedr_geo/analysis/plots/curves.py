@@ -157,7 +157,7 @@ def plot_popularity_overlap(
     if not ks:
         raise ValueError('There are no numbers of items in `ks`')
     made = scorer(model, graph)
-    whole = 'all factors' if made.factors else 'the model'
+    whole = 'all factors' if made.factor_names else 'the model'
     values = {
         part or whole: [popularity_overlap(made, graph, k, part) for k in ks]
         for part in (None, *made.parts)

@@ -64,7 +64,7 @@ def plot_factors(
     if side not in ('user', 'item'):
         raise ValueError(f"`side` is 'user' or 'item' (got {side!r})")
     made = scorer(model, data)
-    if not made.factors:
+    if not made.factor_names:
         raise ValueError(
             f'The model has no factors (got {type(model).__name__} and '
             f'{type(data).__name__})'
@@ -81,7 +81,7 @@ def plot_factors(
     index = ids[chosen]
     context = data.context.cpu()[chosen] if isinstance(data, InteractionDataset) else None
     queries = Queries(torch.zeros_like(index), context)
-    tables = [made.factor(name, side, queries, index) for name in made.factors]
+    tables = [made.factor(name, side, queries, index) for name in made.factor_names]
     planes = _in_a_plane(tables, seed)
     ax = style.new_axes(ax)
     by_group: dict[str, Any] = {}
@@ -91,15 +91,15 @@ def plot_factors(
         colors = np.array([*POPULARITY_GROUPS.values()])[third]
         by_group = {'c': colors, 'label': '_'}
         # In the legend, markers are of factors and colours of groups.
-        for number, name in enumerate(made.factors):
+        for number, name in enumerate(made.factor_names):
             style.add_key(ax, style.factor_marker(name, number), style.DARK, name)
         for name, color in POPULARITY_GROUPS.items():
             style.add_key(ax, 's', color, f'{name} item')
-    for number, (name, points) in enumerate(zip(made.factors, planes, strict=True)):
+    for number, (name, points) in enumerate(zip(made.factor_names, planes, strict=True)):
         style.scatter_factor(ax, points, name, number, **by_group)
     ax.set_aspect('equal', 'datalim')
     ax.set(xticks=[], yticks=[])  # Places have no unit.
-    factors = ' and '.join(made.factors).capitalize()
+    factors = ' and '.join(made.factor_names).capitalize()
     title = f'{factors} factors of {what.format(len(chosen))}'
     return style.finish(ax, title, xlabel='t-SNE')
 

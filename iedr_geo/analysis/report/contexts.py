@@ -44,7 +44,7 @@ def context_rows(
             )
     if len(lists) < MIN_LISTS:
         raise ValueError(f'At least {MIN_LISTS} lists are needed (got {len(lists)})')
-    if study.made.factors:
+    if study.made.factor_names:
         yield from _factor_rows(study, dataset)
     index, item, target = lists.list_index.cpu(), lists.item.cpu(), lists.target.cpu()
     user, context = lists.user.cpu()[index], lists.context.cpu()[index]

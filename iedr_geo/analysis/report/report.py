@@ -1,4 +1,4 @@
-"""How far a model tells its factors apart, as one table."""
+"""The report on how far a model tells its factors apart, as one table."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def disentanglement_report(
             scores, a named tuple or a dictionary of tensors, *e.g.*, :obj:`true_scores`
             of :class:`PlantedFactors` or :class:`PlantedClicks` (default: that of the
             data, if it has any).
-        num_permutations: How often the rows of two factors are paired at random, to tell
+        num_permutations: The number of times that rows of two factors are paired at random, to tell
             how dependent they seem where they are not.
 
     Raises:
@@ -207,7 +207,7 @@ def disentanglement_report(
         if not isinstance(lists, CandidateLists | None):
             raise ValueError(f'`lists` must be CandidateLists (got {lists!r})')
         found = [*context_rows(study, data, lists)]
-    notes = [] if made.factors else ['The model has no factors to tell apart']
+    notes = [] if made.factor_names else ['The model has no factors to tell apart']
     notes += [one for one in found if isinstance(one, str)]
     rows = [one for one in found if not isinstance(one, str)]
     groups = list(GROUPS)

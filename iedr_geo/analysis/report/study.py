@@ -68,7 +68,7 @@ class Study:
         made: The scorer of the model.
         truth: The function that returns true scores, if there is one.
         num_samples: The number of rows, users or items, at most.
-        num_permutations: How often the rows of two factors are paired at random.
+        num_permutations: The number of times that rows of two factors are paired at random.
         seed: The seed of all draws.
     """
 
@@ -85,7 +85,7 @@ class Study:
     @property
     def scored_factors(self) -> list[str]:
         """The factors that a part of the score is of alone."""
-        return [name for name in self.made.factors if name in self.made.parts]
+        return [name for name in self.made.factor_names if name in self.made.parts]
 
     def factors(
         self, side: Side, index: Tensor, context: Tensor | None = None
@@ -94,7 +94,7 @@ class Study:
         are constant but for rounding zero.
         """
         made, queries, tables = self.made, Queries(torch.zeros_like(index), context), {}
-        for name in made.factors:
+        for name in made.factor_names:
             table = made.factor(name, side, queries, index).detach().cpu().double()
             if not table.isfinite().all():
                 raise ValueError(

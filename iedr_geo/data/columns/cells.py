@@ -65,7 +65,7 @@ def check_rows(wrong: np.ndarray, message: str, row: np.ndarray | None = None) -
 
     Args:
         wrong: Booleans.
-        message: What is wrong.
+        message: The fault.
         row: The row that each of them is of (default: all rows, in order).
     """
     if wrong.any():

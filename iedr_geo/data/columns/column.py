@@ -76,7 +76,7 @@ class Column(ABC):
 
         Args:
             column: The column.
-            weight: How often each row counts (default: once).
+            weight: The weight of each row (default: once).
         """
 
     @abstractmethod

@@ -46,7 +46,7 @@ class DateTime(Column):
             is close to midnight.
         boundaries: Where a bucket of hours, days or months (from 1) ends and the next
             begins, *e.g.*, :obj:`(6, 12, 18)`, in the place of a value for each.
-        unit: What numbers count from 1970 on, in UTC: :obj:`'s'`, :obj:`'ms'`,
+        unit: The unit that numbers count from 1970 on, in UTC: :obj:`'s'`, :obj:`'ms'`,
             :obj:`'us'`, :obj:`'ns'` or :obj:`'D'`.
     """
 

@@ -25,7 +25,7 @@ class MultiCategorical(Column):
     Args:
         column: The column. It holds lists (tuples, sets, arrays), or text that
             :obj:`separator` splits.
-        separator: What separates the values of a text, *e.g.*, :obj:`'|'`.
+        separator: The text between the values of a cell, *e.g.*, :obj:`'|'`.
         min_count: As in :class:`Categorical`.
     """
 

@@ -24,7 +24,7 @@ class FeaturePairs(NamedTuple):
         left: A node at one end of each pair, of shape :math:`(P)`.
         right: A node at its other end, of shape :math:`(P)`.
         pair: The pair of each edge, of shape :math:`(E)`; edges are sorted by graph.
-        weight: What each edge contributes to the mean over its target's edges and then
+        weight: The contribution of each edge to the mean over its target's edges and then
             over its graph's nodes, of shape :math:`(E)`.
         edge_ptr: Where each graph's edges begin, of shape :math:`(G + 1)`.
     """

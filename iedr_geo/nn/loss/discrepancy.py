@@ -1,4 +1,4 @@
-"""How alike two tables of embeddings are: the discrepancy losses of DICE."""
+"""The discrepancy losses of DICE: measures of how alike two tables are."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class BipartiteModel(Rebuildable, ABC):
         """
 
     @property
-    def factors(self) -> dict[str, slice]:
+    def factor_columns(self) -> dict[str, slice]:
         """The columns of the vectors that stand for one cause each, by name."""
         return {}
 

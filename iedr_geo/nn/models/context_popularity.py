@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PairCounts(torch.nn.Module):
-    """How often each pair of ids occurs. Only pairs that do are kept, in order.
+    """The counts of pairs of ids. Only pairs that do are kept, in order.
 
     Args:
         num_right: The number of ids that the second of a pair can be.

@@ -103,7 +103,7 @@ class DICE(OverBackbone):
         return super().from_config({**config, 'popularity': state['popularity']}, state)
 
     @property
-    def factors(self) -> dict[str, slice]:
+    def factor_columns(self) -> dict[str, slice]:
         """The columns of interest and of conformity."""
         half = self.channels // 2
         return {'interest': slice(0, half), 'conformity': slice(half, self.channels)}

@@ -118,7 +118,7 @@ class IEDR(Rebuildable):
             (:class:`LinearGenerator`), :obj:`"split"` (:class:`SplitGenerator`),
             :obj:`"residual"` (:class:`ResidualGenerator`), or a module, of which users
             and items get a copy, likewise. (default: :obj:`"mlp"`)
-        combine (str, optional): How readouts and contexts are combined by
+        combine (str, optional): The way readouts and contexts are combined by
             :obj:`"mlp"` and :obj:`"split"`: :obj:`"product"` or :obj:`"sum"`. Others say
             so themselves. (default: :obj:`"product"`)
         dropout (float, optional): Dropout of SIGN's messages. The authors' scripts use

@@ -53,7 +53,7 @@ def test_equals_brute_force(k, chunk_size, kind, part, device):
     graph = make_graph()
     user, item = torch.randn(NUM_USERS, 3), torch.randn(NUM_ITEMS, 3)
     model = Tables(user, item, 1, 'first', 'rest')
-    columns = model.factors.get(part, slice(None))
+    columns = model.factor_columns.get(part, slice(None))
     expected = brute_force((user[:, columns] @ item[:, columns].t()).tolist(), graph, k)
     chunked = type('Chunked', (kind,), {'scores_at_once': chunk_size * NUM_ITEMS})
     actual = popularity_overlap(chunked(model.to(device), graph), graph, k, part)

@@ -106,9 +106,9 @@ def test_no_history(tmp_path):
 def test_popularity_overlap(dice, graph):
     ax = plot_popularity_overlap(dice, graph, ks=(5, 1, 3))
     *lines, chance = ax.lines
-    assert [line.get_label() for line in lines] == ['all factors', *dice.factors]
+    assert [line.get_label() for line in lines] == ['all factors', *dice.factor_columns]
     assert len({line.get_color() for line in ax.lines}) == 4
-    for line, factor in zip(lines, (None, *dice.factors), strict=True):
+    for line, factor in zip(lines, (None, *dice.factor_columns), strict=True):
         assert line.get_xdata().tolist() == [1, 3, 5]
         expected = [popularity_overlap(dice, graph, k, factor) for k in (1, 3, 5)]
         assert line.get_ydata().tolist() == expected

@@ -128,4 +128,4 @@ def test_defaults_and_popularity():
     assert torch.equal(model.popularity, POPULARITY) and not popularity.any()
     assert (model.alpha, model.beta, model.max_rows) == (0.1, 0.01, 4096)
     assert model.discrepancy == 'dcor'
-    assert model.factors == {'interest': slice(0, 3), 'conformity': slice(3, 6)}
+    assert model.factor_columns == {'interest': slice(0, 3), 'conformity': slice(3, 6)}

@@ -34,6 +34,6 @@ def test_initial_vectors(kwargs, bound, std):
 def test_defaults_and_str():
     model = MF(5, 7)
     assert [tuple(p.shape) for p in model.parameters()] == [(5, 128), (7, 128)]
-    assert model.factors == {}
+    assert model.factor_columns == {}
     assert str(model) == 'MF(5, 7, channels=128)'
     assert torch.equal(model.embeddings()[1], model.item.weight)

@@ -19,7 +19,7 @@ from iedr_geo.data import (
     UniformNegativeSampler,
     cold_start_split,
     given_split,
-    hide_unseen,
+    hide_new,
 )
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.loader import InteractionLoader
@@ -88,7 +88,7 @@ def test_against_loops_and_a_schema_fitted_on_the_training_part(label, rows):
     """Negatives show the items of the catalogue to training, unless there are labels."""
     table = make_table(rows)
     split = make_split(table, label=label)
-    hidden = hide_unseen(split)
+    hidden = hide_new(split)
     training = table[table['part'] == 0]
     items = ITEMS[ITEMS['item'].isin(training['item'])]
     if label is None:
@@ -115,7 +115,7 @@ def test_against_loops_and_a_schema_fitted_on_the_training_part(label, rows):
             assert torch.equal(hidden.train.items[item].x, split.train.items[item].x)
     for part in split[:3]:
         assert part.catalogue is None and part.items is split.train.items
-    for one, two in zip(hidden[:3], hide_unseen(hidden)[:3], strict=True):
+    for one, two in zip(hidden[:3], hide_new(hidden)[:3], strict=True):
         assert in_words(one) == in_words(two) and catalogue(one) == catalogue(two)
 
 
@@ -124,7 +124,7 @@ BY_HAND = [((0, 0, 'mo'), 0), ((1, 1, None), 0), ((2, 0, 'tu'), 1), ((0, 4, 'mo'
 
 def test_on_another_device(device: torch.device):
     """New are users 2 and 3, item e and its genres t and u, and all companions but k."""
-    split = hide_unseen(make_split(make_table([*BY_HAND, ((3, 3, 'mo'), 1)]), device))
+    split = hide_new(make_split(make_table([*BY_HAND, ((3, 3, 'mo'), 1)]), device))
     for part, absent in zip(split[:3], ({3, 4}, {4}, set()), strict=True):
         assert set(catalogue(part)) == set(range(6)) - absent
     tensors = [split.train.catalogue, split.valid.users.x, split.test.items.node_id]
@@ -142,7 +142,7 @@ def test_buckets_without_a_training_row():
     table = make_table([((0, 0, 'mo'), 0), ((0, 3, 'mo'), 1), ((0, 1, 'mo'), 2)])
     # Labels, so that what no row has is in no training sample.
     split = make_split(table, price=Bucketized('price', (1, 2.5)), label='liked')
-    test = hide_unseen(split).test
+    test = hide_new(split).test
     price = [test.schema.names()[test.items[item].x[-1]] for item in range(6)]
     new = 'price=<unknown>'
     assert price == ['price=<1', new, 'price=<missing>', 'price=<1', new, new]
@@ -151,9 +151,9 @@ def test_buckets_without_a_training_row():
 def test_what_did_not_exist_before_does_not_come_back(tmp_path):
     """The training part of a split is split again, and saved."""
     table = make_table([*BY_HAND, ((1, 0, 'mo'), 0), ((1, 2, 'mo'), 0)])
-    train = hide_unseen(make_split(table)).train
+    train = hide_new(make_split(table)).train
     assert catalogue(train) == [0, 1, 2, 3, 5]
-    again = hide_unseen(given_split(train, ['train', 'valid', 'test', 'train']))
+    again = hide_new(given_split(train, ['train', 'valid', 'test', 'train']))
     assert catalogue(again.train) == [0, 2, 3, 5]
     assert catalogue(again.valid) == catalogue(again.test) == [0, 1, 2, 3, 5]
     train.save(tmp_path / 'train.pt')
@@ -170,7 +170,7 @@ def test_candidates_of_ones_own_as_parts():
     own['with'] = ['k', 'l']
     schema = split.train.schema
     candidates = InteractionDataset.from_pandas(own, users, ITEMS, schema, label='liked')
-    hidden = hide_unseen(split._replace(valid=candidates))
+    hidden = hide_new(split._replace(valid=candidates))
     known, stranger = in_words(hidden.valid)
     assert known[2] == ('user=0', 'town=x') and stranger[2][0] == 'user=<unknown>'
     assert known[3][0] == 'item=<unknown>' and stranger[3][0] == 'item=a'
@@ -186,10 +186,10 @@ def test_parts_of_different_logs():
     other = InteractionDataset.from_pandas(table, USERS, ITEMS.iloc[::-1], schema)
     for name, part in (('validation', 'valid'), ('test', 'test')):
         with pytest.raises(ValueError, match=f'training and the {name} part.*same items'):
-            hide_unseen(split._replace(**{part: other}))
+            hide_new(split._replace(**{part: other}))
     refitted = build(table[:3], make_schema())
     with pytest.raises(ValueError, match=r'validation part .*the same schema'):
-        hide_unseen(split._replace(valid=refitted))
+        hide_new(split._replace(valid=refitted))
 
 
 @pytest.mark.parametrize('exclude', ['positive', 'seen'])

@@ -15,7 +15,7 @@ from iedr_geo.data.parts import Split
 from iedr_geo.data.schema import SIDES, FeatureSchema
 
 
-def hide_unseen(split: Split) -> Split:
+def hide_new(split: Split) -> Split:
     """Returns a split in which nothing is known before its time.
 
     An item exists from the part on in which it first has a row, in the order training,
@@ -32,7 +32,7 @@ def hide_unseen(split: Split) -> Split:
             in the same order, and share the schema.
 
     Example:
-        >>> train, valid, test, _ = hide_unseen(leave_last_out(dataset))
+        >>> train, valid, test, _ = hide_new(leave_last_out(dataset))
 
     Raises:
         ValueError: If the parts have not the same items, or not the same schema.
