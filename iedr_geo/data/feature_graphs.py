@@ -292,8 +292,8 @@ class FeatureGraphs:
         """Returns graphs of the same nodes, with the edges that a transform gives them.
 
         Args:
-            transform: The transform that builds the edges from the complete graphs, many of which it
-                is given at a time, as one :class:`Batch`. It may set
+            transform: The transform that builds the edges from the complete graphs, many
+                of which it is given at a time, as one :class:`Batch`. It may set
                 :obj:`edge_weight`. :obj:`None` for complete graphs.
             edges_at_a_time: The number of edges that it is given at a time, as far as
                 whole graphs allow. Changes speed and memory alone.

@@ -37,8 +37,8 @@ def agree(scores: Tensor, wanted: Tensor, tolerance: float = 1e-3) -> Tensor:
     Args:
         scores: Scores of any shape and type.
         wanted: The scores that they should be, of the same shape.
-        tolerance: The distance that equal scores may have, as a share of the largest one. By
-            default, as far as sums of single precision in another order can be.
+        tolerance: The distance that equal scores may have, as a share of the largest
+            one. By default, as far as sums of single precision in another order can be.
     """
     dtype = wanted.dtype
     if dtype == torch.float32 and torch.get_float32_matmul_precision() != 'highest':

@@ -183,8 +183,8 @@ def disentanglement_report(
             scores, a named tuple or a dictionary of tensors, *e.g.*, :obj:`true_scores`
             of :class:`PlantedFactors` or :class:`PlantedClicks` (default: that of the
             data, if it has any).
-        num_permutations: The number of times that rows of two factors are paired at random, to tell
-            how dependent they seem where they are not.
+        num_permutations: The number of random pairings of the rows of two factors, to
+            tell how dependent they seem where they are not.
 
     Raises:
         ValueError: If the model does not fit the data, or there are too few rows.

@@ -68,7 +68,7 @@ class Study:
         made: The scorer of the model.
         truth: The function that returns true scores, if there is one.
         num_samples: The number of rows, users or items, at most.
-        num_permutations: The number of times that rows of two factors are paired at random.
+        num_permutations: The number of random pairings of the rows of two factors.
         seed: The seed of all draws.
     """
 

@@ -85,8 +85,8 @@ class ContextInvariantContrastiveLoss(_ContrastiveLoss):
         num_negatives (int, optional): The number :math:`L` of negatives in each of the
             two contexts, drawn from the batch with replacement. (default: :obj:`40`)
         temperature (float, optional): :math:`\tau`. (default: :obj:`0.5`)
-        contexts (str, optional): The way to draw :math:`\mathbf{c}_j`: :obj:`"sample"`, the
-            context of another row (*NegGen1*); :obj:`"dropout"`, the context's own
+        contexts (str, optional): The way to draw :math:`\mathbf{c}_j`: :obj:`"sample"`,
+            the context of another row (*NegGen1*); :obj:`"dropout"`, the context's own
             readout with entries dropped out (*NegGen2*); or :obj:`"both"`, each with
             probability one half. (default: :obj:`"both"`)
         dropout (float, optional): The probability of :obj:`"dropout"`.
