@@ -2,8 +2,9 @@
 
 python benchmarks/pieces.py --root FOLDER --dice_root FOLDER --threads 1
 
-Steps of IEDR on Frappe and of DICE over MF on a split in the layout of DICE's authors; on
-planted clicks without --dice_root. What stands in the place of a piece is put there for
+Steps of IEDR on Frappe, scores of all its items for 2,000 of its rows, and steps of DICE
+over MF on a split in the layout of DICE's authors; on planted clicks without --dice_root.
+What stands in the place of a piece is put there for
 the time of a step. Losses with and without it must agree. Without --root, Frappe is
 downloaded.
 """
@@ -20,6 +21,7 @@ from iedr_geo.data import PopularityMarginSampler, UniformNegativeSampler
 from iedr_geo.datasets import Frappe, PlantedClicks, read_coo_split
 from iedr_geo.loader import EdgeLoader, InteractionLoader
 from iedr_geo.nn import DICE, MF, SIGN, DistanceCorrelation
+from iedr_geo.scoring import Queries, scorer
 
 parser = make_parser(__doc__, data='Frappe', repeats=15)
 parser.add_argument('--dice_root', help='folder of the split that DICE is trained on')
@@ -38,6 +40,15 @@ def iedr_step():
     batches = itertools.cycle(list(itertools.islice(loader, 8)))
     model, step = iedr_trainer(dataset.schema.num_embeddings, device)
     return lambda: step(next(batches)), model
+
+
+def scores():
+    """Returns what scores all items for some rows, and the model."""
+    model, _ = iedr_trainer(dataset.schema.num_embeddings, device)
+    made = scorer(model.eval(), dataset)
+    rows = slice(0, 2000)
+    queries = Queries(dataset.user[rows], dataset.context[rows]).to(device)
+    return lambda: made.scores(queries).mean(), model
 
 
 def dice_step():
@@ -82,6 +93,7 @@ PIECES = {
     'contrastive': (iedr_step, lambda m: patch.object(m.contrastive, 'fused', False)),
     'pairs': (iedr_step, lambda _: patch.object(SIGN, 'forward', edge_by_edge)),
     'onednn': (iedr_step, lambda _: patch('iedr_geo.nn.dense._ONEDNN', {})),
+    'onednn_scores': (scores, lambda _: patch('iedr_geo.nn.dense._ONEDNN', {})),
     'distances': (
         dice_step,
         lambda _: patch.object(DistanceCorrelation, 'forward', distance_correlation),

@@ -25,6 +25,7 @@ PIECES = {
     'contrastive': 'the gradient of the contrastive loss written out: by autograd',
     'pairs': 'distinct pairs of features: SIGN edge by edge',
     'onednn': "products by oneDNN: by torch's own choice",
+    'onednn_scores': 'the same, for scores of all items',
     'distances': "DICE's distance correlation, its gradient written out: by autograd",
 }
 
@@ -56,8 +57,8 @@ READING = """What makes the difference:
 - The gradient of the contrastive loss is written out, so that each block of rows is done
   while it is in the cache. Rows with the same user and the same context are contrasted
   once and weigh as many: with grouped rows a positive and its negatives are such rows.
-- Matrix products with a side of 32 go through oneDNN, which takes half the time of MKL on
-  AVX-512. Blocks have one size, because oneDNN compiles a kernel for every size.
+- Matrix products of the contrastive loss and of the scorer go through oneDNN where the
+  CPU has AVX-512. Blocks have one size, because oneDNN compiles a kernel for every size.
 
 Each of these is tested against the plain form, values and gradients. In bfloat16, the
 matrix products are; similarities, softmax and sums stay in float32.
@@ -67,8 +68,9 @@ STEP_WITHOUT = """## A step without it
 
 The whole training step, with everything and without one of the pieces: what stands in its
 place is named after it. Frappe, {batch_size:,} shuffled rows a batch, both steps of
-Algorithm 1; DICE over MF, 1,024 edges of {edges}. Batches are made before. A piece
-under 1.15 is not worth its lines. By `benchmarks/pieces.py`.
+Algorithm 1; all items for 2,000 rows of Frappe; DICE over MF, 1,024 edges of {edges}.
+Batches are made before. A piece that is under 1.15 everywhere is not worth its lines. By
+`benchmarks/pieces.py`.
 """
 
 OBJECTIVES = """## A softmax over the batch

@@ -1,8 +1,8 @@
 """Matrix products as fast as the CPU allows, and networks of two layers.
 
 For float32, torch multiplies matrices by MKL. On AVX-512 the products of oneDNN, which
-torch carries for other types, take half the time where one side is 32 wide. They are
-used where the build and the CPU have them; elsewhere torch's own are.
+torch carries for other types, are faster where one side is 32 wide, as those of a scorer
+are. They are used where the build and the CPU have them; elsewhere torch's own are.
 
 oneDNN compiles a kernel for every shape it meets, which takes longer than the product:
 callers keep to few shapes.
