@@ -77,7 +77,7 @@ some = 500
 
 def hidden():
     for _ in range(some):
-        linear(weight, features, relu=True)
+        linear(weight, features, relu=True, finite=True)
 
 
 held_out = dataset[chosen]

@@ -217,6 +217,8 @@ class IEDRScorer(CatalogueScorer):
         weights, biases = generator.hidden(contexts)
         # The bias is the weight of a feature that is one.
         weights = torch.cat([weights, biases.unsqueeze(-1)], dim=-1)
+        highest = weights.size(-1) * _highest(weights) * max(_highest(item), 1.0)
+        finite = highest < torch.finfo(item.dtype).max
         users = folded.weight.split(sizes)
         constants = folded.constant.unsqueeze(1).split(sizes)
         for columns in chunks:
@@ -227,7 +229,7 @@ class IEDRScorer(CatalogueScorer):
                 weights, users, constants, parts, strict=True
             ):
                 # Not kept: the next one is to lie where this one lay in the cache.
-                hidden = linear(weight, some, relu=True)
+                hidden = linear(weight, some, relu=True, finite=finite)
                 torch.addmm(constant, user, hidden, out=part)
         if folded.direct is not None:
             out += folded.direct @ item.t()
@@ -264,3 +266,8 @@ class IEDRScorer(CatalogueScorer):
         """Returns the readouts of all users or items."""
         with evaluating(self.model):
             return self._readouts[side].all()[0]
+
+
+def _highest(values: Tensor) -> float:
+    """Returns the size of the largest number, NaN if there is one."""
+    return float(values.abs().max()) if values.numel() else 0.0

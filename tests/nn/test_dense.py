@@ -91,9 +91,12 @@ def test_linear(dtype, layout, with_bias, relu, products):
         assert_near(out, expected, TOL[dtype])
 
 
-def test_nan_stays(products):
-    out = dense.linear(torch.full((3, 5), torch.nan), torch.randn(7, 5), relu=True)
-    assert out.isnan().all()
+@pytest.mark.parametrize('finite', [False, True])
+def test_nan_stays_unless_there_is_none(finite, products):
+    x, weight = torch.randn(3, 5), torch.randn(7, 5)
+    x = x if finite else x.fill_(torch.nan)
+    out = dense.linear(x, weight, relu=True, finite=finite)
+    torch.testing.assert_close(out, (x @ weight.t()).relu(), equal_nan=True)
 
 
 @any_layout
