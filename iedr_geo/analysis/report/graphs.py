@@ -71,7 +71,7 @@ def _random_scorer(
         torch.randn(size, 32, generator=generator).to(device)
         for size in (graph.num_users, graph.num_items)
     )
-    model = SimpleNamespace(embeddings=lambda: (user, item), factors={})
+    model = SimpleNamespace(embeddings=lambda: (user, item), factor_columns={})
     return VectorScorer(cast(Any, model), graph)
 
 
