@@ -229,8 +229,9 @@ class IEDRScorer(CatalogueScorer):
                 weights, users, constants, parts, strict=True
             ):
                 # Not kept: the next one is to lie where this one lay in the cache.
-                hidden = linear(weight, some, relu=True, finite=finite)
-                torch.addmm(constant, user, hidden, out=part)
+                torch.addmm(
+                    constant, user, linear(weight, some, None, True, finite), out=part
+                )
         if folded.direct is not None:
             out += folded.direct @ item.t()
 
