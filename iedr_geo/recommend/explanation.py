@@ -14,6 +14,7 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from iedr_geo.data import FeatureGraphs
+from iedr_geo.data.feature_graphs import VECTOR
 from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.scoring import evaluating
@@ -116,8 +117,8 @@ def _without_node(graph: Data, node: int) -> Data:
     kept = torch.arange(graph.num_nodes) != node
     part = graph.subgraph(kept)
     for name, vector in graph:
-        if name.startswith('vector_'):  # A row for each node that is a vector.
-            own = graph.x == int(name.removeprefix('vector_'))
+        if name.startswith(VECTOR):  # A row for each node that is a vector.
+            own = graph.x == int(name.removeprefix(VECTOR))
             part[name] = vector[kept[own]]
     return part
 

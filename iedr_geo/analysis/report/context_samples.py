@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from iedr_geo.data import InteractionDataset
+from iedr_geo.scoring.top_k import first_of
 
 
 class ContextSamples(NamedTuple):
@@ -41,7 +41,7 @@ class ContextSamples(NamedTuple):
 
 def first_rows(ids: Tensor) -> Tensor:
     """Returns the first row of each distinct id, in order."""
-    return torch.from_numpy(np.sort(np.unique(ids.numpy(), return_index=True)[1]))
+    return torch.unique(first_of(ids))
 
 
 def sample_contexts(
