@@ -125,20 +125,6 @@ def test_shares_and_counts(dataset):
             leave_last_out(dataset, number)
 
 
-def test_parts_of_different_logs():
-    """Numbers of one log's users and items mean nothing in another."""
-    dataset = build(TABLES)
-    other = build(TABLES | {'items': TABLES['items'][::-1]})
-    message = r'parts of one log: their (item|user)_ids'
-    for seen in ([other], [dataset, other], dataset):
-        with pytest.raises(ValueError, match=message):
-            CandidateLists.sample(dataset, 1, seen=seen)
-        with pytest.raises(ValueError, match=message):
-            evaluate_catalogue(make_model(dataset), dataset, seen, metrics=[NDCG(2)])
-    again = build(TABLES | {'log': TABLES['log'][::-1]})
-    assert len(CandidateLists.sample(dataset, 1, seen=[again])) == 4
-
-
 def test_small_catalogues(dataset):
     tables = TABLES | {'log': TABLES['log'].assign(film=11)}
     alone = build(tables | {'items': TABLES['items'][1:2]})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,13 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import cumsum, to_undirected
 
+from iedr_geo.data.fingerprint import (
+    Fingerprint,
+    Numbered,
+    check_fits,
+    digest,
+    numbering,
+)
 from iedr_geo.data.tables import check_columns, match_ids
 from iedr_geo.data.unseen import UnseenItems
 
@@ -22,16 +28,16 @@ if TYPE_CHECKING:
     from iedr_geo.data.interaction import InteractionDataset
 
 
-def check_one_log(*datasets: InteractionDataset) -> None:
-    """Raises an error if datasets do not number the same users and items alike."""
-    first = datasets[0]
-    for other in datasets[1:]:
-        for name in ('user_ids', 'item_ids'):
-            if not getattr(first, name).equals(getattr(other, name, None)):
-                raise ValueError(
-                    f'The datasets must be parts of one log: their {name} differ '
-                    f'({first!r} and {other!r})'
-                )
+def check_one_log(first: Numbered, *others: Numbered) -> None:
+    """Raises an error if data do not number the same users and items alike."""
+    for other in others:
+        if not hasattr(other, 'fingerprint'):
+            raise ValueError(
+                f'`seen` has to be of datasets, not of {type(other).__name__}'
+            )
+        for one, two in ((first, other), (other, first)):
+            kept = {side: one.fingerprint(side) for side in ('user', 'item')}
+            check_fits(kept, two, 'These are no parts of one log')
 
 
 def check_ids(ids: Tensor, count: int, side: str) -> None:
@@ -85,8 +91,8 @@ class BipartiteGraph:
     popularity: Tensor = _DEFAULT
     intervened: Tensor = _DEFAULT
     catalogue: Tensor | None = None
-    user_ids: Sequence[Any] | pd.Index = _DEFAULT
-    item_ids: Sequence[Any] | pd.Index = _DEFAULT
+    user_ids: pd.Index = _DEFAULT
+    item_ids: pd.Index = _DEFAULT
 
     def __post_init__(self) -> None:
         user, item, num_items = self.user, self.item, self.num_items
@@ -127,6 +133,8 @@ class BipartiteGraph:
                 setattr(self, f'{side}_ids', pd.RangeIndex(size))
             elif len(ids) != size:
                 raise ValueError(f'There are {size} {side}s, but {len(ids)} {side}_ids')
+            else:
+                setattr(self, f'{side}_ids', pd.Index(ids))
 
     @classmethod
     def from_pandas(
@@ -227,6 +235,20 @@ class BipartiteGraph:
             sparse_size=(self.num_users, self.num_items),
             sort_order='row',
         )
+
+    def fingerprint(self, of: str, size: int | None = None) -> Fingerprint | None:
+        """Returns what tells the numbers of this graph from those of others.
+
+        Args:
+            of: :obj:`'user'`, :obj:`'item'` or :obj:`'rows'`, the edges. There is nothing
+                else.
+            size: The number of users or items that count, the first ones (default: all).
+        """
+        if of == 'rows':
+            edges = self.user, self.item, self.intervened, self.popularity, self.catalogue
+            return Fingerprint(self.num_edges, digest(*edges))
+        tables = {'user': self.user_ids, 'item': self.item_ids}
+        return numbering(tables[of], size) if of in tables else None
 
     def adjacency(self, self_loops: bool = False) -> tuple[EdgeIndex, Tensor]:
         r"""Returns edges in both directions and their symmetrically normalised weights.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data.bipartite import BipartiteGraph
+from iedr_geo.data.fingerprint import Fingerprint, sides_of
 from iedr_geo.data.interaction import InteractionDataset
 from iedr_geo.data.negative_sampling import UniformNegativeSampler
 
@@ -28,6 +29,8 @@ class CandidateLists:
         item: The items of all lists, of shape :math:`(R)`.
         target: 1 for the items to be found, else 0, of shape :math:`(R)`.
         list_index: The list of each item, of shape :math:`(R)`.
+        fingerprints: Those of the users, items and contexts that the lists number
+            (default: they are not known, and not checked).
     """
 
     user: Tensor
@@ -35,6 +38,7 @@ class CandidateLists:
     item: Tensor
     target: Tensor
     list_index: Tensor
+    fingerprints: Mapping[str, Fingerprint | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.user.numel()
@@ -104,6 +108,7 @@ class CandidateLists:
             item=dataset.item,
             target=dataset.y.long(),
             list_index=index,
+            fingerprints=sides_of(dataset),
         )
 
     @classmethod
@@ -147,4 +152,5 @@ class CandidateLists:
             item=item.flatten(),
             target=target.flatten(),
             list_index=index.repeat_interleave(item.size(1)),
+            fingerprints=sides_of(dataset),
         )

@@ -17,8 +17,9 @@ from pandas.api.types import infer_dtype
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
-from iedr_geo.data.columns import token
+from iedr_geo.data.columns.cells import plain
 from iedr_geo.data.feature_graphs import FeatureGraphs
+from iedr_geo.data.fingerprint import Fingerprint, digest, numbering
 from iedr_geo.data.replacing import replacing
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import check_columns, match_ids, parse_labels, parse_times
@@ -81,19 +82,6 @@ class InteractionData(Data):
             for (source, target), weight in zip(edges, weights, strict=True):
                 graph.add_edge((side, source), (side, target), weight=weight)
         return graph
-
-
-def _plain(value: Any) -> Any:
-    """Returns the JSON value for a set, an array, a NumPy number or a date."""
-    if isinstance(value, Tensor):
-        return value.tolist()
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=token)  # As the schema does.
-    if pd.api.types.is_list_like(value):
-        return list(value)
-    if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float)):
-        return value.item()
-    return token(value)
 
 
 def _infer(column: pd.Series) -> pd.Series:
@@ -294,6 +282,23 @@ class InteractionDataset(Dataset):
                 setattr(changed, name, change(value))
         return changed
 
+    def fingerprint(self, of: str, size: int | None = None) -> Fingerprint:
+        """Returns what tells the numbers of this dataset from those of others.
+
+        Args:
+            of: :obj:`'user'`, :obj:`'item'`, :obj:`'context'`, :obj:`'vocabulary'` or
+                :obj:`'rows'`.
+            size: The number of users, items or contexts that count, the first ones
+                (default: all).
+        """
+        if of == 'vocabulary':
+            return self.schema.fingerprint
+        if of == 'rows':
+            rows = self.user, self.item, self.context, self.y, self.catalogue
+            return Fingerprint(len(self), digest(*rows))
+        tables = {'user': self.user_ids, 'item': self.item_ids}
+        return numbering(tables.get(of, self.context_frame), size)
+
     def with_edges(self, **edges: Any) -> InteractionDataset:
         """Returns the dataset with other edges in its feature graphs.
 
@@ -329,7 +334,7 @@ class InteractionDataset(Dataset):
         state['ids'] = json.dumps([list(self.user_ids), list(self.item_ids)])
         frame = self.context_frame.astype(object)
         content = frame.where(frame.notna(), None).to_dict('split', index=False)
-        state['context_frame'] = json.dumps(content, default=_plain)
+        state['context_frame'] = json.dumps(content, default=plain)
         with replacing(path) as partial, open(partial, 'wb') as file:
             torch.save(state, file)
 

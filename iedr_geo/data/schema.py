@@ -18,6 +18,7 @@ from iedr_geo.data.columns import RESERVED, Column
 from iedr_geo.data.columns.cells import number_rows
 from iedr_geo.data.columns.column import Nodes
 from iedr_geo.data.feature_graphs import FeatureGraphs
+from iedr_geo.data.fingerprint import Fingerprint, digest
 from iedr_geo.data.tables import check_columns
 from iedr_geo.transforms.serialization import transform_from_dict, transform_to_dict
 
@@ -59,6 +60,9 @@ class FeatureSchema:
     context: Sequence[Column]
     edges: dict[Side, Any] = field(default_factory=dict)
     vocabulary: dict[Side, dict[str, list[str]]] | None = field(default=None, repr=False)
+    _fingerprint: tuple[Any, Fingerprint | None] = field(
+        default=(None, None), init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for name, transform in self.edges.items():
@@ -123,6 +127,16 @@ class FeatureSchema:
             }
         self.vocabulary = vocabulary
         return self
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What tells the numbers of the vocabulary from others, edges aside."""
+        vocabulary, found = self._fingerprint
+        if vocabulary is not self.vocabulary or found is None:
+            content = {**json.loads(self.to_json()), 'edges': None}
+            found = Fingerprint(self.num_embeddings, digest([json.dumps(content)]))
+            self._fingerprint = self.vocabulary, found
+        return found
 
     def _fitted(self) -> dict[Side, dict[str, list[str]]]:
         if self.vocabulary is None:

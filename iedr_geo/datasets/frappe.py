@@ -21,6 +21,7 @@ from iedr_geo.data import (
     Split,
     leave_last_out,
 )
+from iedr_geo.data.fingerprint import sides_of
 from iedr_geo.datasets.raw_folder import RawLog
 from iedr_geo.datasets.split_log import check_part
 
@@ -185,4 +186,5 @@ class Frappe(RawLog):
             item=torch.from_numpy(self.item_ids.get_indexer(pd.Index(rows['item']))),
             target=torch.from_numpy(positive).long(),
             list_index=torch.from_numpy(lists.get_indexer(pd.Index(rows['user']))),
+            fingerprints=sides_of(self),
         )

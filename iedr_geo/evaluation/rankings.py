@@ -14,6 +14,7 @@ from torch_geometric.utils import cumsum
 from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.data.bipartite import check_one_log
 from iedr_geo.data.feature_graphs import ragged_arange
+from iedr_geo.data.fingerprint import Fingerprint, check_fits, digest
 from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.top_ranks import top_metrics, values_of
 from iedr_geo.metrics import AUC, NDCG, HitRatio, RankedLists, RankingMetric, Recall
@@ -81,6 +82,17 @@ class Rankings(ABC):
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    def fingerprint(self) -> Fingerprint:
+        """Returns what tells these lists from others."""
+        names = 'ptr', 'item', 'target', 'missing'
+        content = [getattr(self, name, None) for name in names]
+        seen: BipartiteGraph | None = getattr(self, 'seen', None)
+        if seen is not None:
+            content += [seen.user, seen.item]
+        return Fingerprint(
+            len(self), digest(self.queries.user, self.queries.context, *content)
+        )
 
     def num_scores(self) -> Tensor:
         """Returns the number of scores of each list, of shape :math:`(L)`."""
@@ -156,6 +168,7 @@ class CandidateRankings(Rankings):
         lists: CandidateLists,
         metrics: Sequence[RankingMetric] = DEFAULT_METRICS,
     ) -> None:
+        check_fits(lists.fingerprints, dataset, 'The lists are of other data')
         list_index, order = torch.sort(lists.list_index, stable=True)
         self.target = lists.target[order]
         super().__init__(
@@ -303,10 +316,5 @@ def _check_graph(
         )
     if not isinstance(seen, BipartiteGraph):
         raise ValueError(f'Of a graph, `seen` is a graph (got {seen!r})')
-    size = held_out.num_users, held_out.num_items
-    if (seen.num_users, seen.num_items) != size:
-        raise ValueError(
-            f'The held-out graph has {size[0]} users and {size[1]} items, the seen '
-            f'graph {seen.num_users} and {seen.num_items}'
-        )
+    check_one_log(held_out, seen)
     return seen.to(held_out.device)

@@ -1,10 +1,27 @@
-"""Which of a model's methods still say the same as each other."""
+"""What a model reads of its data, and which of its methods say the same."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+
+READS = ('vocabulary', 'user', 'item')
+
+
+def data_read(model: object, data: Any) -> dict[str, Any]:
+    """Returns the fingerprints of what a model reads of the data that it is trained on.
+
+    A model says by :obj:`reads` whose numbers it knows: :obj:`'vocabulary'`, those of
+    features; :obj:`'user'`, :obj:`'item'` and :obj:`'context'`, those of ids. By default
+    of all but contexts, so that a model of features alone, which may be given other
+    users, has to say so.
+
+    Args:
+        model: The model.
+        data: The dataset or graph.
+    """
+    return {name: data.fingerprint(name) for name in getattr(model, 'reads', READS)}
 
 
 def has_hooks(module: torch.nn.Module, parts: bool = True) -> bool:

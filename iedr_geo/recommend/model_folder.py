@@ -23,7 +23,7 @@ from iedr_geo.scoring import Queries, scorer
 from iedr_geo.scoring.agreement import agree, check_schema, num_embeddings
 from iedr_geo.scoring.top_k import first_of
 
-VERSION = 1  # Of the format.
+VERSION = 2  # Of the format.
 WEIGHTS, CONFIG, SCHEMA = 'weights.pt', 'config.json', 'schema.json'
 CATALOGUE = 'catalogue.pt'
 FILES = {WEIGHTS, CONFIG, SCHEMA, CATALOGUE}
@@ -98,6 +98,7 @@ def _write_model(
         'class': f'{cls.__module__}.{cls.__qualname__}',
         # Nothing for a model that the library does not know how to make.
         'model': describe(model),
+        'trained_on': dict(getattr(model, 'trained_on', {})),
         **config,
     }
     torch.save(state, folder / WEIGHTS)
@@ -269,4 +270,5 @@ def load_model(
     if (folder / SCHEMA).is_file():
         schema = _read(folder / SCHEMA, _load_schema)
         check_schema(num_embeddings(model), schema, str(folder / SCHEMA))
+    model.trained_on = config['trained_on']
     return LoadedModel(model.eval(), schema)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
+from iedr_geo.data import BipartiteGraph, InteractionDataset
+from iedr_geo.data.fingerprint import sides_of
 from iedr_geo.data.schema import Side
 from iedr_geo.nn.blocks import blocks
 from iedr_geo.scoring.queries import Queries
@@ -21,8 +23,7 @@ class CatalogueScorer(ABC):
     :func:`scorer` chooses the fastest that says the same as the model.
 
     Args:
-        num_users: The number of users of the data.
-        num_items: The number of items of the data.
+        data: The users, items and, where there are any, contexts.
         device: Where the scores are computed.
     """
 
@@ -38,8 +39,12 @@ class CatalogueScorer(ABC):
     pairs_at_once = 1 << 16
     """The number of pairs that a model is given at a time."""
 
-    def __init__(self, num_users: int, num_items: int, device: torch.device) -> None:
-        self.num_users, self.num_items, self.device = num_users, num_items, device
+    def __init__(
+        self, data: InteractionDataset | BipartiteGraph, device: torch.device
+    ) -> None:
+        self.num_users, self.num_items = data.num_users, data.num_items
+        self.device = device
+        self.fingerprints = sides_of(data)
 
     def chunk_size(self, num_items: int | None = None) -> int:
         """Returns the number of queries to score at a time.

@@ -120,7 +120,7 @@ class IEDRScorer(CatalogueScorer):
         size = model.embedding.num_embeddings
         check_schema(size, dataset.schema, 'The schema of the dataset')
         device = model.embedding.weight.device
-        super().__init__(dataset.num_users, dataset.num_items, device)
+        super().__init__(dataset, device)
         self.model = model
         self._readouts = {
             side: _Readouts(

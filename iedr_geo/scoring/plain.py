@@ -96,7 +96,7 @@ class InteractionScorer(_PairScorer):
         self, model: Callable[[InteractionBatch], Tensor], dataset: InteractionDataset
     ) -> None:
         device = device_of(model, dataset.user.device)
-        super().__init__(dataset.num_users, dataset.num_items, device)
+        super().__init__(dataset, device)
         _check_takes_a_batch(model)
         self.model = model
         self.dataset = dataset.to(device)
@@ -242,7 +242,7 @@ class GraphScorer(_PairScorer):
 
     def __init__(self, model: Any, graph: BipartiteGraph) -> None:
         device = device_of(model, graph.device)
-        super().__init__(graph.num_users, graph.num_items, device)
+        super().__init__(graph, device)
         if not hasattr(model, 'score'):
             raise ValueError(
                 f'A BipartiteGraph needs a model with `score(user, item)`, which '

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset
+from iedr_geo.data.fingerprint import check_fits
 from iedr_geo.nn.contract import has_hooks
 from iedr_geo.scoring.agreement import agree
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
@@ -91,7 +92,8 @@ class _ScorerFunction:
             data: The users and items, and where there are contexts, those.
 
         Raises:
-            ValueError: If the model does not fit the data, or a registered scorer does
+            ValueError: If the model does not fit the data or was trained on others, by
+                the fingerprints of what it reads of them, or if a registered scorer does
                 not say the same as the model.
         """
         if isinstance(model, CatalogueScorer):
@@ -101,7 +103,13 @@ class _ScorerFunction:
                     f'The scorer was made for {model.num_users} users and '
                     f'{model.num_items} items, the data have {size[0]} and {size[1]}'
                 )
+            check_fits(model.fingerprints, data, 'The scorer is of other data')
             return model
+        check_fits(
+            getattr(model, 'trained_on', {}),
+            data,
+            f'{type(model).__name__} was trained on other data',
+        )
         plain: Callable[[], InteractionScorer | GraphScorer]
         if isinstance(data, InteractionDataset):
             entry, plain = 'forward', partial(InteractionScorer, model, data)

@@ -34,7 +34,7 @@ class VectorScorer(CatalogueScorer):
                 f'The model has {size[0]} users and {size[1]} items, the graph '
                 f'{graph.num_users} and {graph.num_items}'
             )
-        super().__init__(*size, self.user.device)
+        super().__init__(graph, self.user.device)
         self.columns = model.factor_columns
         self.parts = self.factor_names = tuple(self.columns)
 

@@ -77,6 +77,9 @@ class BipartiteModule(TrainingModule):
         **kwargs: Unpack[Options],
     ) -> None:
         _check_graph(model, train, 'training')
+        check_graph: Any = getattr(model, 'check_graph', None)
+        if check_graph is not None:
+            check_graph(train)
         rankings = None
         if valid is not None:
             _check_graph(model, valid, 'validation', ': without one, pass valid=None')

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 
+from iedr_geo.data.fingerprint import check_kept
 from iedr_geo.training.training_module import FORMAT, TrainingModule
 
 LAST, BEST = 'last.ckpt', 'best.ckpt'
@@ -230,3 +231,9 @@ def _check_checkpoint(path: Path, module: TrainingModule) -> None:
         raise ValueError(
             f'{path} is of a run with other settings ({"; ".join(different)})'
         )
+    check_kept(
+        checkpoint['fingerprints'],
+        module.fingerprints,
+        f'{path} is of a run on other data',
+        f': {anew}',
+    )

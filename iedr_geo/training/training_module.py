@@ -16,15 +16,17 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
+from iedr_geo.data.fingerprint import check_fits
 from iedr_geo.data.randomness import derive_seed
 from iedr_geo.evaluation import Rankings
 from iedr_geo.loader import Curriculum
 from iedr_geo.nn import Objective
+from iedr_geo.nn.contract import data_read
 from iedr_geo.scoring import evaluating, scorer
 from iedr_geo.training.schedule import RateSchedule
 
 MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
-FORMAT = 2  # Of what a checkpoint holds besides Lightning's own entries.
+FORMAT = 3  # Of what a checkpoint holds besides Lightning's own entries.
 COLUMNS = {'epoch', 'estimator', 'learning_rate', 'seconds', 'training_seconds'}
 
 
@@ -168,8 +170,17 @@ class TrainingModule(LightningModule, ABC):
         if rankings is not None and monitor not in rankings.names:
             names = ', '.join(rankings.names)
             raise ValueError(f"`monitor` is '{monitor}', which is none of {names}")
+        check_fits(
+            getattr(model, 'trained_on', {}), train, f'{name} was trained on other data'
+        )
+        self.reads = data_read(model, train)
+        if valid is not None:
+            check_fits(self.reads, valid, 'The validation part is of other data')
         self.model = model
         self.valid, self.rankings = valid, rankings
+        lists = None if rankings is None else rankings.fingerprint()
+        kept = {**self.reads, 'rows': train.fingerprint('rows'), 'lists': lists}
+        self.fingerprints: dict[str, Any] = described(kept)
         self.train_size = len(train.item)
         self.objective, self.negatives = objective, negatives
         self.batch_size = batch_size
@@ -216,7 +227,7 @@ class TrainingModule(LightningModule, ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments a run depends on besides its data; a checkpoint fits no other."""
-        names = ('train_size', 'objective', 'negatives', *Options.__annotations__)
+        names = ('objective', 'negatives', *Options.__annotations__)
         return {
             'model': type(self.model).__name__,
             'arguments': described(getattr(self.model, 'config', None)),
@@ -248,8 +259,17 @@ class TrainingModule(LightningModule, ABC):
         return [epoch.get(self.monitor or '') for epoch in self.history]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the history, the settings and which form they have."""
-        checkpoint.update(format=FORMAT, history=self.history, settings=self.settings)
+        """Adds the history, what it depends on, and which form all have."""
+        checkpoint.update(
+            format=FORMAT,
+            history=self.history,
+            settings=self.settings,
+            fingerprints=self.fingerprints,
+        )
+
+    def setup(self, stage: str) -> None:
+        """Lets the model know what it is trained on."""
+        self.model.trained_on = self.reads  # type: ignore[assignment]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the history up."""

@@ -212,7 +212,7 @@ def test_to_drops_what_was_kept():
     assert set(vars(moved)) - set(tensors) == {
         *('num_users', 'num_items', 'catalogue', 'user_ids', 'item_ids')
     }
-    assert moved.user_ids == list('abcde') and moved.num_items == I
+    assert list(moved.user_ids) == list('abcde') and moved.num_items == I
     # The graph itself is as it was, and has computed each of them once.
     assert graph.device.type == 'cpu'
     assert all(getattr(graph, name) is before[name] for name in names)
@@ -306,7 +306,7 @@ def test_from_datasets():
         assert graph.existing.tolist() == exists  # The catalogue of the first.
     other = make_shop()
     other.item_ids = other.item_ids[::-1]
-    with pytest.raises(ValueError, match='parts of one log: their item_ids differ'):
+    with pytest.raises(ValueError, match=r'parts of one log: the items .* differ, 12 th'):
         BipartiteGraph.from_dataset(dataset, other)
 
 

@@ -54,7 +54,7 @@ def test_parts(mode, device):
     normal = train.parts[0]
     for part in split:
         assert (part.num_users, part.num_items) == (41, 7)
-        assert (list(part.item_ids), part.user_ids) == (list('abcdefg'), range(100, 141))
+        assert [*part.item_ids, *part.user_ids] == [*'abcdefg', *range(100, 141)]
         # Popularity is what the model may know: neither intervened nor held out.
         assert torch.equal(part.popularity, normal.item_degree)
         assert part.device == part.popularity.device == graph.device

@@ -313,8 +313,8 @@ def test_bad_arguments(log, table):
         (edges, None, METRICS, 'pass the training graph as `seen`'),
         (log, edges, METRICS, '`seen` is a sequence of datasets'),
         (edges, [log], METRICS, '`seen` is a graph'),
-        (edges, wide, METRICS, '5 users and 12 items, the seen graph 6 and 12'),
-        (edges, long, METRICS, '5 users and 12 items, the seen graph 5 and 11'),
+        (edges, wide, METRICS, 'the users .* differ, 6 there and 5 here'),
+        (edges, long, METRICS, 'the items .* differ, 12 there and 11 here'),
         (log, [], METRICS, 'scores are NaN'),
         (edges, edges, METRICS, 'scores are NaN'),
     ):

@@ -231,7 +231,7 @@ def shifted(path: Path) -> None:
 
 
 WITHOUT_CLASS = {'model': 'IEDR', 'arguments': {'num_embeddings': 9, 'layers': 2}}
-VERSION = r'config.json describes a model folder of version {}; .* writes version 1$'
+VERSION = r'config.json describes a model folder of version {}; .* writes version 2$'
 DAMAGES: list[tuple[str, str, Damage, str]] = [
     *(('IEDR', name, cut(share), name) for name in FILES for share in (0.0, 0.5)),
     *(('DICE', name, damage, name) for damage in (cut(0.9), trap)
@@ -239,7 +239,7 @@ DAMAGES: list[tuple[str, str, Damage, str]] = [
     *(('IEDR', 'config.json', write(text), VERSION.format(None))
       for text in ('{}', '[]', '"IEDR"', 'null')),
     *(('IEDR', 'config.json', change(version=other), VERSION.format(other))
-      for other in (0, 2, '0.9.1')),
+      for other in (0, 1, '0.9.1')),
     *(('IEDR', 'config.json', change(**changes), 'config.json')
       for changes in ({'model': 'IEDR'}, {'model': WITHOUT_CLASS}, {'remembered': {}},
                       {'remembered': [[1.0, 'x']]})),

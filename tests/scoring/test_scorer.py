@@ -126,7 +126,7 @@ class Tables(CatalogueScorer):
     """No more than a scorer has to have."""
 
     def __init__(self, model, data):
-        super().__init__(*SIZES[:2], torch.device('cpu'))
+        super().__init__(data, torch.device('cpu'))
         self.table = model.table.detach()
 
     def scores(self, queries, items=None):

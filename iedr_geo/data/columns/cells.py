@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype, is_list_like
+from torch import Tensor
 
 
 def token(value: Any) -> str:
@@ -20,6 +21,19 @@ def token(value: Any) -> str:
         value = float(value)  # The digits of a narrower type are not in a file.
         value = int(value) if value.is_integer() else value
     return str(value)
+
+
+def plain(value: Any) -> Any:
+    """Returns the JSON value for a set, an array, a NumPy number or a date."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=token)  # As the schema does.
+    if is_list_like(value):
+        return list(value)
+    if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float)):
+        return value.item()
+    return token(value)
 
 
 def tokens(column: pd.Series) -> tuple[np.ndarray, list[str]]:

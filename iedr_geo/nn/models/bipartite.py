@@ -11,6 +11,7 @@ from torch import Tensor
 from iedr_geo.nn.models.rebuild import Rebuildable
 
 if TYPE_CHECKING:
+    from iedr_geo.data import BipartiteGraph
     from iedr_geo.loader import EdgeBatch
 
 Vectors: TypeAlias = tuple[Tensor, Tensor]
@@ -44,6 +45,11 @@ class BipartiteModel(Rebuildable, ABC):
     def factor_columns(self) -> dict[str, slice]:
         """The columns of the vectors that stand for one cause each, by name."""
         return {}
+
+    def check_graph(self, graph: BipartiteGraph) -> None:
+        """Raises an error if the model was made of another graph than it is to be trained
+        on. To be defined where it keeps something of one.
+        """
 
     def embeddings(self) -> Vectors:
         """Returns the vectors of all users and all items."""

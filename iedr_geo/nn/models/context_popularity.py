@@ -78,22 +78,15 @@ class ContextPopularity(CountedModel):
         num_items (int): The number of items.
     """
 
+    reads = ('item', 'context')
+
     def __init__(self, num_items: int) -> None:
         super().__init__(num_items)
         self.popularity = Popularity(num_items)
         self.pairs = PairCounts(num_items)
 
     @classmethod
-    def fit(cls, train: InteractionDataset | BipartiteGraph) -> Self:
-        """Counts how often each item was had, in each context and overall.
-
-        Args:
-            train: Rows, of which only the positive count if they have labels. The model
-                is on their device.
-
-        Raises:
-            ValueError: If it is a graph, which has no contexts.
-        """
+    def _fit(cls, train: InteractionDataset | BipartiteGraph) -> Self:
         if not hasattr(train, 'context'):
             raise ValueError(
                 f'A {type(train).__name__} has no contexts to count in: '

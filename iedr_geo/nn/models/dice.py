@@ -11,11 +11,16 @@ from torch import Tensor
 
 from iedr_geo.nn.loss import DistanceCorrelation, InverseL1, InverseL2
 from iedr_geo.nn.models.bipartite import BipartiteModel
-from iedr_geo.nn.models.over_backbone import OverBackbone, check_popularity
+from iedr_geo.nn.models.over_backbone import (
+    OverBackbone,
+    check_popularity,
+    check_same_popularity,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from iedr_geo.data import BipartiteGraph
     from iedr_geo.loader import EdgeBatch
 
 DISCREPANCIES = {'dcor': DistanceCorrelation, 'l1': InverseL1, 'l2': InverseL2}
@@ -101,6 +106,12 @@ class DICE(OverBackbone):
     def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
         """Makes a model that a state, which has the popularity, can be loaded into."""
         return super().from_config({**config, 'popularity': state['popularity']}, state)
+
+    def check_graph(self, graph: BipartiteGraph) -> None:
+        """Raises an error if backbone or popularity are of another graph."""
+        super().check_graph(graph)
+        counts = graph.popularity, graph.item_degree
+        check_same_popularity(self, self.popularity, *counts)
 
     @property
     def factor_columns(self) -> dict[str, slice]:

@@ -152,6 +152,8 @@ class IEDR(Rebuildable):
         >>> logits = model(batch)
     """
 
+    reads = ('vocabulary',)
+
     def __init__(
         self,
         num_embeddings: int,

@@ -10,11 +10,16 @@ from torch import Tensor
 
 from iedr_geo.nn.loss import bpr_loss
 from iedr_geo.nn.models.bipartite import BipartiteModel
-from iedr_geo.nn.models.over_backbone import OverBackbone, check_popularity
+from iedr_geo.nn.models.over_backbone import (
+    OverBackbone,
+    check_popularity,
+    check_same_popularity,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from iedr_geo.data import BipartiteGraph
     from iedr_geo.loader import EdgeBatch
 
 WEIGHTINGS = ('plain', 'c', 'cn', 'cnsr')
@@ -60,15 +65,25 @@ class IPS(OverBackbone):
             )
         check_popularity(popularity, self.num_items)
         self.weighting, self.exponent = weighting, exponent
+        self.register_buffer('item_weight', self._weight(popularity))
+
+    def _weight(self, popularity: Tensor) -> Tensor:
+        """Returns the weight of each item."""
         popularity = popularity.double().clamp(min=1)
         weight = popularity.max() / popularity
-        if weighting != 'plain':
+        if self.weighting != 'plain':
             weight = weight.clamp(max=float(weight.quantile(0.5)))
-        if weighting == 'cnsr':
-            weight = weight**exponent
-        if weighting in ('cn', 'cnsr'):
+        if self.weighting == 'cnsr':
+            weight = weight**self.exponent
+        if self.weighting in ('cn', 'cnsr'):
             weight = weight / weight.max()
-        self.register_buffer('item_weight', weight.float())
+        return weight.float()
+
+    def check_graph(self, graph: BipartiteGraph) -> None:
+        """Raises an error if backbone or popularity are of another graph."""
+        super().check_graph(graph)
+        weights = map(self._weight, (graph.popularity, graph.item_degree))
+        check_same_popularity(self, self.item_weight, *weights)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:

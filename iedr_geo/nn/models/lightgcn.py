@@ -18,6 +18,8 @@ from iedr_geo.nn.sparse import Compressed, layer_sum, sparse_product
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from iedr_geo.data import BipartiteGraph
+
 
 class LightGCN(MF):
     r"""The LightGCN model from the `"LightGCN: Simplifying and Powering Graph Convolution
@@ -86,6 +88,22 @@ class LightGCN(MF):
         """Makes a model of the edges of a state that can be loaded into it."""
         edges = torch.stack([ptr2index(state['ptr']), state['column']])
         return cls(edge_index=edges, edge_weight=state['weight'], **config)
+
+    def check_graph(self, graph: BipartiteGraph) -> None:
+        """Raises an error if the adjacency has other edges than the training graph."""
+        users = self.ptr[: self.num_users + 1]
+        item = self.column[: int(users[-1])] - self.num_users
+        edges = item >= 0  # The others are self-loops.
+        user = ptr2index(users)[edges]
+        same = torch.equal(user, graph.user.to(user.device)) and torch.equal(
+            item[edges], graph.item.to(user.device)
+        )
+        if not same:
+            raise ValueError(
+                f'The adjacency of {type(self).__name__} has {len(user)} edges, not the '
+                f'{graph.num_edges} of the training graph: make the model of '
+                f'`train.adjacency()`'
+            )
 
     def propagate(self) -> Tensor:
         """Returns the sums over layers of all users, then items, :math:`(U + I, F)`."""

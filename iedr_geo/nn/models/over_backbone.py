@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from iedr_geo.nn.models.bipartite import BipartiteModel, Vectors
@@ -13,6 +14,7 @@ from iedr_geo.nn.models.rebuild import describe, rebuild_part
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from iedr_geo.data import BipartiteGraph
     from iedr_geo.loader import EdgeBatch
 
 
@@ -54,6 +56,10 @@ class OverBackbone(BipartiteModel):
         backbone = rebuild_part(config['backbone'], state, 'backbone')
         return cls(**{**config, 'backbone': backbone})
 
+    def check_graph(self, graph: BipartiteGraph) -> None:
+        """Raises an error if the backbone was made of another graph."""
+        self.backbone.check_graph(graph)
+
     def forward(self, user: Tensor, item: Tensor) -> Vectors:
         """Returns the vectors of the backbone."""
         users, items = self.backbone(user, item)
@@ -69,4 +75,13 @@ def check_popularity(popularity: Tensor, num_items: int) -> None:
     if popularity.shape != (num_items,):
         raise ValueError(
             f'`popularity` must be of shape ({num_items}) (got {tuple(popularity.shape)})'
+        )
+
+
+def check_same_popularity(model: OverBackbone, kept: Tensor, *wanted: Tensor) -> None:
+    """Raises an error if what a model keeps of a popularity is none of what is wanted."""
+    if not any(torch.equal(kept, own.to(kept)) for own in wanted):
+        raise ValueError(
+            f'{type(model).__name__} was made with another popularity than that of the '
+            f'training graph: pass it `train.popularity`'
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from iedr_geo.nn.contract import data_read
 from iedr_geo.nn.models.rebuild import Rebuildable
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ class CountedModel(Rebuildable, ABC):
     """
 
     arguments: ClassVar[tuple[str, ...]] = ('num_items',)
+    reads: ClassVar[tuple[str, ...]] = ('item',)
 
     def __init__(self, num_items: int) -> None:
         super().__init__()
         self.num_items = num_items
 
     @classmethod
-    @abstractmethod
     def fit(cls, train: InteractionDataset | BipartiteGraph) -> Self:
         """Counts.
 
@@ -53,6 +54,14 @@ class CountedModel(Rebuildable, ABC):
             train: Rows, of which only the positive count if they have labels, or a graph.
                 The model is on its device.
         """
+        model = cls._fit(train)
+        model.trained_on = data_read(model, train)
+        return model
+
+    @classmethod
+    @abstractmethod
+    def _fit(cls, train: InteractionDataset | BipartiteGraph) -> Self:
+        """Counts."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
@@ -120,13 +129,7 @@ class Popularity(CountedModel):
         self.register_buffer('count', torch.zeros(num_items, dtype=torch.long))
 
     @classmethod
-    def fit(cls, train: InteractionDataset | BipartiteGraph) -> Self:
-        """Counts how often each item was had.
-
-        Args:
-            train: Rows, of which only the positive count if they have labels, or a graph.
-                The model is on its device.
-        """
+    def _fit(cls, train: InteractionDataset | BipartiteGraph) -> Self:
         model = cls(train.num_items)
         if hasattr(train, 'popularity'):
             model.count = train.popularity.clone()

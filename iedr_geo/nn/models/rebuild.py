@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -20,6 +21,9 @@ class Rebuildable(torch.nn.Module):
 
     arguments: ClassVar[tuple[str, ...]] = ()
     """Those of the constructor that JSON can hold, each an attribute of the model."""
+
+    trained_on: Mapping[str, Any] = MappingProxyType({})
+    """The fingerprints of what it reads of the data that it was trained on."""
 
     @property
     def config(self) -> dict[str, Any] | None:

@@ -43,6 +43,7 @@ class Repeat(CountedModel):
     """
 
     arguments = ('num_items', 'contexts')
+    reads = ('user', 'item', 'context')
     levels: Tensor
     popularity: Popularity | ContextPopularity
 
@@ -54,13 +55,7 @@ class Repeat(CountedModel):
         self.register_buffer('levels', torch.empty(0, dtype=torch.long))
 
     @classmethod
-    def fit(cls, train: InteractionDataset | BipartiteGraph) -> Self:
-        """Counts how often each user had each item, and what is popular.
-
-        Args:
-            train: Rows, of which only the positive count if they have labels, or a graph.
-                The model is on its device.
-        """
+    def _fit(cls, train: InteractionDataset | BipartiteGraph) -> Self:
         model = cls(train.num_items, contexts=hasattr(train, 'context'))
         rows = positive_rows(train)
         model.pairs.fit(train.user[rows], train.item[rows])
