@@ -278,9 +278,7 @@ def test_numbers_that_go_on():
 
 def test_what_is_no_dataset():
     for use in (CandidateLists.sample, partial(evaluate_catalogue, Own())):
-        with pytest.raises(
-            ValueError, match=r'`seen` .* of datasets, not of Inter'
-        ):
+        with pytest.raises(ValueError, match=r'`seen` .* of datasets, not of Inter'):
             use(dataset()[:3], seen=dataset())
 
 
