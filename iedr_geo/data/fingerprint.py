@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
+import torch
 from torch import Tensor
 
-from iedr_geo.data.columns.cells import plain, tokens
+from iedr_geo.data.columns.cells import plain, token, tokens
 
 NUMBERED = {
     'vocabulary': 'embeddings of the schema (its columns or their values)',
@@ -81,15 +82,18 @@ def numbering(table: pd.Index | pd.DataFrame, size: int | None = None) -> Finger
     of, kept = _kept.get(key, (None, None))
     if of is not None and kept is not None and of() is table:
         return kept
-    frame = table.to_frame() if isinstance(table, pd.Index) else table
     parts: list[Any] = []
-    for name in frame:
-        column = frame[name].iloc[:size]
-        try:
-            codes, texts = tokens(column)
-        except ValueError:  # Lists.
-            codes, texts = tokens(column.map(lambda v: json.dumps(v, default=plain)))
-        parts += [list(map(int, codes)) if len(texts) < size else None, texts]
+    if isinstance(table, pd.Index):
+        parts = [list(map(token, table[:size].tolist()))]
+    else:
+        for name in table:
+            column = table[name].iloc[:size]
+            try:
+                codes, texts = tokens(column)
+            except ValueError:  # Lists.
+                column = column.map(lambda value: json.dumps(value, default=plain))
+                codes, texts = tokens(column)
+            parts += [torch.from_numpy(codes), texts]
     found = Fingerprint(size, digest(*parts))
     _kept[key] = weakref.ref(table, lambda _: _kept.pop(key, None)), found
     return found
