@@ -14,7 +14,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype, is_scalar
 
 from iedr_geo.analysis.report.report import TITLE, DisentanglementReport
-from iedr_geo.data.replacing import replacing
+from iedr_geo.data.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

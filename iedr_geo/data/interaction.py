@@ -19,8 +19,8 @@ from torch_geometric.data import Data, Dataset
 
 from iedr_geo.data.columns.cells import plain
 from iedr_geo.data.feature_graphs import FeatureGraphs
+from iedr_geo.data.files import load_tensors, replacing
 from iedr_geo.data.fingerprint import Fingerprint, digest, numbering
-from iedr_geo.data.replacing import replacing
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import check_columns, match_ids, parse_labels, parse_times
 
@@ -339,28 +339,31 @@ class InteractionDataset(Dataset):
             torch.save(state, file)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> InteractionDataset:
+    def load(
+        cls, path: str | os.PathLike[str], verify: bool = True
+    ) -> InteractionDataset:
         """Reads what :meth:`save` wrote.
+
+        Args:
+            path: The file.
+            verify: If :obj:`True`, its checksums are compared.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If the file is damaged or holds no dataset.
         """
-        with open(path, 'rb') as file:
-            try:
-                state = torch.load(file, map_location='cpu', weights_only=True)
-                for name in GRAPHS:
-                    state[name] = FeatureGraphs.from_state(state[name])
-                state['schema'] = FeatureSchema.from_json(state['schema'])
-                state['user_ids'], state['item_ids'] = json.loads(state.pop('ids'))
-                frame = pd.DataFrame(
-                    **json.loads(state.pop('context_frame')), dtype=object
-                )
-                return InteractionDataset(**state, context_frame=frame.apply(_infer))
-            except Exception as error:
-                raise ValueError(
-                    f'{os.fspath(path)} is damaged or holds no dataset: {error!r}'
-                ) from error
+        state = load_tensors(path, verify)
+        try:
+            for name in GRAPHS:
+                state[name] = FeatureGraphs.from_state(state[name])
+            state['schema'] = FeatureSchema.from_json(state['schema'])
+            state['user_ids'], state['item_ids'] = json.loads(state.pop('ids'))
+            frame = pd.DataFrame(**json.loads(state.pop('context_frame')), dtype=object)
+            return InteractionDataset(**state, context_frame=frame.apply(_infer))
+        except Exception as error:
+            raise ValueError(
+                f'{os.fspath(path)} is damaged or holds no dataset: {error!r}'
+            ) from error
 
 
 torch.serialization.add_safe_globals([InteractionData])

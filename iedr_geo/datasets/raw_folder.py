@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import os.path as osp
+import warnings
 import zipfile
 import zlib
 from abc import abstractmethod
@@ -15,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from filelock import FileLock
 from torch_geometric.data import Dataset, HeteroData, InMemoryDataset, download_url
 from torch_geometric.home import get_home_dir
 
 from iedr_geo.data import InteractionDataset
-from iedr_geo.data.replacing import replacing
+from iedr_geo.data.files import load_tensors, replacing
 
 _DAMAGE = (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -69,7 +71,6 @@ class RawFolder(Dataset):
             data = os.environ.get('IEDR_GEO_DATA')
             root = home if data is None else osp.join(data, self.folder)
         Dataset.__init__(self, os.fspath(root), transform, force_reload=force_reload)
-        self._load(self.processed_paths[0])
 
     @abstractmethod
     def _load(self, path: str) -> None:
@@ -118,11 +119,24 @@ class RawFolder(Dataset):
             )
         if missing:
             _make(self.raw_dir)
-        super()._download()
+            with FileLock(osp.join(self.raw_dir, '.lock')):
+                super()._download()
 
     def _process(self) -> None:
+        """Reads the processed file, which one process at a time makes if it has to.
+
+        PyG's own would unpickle other files that it keeps beside it.
+        """
         _make(self.processed_dir)
-        super()._process()
+        path = self.processed_paths[0]
+        with FileLock(osp.join(self.processed_dir, '.lock')):
+            if osp.exists(path) and not self.force_reload:
+                try:
+                    return self._load(path)
+                except ValueError as error:
+                    warnings.warn(f'{error}: it is made again', stacklevel=2)
+            self.process()
+        self._load(path)
 
     def download(self) -> None:
         """Downloads what is missing, and keeps it only if its checksum agrees."""
@@ -178,7 +192,11 @@ class RawGraph(RawFolder, InMemoryDataset):
     """
 
     def _load(self, path: str) -> None:
-        self.load(path, data_cls=HeteroData)
+        # PyG's own reading would fall back on unpickling.
+        content = load_tensors(path)
+        with reading(path):
+            data, self.slices, _ = content
+            self.data = HeteroData.from_dict(data)
 
     def _write(self, data: HeteroData) -> None:
         with replacing(self.processed_paths[0]) as partial:

@@ -1,0 +1,67 @@
+"""Files that are never seen half written, and are read only if they are whole."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+STRAY = 24 * 3600.0  # Seconds after which nobody can still be writing.
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside a file, which then takes the place of the file.
+
+    After an error, nothing is left of it, and an older file stays. Of several processes
+    that write the same file, the last one to end wins. What a killed one has left is
+    removed a day later.
+
+    Args:
+        path: The file.
+    """
+    path = Path(path)
+    for stray in path.parent.glob(f'.{path.name}.*.partial'):
+        if time.time() - stray.stat().st_mtime > STRAY:
+            stray.unlink(missing_ok=True)
+    own = f'.{path.name}.{os.getpid()}-{threading.get_ident()}.partial'
+    partial = path.with_name(own)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:
+    """Reads tensors and plain values that :func:`torch.save` wrote, onto the CPU.
+
+    Nothing in the file is executed.
+
+    Args:
+        path: The file.
+        verify: If :obj:`True`, the checksums of all that is in the file are compared,
+            which torch does not do.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, or holds anything else (names the file).
+    """
+    try:
+        if verify:
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+            if broken is not None:
+                raise ValueError(f'the checksum of {broken} does not agree')
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f'{os.fspath(path)} is damaged: {error}') from error
