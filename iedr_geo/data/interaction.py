@@ -17,6 +17,7 @@ from pandas.api.types import infer_dtype
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
+from iedr_geo.data.bipartite import MAX_REPEATED
 from iedr_geo.data.columns import token
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.replacing import replacing
@@ -126,7 +127,7 @@ class InteractionDataset(Dataset):
         y: The labels, of shape :math:`(R)`. :obj:`None` if all rows are positive.
         time: When each row happened, of shape :math:`(R)`.
         exclude_seen: If :obj:`True`, items that a user has had are left out of full
-            rankings. :obj:`False` is for logs of repeated use.
+            rankings, and are no targets there. :obj:`False` is for logs of repeated use.
         user_name: The column with the user's id in the user's own tables.
         item_name: The column with the item's id, likewise.
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
@@ -169,7 +170,7 @@ class InteractionDataset(Dataset):
         item: str = 'item',
         label: str | None = None,
         time: str | None = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
     ) -> InteractionDataset:
         """Builds a dataset from own tables.
 
@@ -194,7 +195,9 @@ class InteractionDataset(Dataset):
             time: A column of the interactions with numbers or dates, for splits by
                 time. Without one, the order of the rows stands for it.
             exclude_seen: If :obj:`True`, items that a user has had are left out of full
-                rankings.
+                rankings, and are no targets there (default: :obj:`False` where more than
+                1 % of the positive rows repeat an earlier pair of user and item, as
+                :func:`describe` says).
 
         Raises:
             ValueError: If a table is empty, lacks or repeats a column, has no or twice
@@ -226,7 +229,7 @@ class InteractionDataset(Dataset):
         )
         # Last: tables with an error leave the schema as it was.
         schema.vocabulary = fitted.vocabulary
-        return cls(
+        dataset = cls(
             *graphs,
             of_user,
             of_item,
@@ -237,10 +240,13 @@ class InteractionDataset(Dataset):
             context_frame=contexts,
             y=y,
             time=moment,
-            exclude_seen=exclude_seen,
             user_name=user,
             item_name=item,
         )
+        if exclude_seen is None:
+            exclude_seen = dataset.repeated <= MAX_REPEATED
+        dataset.exclude_seen = exclude_seen
+        return dataset
 
     @property
     def num_users(self) -> int:
@@ -256,6 +262,14 @@ class InteractionDataset(Dataset):
     def num_contexts(self) -> int:
         """The number of distinct contexts."""
         return len(self.contexts)
+
+    @property
+    def repeated(self) -> float:
+        """The share of positive rows that repeat the user and item of an earlier one."""
+        pair = (self.user * self.num_items + self.item).cpu().numpy()
+        if self.y is not None:
+            pair = pair[self.y.cpu().numpy() == 1]
+        return (len(pair) - len(pd.unique(pair))) / max(1, len(pair))
 
     def len(self) -> int:
         """Returns the number of rows."""
