@@ -133,7 +133,7 @@ def describe(dataset: InteractionDataset) -> Description:
         graphs.append(row)
     title = (
         f'{len(dataset):,} rows, {dataset.num_users:,} users, {dataset.num_items:,} '
-        f'items, {len(torch.unique(dataset.context)):,} distinct contexts; '
+        f'items, {len(torch.unique(dataset.context)):,} distinct contexts\n'
         f'{dataset.repeated:.1%} of positive rows repeat an earlier pair of user and '
         f'item, exclude_seen={dataset.exclude_seen}'
     )

@@ -266,10 +266,10 @@ class InteractionDataset(Dataset):
     @property
     def repeated(self) -> float:
         """The share of positive rows that repeat the user and item of an earlier one."""
-        pair = (self.user * self.num_items + self.item).cpu().numpy()
+        pair = self.user * self.num_items + self.item
         if self.y is not None:
-            pair = pair[self.y.cpu().numpy() == 1]
-        return (len(pair) - len(pd.unique(pair))) / max(1, len(pair))
+            pair = pair[self.y == 1]
+        return (len(pair) - len(torch.unique(pair))) / max(1, len(pair))
 
     def len(self) -> int:
         """Returns the number of rows."""
