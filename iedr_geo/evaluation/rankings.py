@@ -351,6 +351,12 @@ def _check_graph(
             )
         if held_out.exclude_seen and seen.exclude_seen:
             return seen.to(held_out.device), ''
+        if not seen.to(held_out.device).contains(held_out.user, held_out.item).any():
+            warnings.warn(
+                'Items that users have had are ranked, too, but no pair to be found is '
+                'one of them: if nothing recurs, pass graphs with `exclude_seen=True`',
+                stacklevel=4,
+            )
         graphs.append(seen)
     share = max(graph.repeated for graph in graphs)
     return None, (

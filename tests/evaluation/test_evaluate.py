@@ -294,6 +294,9 @@ def test_graphs_of_repeated_use(log, table):
         result = evaluate_catalogue(Table(table), held_out, had, METRICS)
         assert_same(result, expected)
         assert 'ranked, too (exclude_seen=False; ' in str(result)
+    parts = seen.subgraph(seen.user > 1), seen.subgraph(seen.user < 2)
+    with pytest.warns(match='but no pair to be found is one of them'):
+        evaluate_catalogue(Table(table), *parts, METRICS)
 
 
 class Halves(MF):
