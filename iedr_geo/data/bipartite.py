@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from iedr_geo.data.interaction import InteractionDataset
 
 
+MAX_REPEATED = 0.01
+"""The share of interactions that repeat an earlier pair beyond which a log is one of
+repeated use, unless the user says otherwise."""
+
+
 def check_one_log(first: Numbered, *others: Numbered) -> None:
     """Raises an error if data do not number the same users and items alike."""
     for other in others:
@@ -78,6 +83,12 @@ class BipartiteGraph:
         catalogue: The items that exist (default: all). Only they are negatives.
         user_ids: The id of each user in the user's own tables (default: the numbers).
         item_ids: The id of each item, likewise.
+        repeated: The share of interactions that repeat an earlier pair (default: it is
+            counted). Parts of the graph keep it.
+        exclude_seen: If :obj:`True`, items that a user has had are left out of full
+            rankings, and are no targets there. :obj:`False` is for logs of repeated use
+            (default: :obj:`False` where more than 1 % of the interactions repeat an
+            earlier pair).
 
     Raises:
         ValueError: If an id is out of range, or a shape does not fit.
@@ -93,6 +104,8 @@ class BipartiteGraph:
     catalogue: Tensor | None = None
     user_ids: pd.Index = _DEFAULT
     item_ids: pd.Index = _DEFAULT
+    repeated: float = _DEFAULT
+    exclude_seen: bool = _DEFAULT
 
     def __post_init__(self) -> None:
         user, item, num_items = self.user, self.item, self.num_items
@@ -112,6 +125,10 @@ class BipartiteGraph:
                 f'{mark.dtype} of shape {tuple(mark.shape)})'
             )
         pair, edge = torch.unique(user.long() * num_items + item, return_inverse=True)
+        if self.repeated is None:
+            self.repeated = (user.numel() - pair.numel()) / max(1, user.numel())
+        if self.exclude_seen is None:
+            self.exclude_seen = self.repeated <= MAX_REPEATED
         self.user = pair.div(num_items, rounding_mode='floor')
         self.item = pair - self.user * num_items
         self.intervened = torch.zeros_like(pair, dtype=torch.bool)
@@ -144,6 +161,7 @@ class BipartiteGraph:
         item: str = 'item',
         users: pd.DataFrame | None = None,
         items: pd.DataFrame | None = None,
+        exclude_seen: bool = _DEFAULT,
     ) -> BipartiteGraph:
         """Builds the graph of a log.
 
@@ -153,6 +171,7 @@ class BipartiteGraph:
             item: The column with the item's id, in all tables.
             users: A row for each user (default: the users of the log).
             items: A row for each item (default: the items of the log).
+            exclude_seen: As of a graph.
 
         Raises:
             ValueError: If a table is empty, lacks a column, has no or twice the same id,
@@ -168,6 +187,7 @@ class BipartiteGraph:
             len(item_ids),
             user_ids=user_ids,
             item_ids=item_ids,
+            exclude_seen=exclude_seen,
         )
 
     @classmethod
@@ -187,7 +207,7 @@ class BipartiteGraph:
 
         Args:
             *datasets: Parts of one log. The graph is on the device of the first, and has
-                its catalogue.
+                its catalogue and its :obj:`exclude_seen`.
         """
         check_one_log(*datasets)
         first = datasets[0]
@@ -200,6 +220,7 @@ class BipartiteGraph:
             catalogue=first.catalogue,
             user_ids=first.user_ids,
             item_ids=first.item_ids,
+            exclude_seen=first.exclude_seen,
         )
 
     @property
@@ -394,6 +415,8 @@ class BipartiteGraph:
             catalogue=catalogue,
             user_ids=pd.Index(self.user_ids)[users.cpu().numpy()],
             item_ids=pd.Index(self.item_ids)[items.cpu().numpy()],
+            repeated=self.repeated,
+            exclude_seen=self.exclude_seen,
         )
 
     def to(self, device: torch.device | str) -> BipartiteGraph:
@@ -411,5 +434,6 @@ class BipartiteGraph:
     def __repr__(self) -> str:
         return (
             f'{self.__class__.__name__}(num_users={self.num_users}, '
-            f'num_items={self.num_items}, num_edges={self.num_edges})'
+            f'num_items={self.num_items}, num_edges={self.num_edges}, '
+            f'repeated={self.repeated:.1%}, exclude_seen={self.exclude_seen})'
         )

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from iedr_geo.data.columns import MISSING, RESERVED, UNKNOWN, Column, Numerical, Vector
+from iedr_geo.data.columns import (
+    MISSING,
+    RESERVED,
+    UNKNOWN,
+    Column,
+    DateTime,
+    Numerical,
+    Vector,
+)
 from iedr_geo.data.interaction import InteractionDataset
 from iedr_geo.data.schema import SIDES, Side
+
+MANY_EDGES = 10**6  # Of one graph.
 
 
 @dataclass(frozen=True)
@@ -19,11 +30,13 @@ class Description:
     """The description of a dataset. Printing it prints all of it.
 
     Args:
-        title: The numbers of rows, users, items and contexts.
+        title: The numbers of rows, users, items and contexts, the share of rows that
+            repeat an earlier pair of user and item, and whether seen items are left out.
         fields: A row for each field: its side, kind, number of values, how many of them
             the graphs have (:obj:`present`), how many stand in a single row of the log
-            (:obj:`once`), the shares of graphs (contexts: of rows) in which it is missing
-            or unknown, and the mean and largest number of its nodes in a graph.
+            (:obj:`once`), the shares of users and items that have a row (contexts: of
+            rows) in which it is missing or unknown, and the mean and largest number of
+            its nodes in a graph.
         graphs: A row for each side: the number of graphs, and the smallest, mean and
             largest number of nodes, and of edges.
         warnings: Sentences on each thing that will hurt, and what to do about it.
@@ -62,12 +75,13 @@ class _Field:
         self.content = self.nodes.groupby(['code', 'value']).ngroup()
         self.sizes = self.nodes.groupby('graph').size()
         counts = self.nodes.groupby('code')['rows'].sum()
-        self.once = int((counts[counts.index >= RESERVED] == 1).sum())
+        counts = counts[(counts.index >= RESERVED) & (counts > 0)]
+        self.once, self.num_values = int((counts == 1).sum()), len(counts)
         self.num_used = self.content[self.nodes['rows'] > 0].nunique()
 
     def share(self, code: int) -> float:
-        """Returns the share of graphs, or of rows with a context, with one code."""
-        weight = self.rows if self.side == 'context' else torch.ones_like(self.rows)
+        """Returns the share of rows, or of users or items with a row, with one code."""
+        weight = self.rows if self.side == 'context' else self.rows > 0
         graphs = self.nodes.loc[self.nodes['code'] == code, 'graph'].unique()
         return float(weight[graphs].sum() / weight.sum())
 
@@ -111,7 +125,7 @@ def describe(dataset: InteractionDataset) -> Description:
         store = getattr(dataset, f'{side}s')
         nodes = store.ptr.diff()
         edges = nodes.square() if store.edges is None else store.edges.ptr.diff()
-        row: dict[str, object] = {'side': side, 'graphs': len(store)}
+        row: dict[str, Any] = {'side': side, 'graphs': len(store)}
         for name, sizes in (('nodes', nodes), ('edges', edges)):
             row[f'{name}_min'] = int(sizes.min())
             row[f'{name}_mean'] = float(sizes.double().mean())
@@ -119,13 +133,19 @@ def describe(dataset: InteractionDataset) -> Description:
         graphs.append(row)
     title = (
         f'{len(dataset):,} rows, {dataset.num_users:,} users, {dataset.num_items:,} '
-        f'items, {dataset.num_contexts:,} distinct contexts'
+        f'items, {len(torch.unique(dataset.context)):,} distinct contexts\n'
+        f'{dataset.repeated:.1%} of positive rows repeat an earlier pair of user and '
+        f'item, exclude_seen={dataset.exclude_seen}'
     )
     return Description(
         title,
         pd.DataFrame([field.summary() for field in fields]),
         pd.DataFrame(graphs),
-        [*_of_log(dataset, fields), *(w for f in fields for w in _of_field(dataset, f))],
+        [
+            *_of_log(dataset, fields),
+            *(w for row in graphs for w in _of_graphs(row, fields)),
+            *(w for field in fields for w in _of_field(dataset, field)),
+        ],
     )
 
 
@@ -158,6 +178,19 @@ def _of_log(dataset: InteractionDataset, fields: list[_Field]) -> Iterator[str]:
             )
 
 
+def _of_graphs(row: dict[str, Any], fields: list[_Field]) -> Iterator[str]:
+    """Says what hurts in the graphs of one side."""
+    if row['edges_max'] >= MANY_EDGES:
+        own = (f for f in fields if f.side == row['side'])
+        most = max(own, key=lambda f: f.sizes.max())
+        yield (
+            f'{row["side"].capitalize()} graphs have up to {row["edges_max"]:,} edges: '
+            f"'{most.column.name}' alone has up to {most.sizes.max():,} nodes in one. "
+            f'Keep fewer of its values, e.g. with `min_count`, or draw fewer edges, e.g. '
+            f'with FieldPairs'
+        )
+
+
 def _of_field(dataset: InteractionDataset, field: _Field) -> Iterator[str]:
     """Says what hurts in one field."""
     name, side, column = field.column.name, field.side, field.column
@@ -165,8 +198,8 @@ def _of_field(dataset: InteractionDataset, field: _Field) -> Iterator[str]:
     missing = field.share(MISSING)
     if missing > 0.5:
         yield f'{what} is missing in {missing:.0%}'
-    is_constant = field.content.max() == 0 and not isinstance(column, Vector)
-    if is_constant and len(field.rows) > 1:
+    used = field.rows if side == 'context' else field.rows > 0
+    if field.num_used == 1 < used.sum() and not isinstance(column, Vector):
         yield f'{what} has one value alone: it tells nothing apart, drop it'
     if isinstance(column, Numerical):
         numbers = field.nodes['value'][field.nodes['code'] >= RESERVED]
@@ -184,13 +217,21 @@ def _of_field(dataset: InteractionDataset, field: _Field) -> Iterator[str]:
                 f'embeddings are multiplied: bring them to a scale near one, or use '
                 f'Bucketized'
             )
-    elif not column.is_number and side != 'user' and len(field.values) > 10:
+    elif not column.is_number and side != 'user' and field.num_values > 10:
         own_id = name == dataset.item_name and side == 'item'
-        if field.once > len(field.values) / 2 and not own_id:
+        if field.once > field.num_values / 2 and not own_id:
             yield (
-                f'{what}: {field.once:,} of {len(field.values):,} values stand in a '
+                f'{what}: {field.once:,} of {field.num_values:,} values stand in a '
                 f'single row of the log, too little to learn from: pass `min_count`, or '
                 f'coarsen it'
+            )
+    if side == 'context' and isinstance(column, DateTime) and column.unit:
+        moments = column.moments(dataset.context_frame[column.column])
+        last = moments.max()
+        if moments.dtype.kind == 'M' and last < pd.Timestamp(1971, 1, 1, tz=last.tz):
+            yield (
+                f"{what} counts in unit='{column.unit}', by which all times are before "
+                f'{last + pd.Timedelta(days=1):%Y-%m-%d}: is it a longer unit, such as s?'
             )
     if side == 'context' and field.sizes.max() == 1:
         content = field.content.to_numpy()[dataset.context]

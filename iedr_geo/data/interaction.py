@@ -17,6 +17,7 @@ from pandas.api.types import infer_dtype
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
+from iedr_geo.data.bipartite import MAX_REPEATED
 from iedr_geo.data.columns.cells import plain
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.files import load_tensors, replacing
@@ -114,7 +115,7 @@ class InteractionDataset(Dataset):
         y: The labels, of shape :math:`(R)`. :obj:`None` if all rows are positive.
         time: When each row happened, of shape :math:`(R)`.
         exclude_seen: If :obj:`True`, items that a user has had are left out of full
-            rankings. :obj:`False` is for logs of repeated use.
+            rankings, and are no targets there. :obj:`False` is for logs of repeated use.
         user_name: The column with the user's id in the user's own tables.
         item_name: The column with the item's id, likewise.
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
@@ -157,7 +158,7 @@ class InteractionDataset(Dataset):
         item: str = 'item',
         label: str | None = None,
         time: str | None = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
     ) -> InteractionDataset:
         """Builds a dataset from own tables.
 
@@ -182,7 +183,9 @@ class InteractionDataset(Dataset):
             time: A column of the interactions with numbers or dates, for splits by
                 time. Without one, the order of the rows stands for it.
             exclude_seen: If :obj:`True`, items that a user has had are left out of full
-                rankings.
+                rankings, and are no targets there (default: :obj:`False` where more than
+                1 % of the positive rows repeat an earlier pair of user and item, as
+                :func:`describe` says).
 
         Raises:
             ValueError: If a table is empty, lacks or repeats a column, has no or twice
@@ -214,7 +217,7 @@ class InteractionDataset(Dataset):
         )
         # Last: tables with an error leave the schema as it was.
         schema.vocabulary = fitted.vocabulary
-        return cls(
+        dataset = cls(
             *graphs,
             of_user,
             of_item,
@@ -225,10 +228,13 @@ class InteractionDataset(Dataset):
             context_frame=contexts,
             y=y,
             time=moment,
-            exclude_seen=exclude_seen,
             user_name=user,
             item_name=item,
         )
+        if exclude_seen is None:
+            exclude_seen = dataset.repeated <= MAX_REPEATED
+        dataset.exclude_seen = exclude_seen
+        return dataset
 
     @property
     def num_users(self) -> int:
@@ -244,6 +250,14 @@ class InteractionDataset(Dataset):
     def num_contexts(self) -> int:
         """The number of distinct contexts."""
         return len(self.contexts)
+
+    @property
+    def repeated(self) -> float:
+        """The share of positive rows that repeat the user and item of an earlier one."""
+        pair = self.user * self.num_items + self.item
+        if self.y is not None:
+            pair = pair[self.y == 1]
+        return (len(pair) - len(torch.unique(pair))) / max(1, len(pair))
 
     def len(self) -> int:
         """Returns the number of rows."""

@@ -87,7 +87,8 @@ def intervened_split(
     An edge of item :math:`i` is drawn with probability :math:`\min(\text{cap}, c / d_i)`,
     where :math:`d_i` is the number of its edges and :math:`c` such that a share of all
     edges is expected to be drawn. The drawn edges are the intervened ones of training,
-    the validation part and the test part; the others are normal training data.
+    the validation part and the test part; the others are normal training data. No two
+    parts share an edge, so what a user has had is left out of their rankings.
 
     Args:
         graph: The edges.
@@ -149,7 +150,7 @@ def intervened_split(
         if wanted > 0 and not (part == number).any():
             raise ValueError(f'The {name} {too_few}')
     normal = torch.bincount(graph.item[part == -1], minlength=graph.num_items)
-    counted = replace(graph, popularity=normal, intervened=part >= 0)
+    counted = replace(graph, popularity=normal, intervened=part >= 0, exclude_seen=True)
     return InterventionSplit(
         *(counted.subgraph(kept) for kept in (part <= 0, part == 1, part == 2))
     )

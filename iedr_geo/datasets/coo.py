@@ -75,6 +75,7 @@ def read_coo_split(folder: str | os.PathLike[str]) -> InterventionSplit:
         num_users=normal.num_users,
         num_items=normal.num_items,
         popularity=popularity,
+        exclude_seen=True,  # Nothing that is held out is an edge of training.
     )
     train = make(
         torch.cat([normal.user, skew.user]),

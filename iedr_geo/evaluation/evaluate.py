@@ -69,14 +69,17 @@ def evaluate_catalogue(
     count as the expectation over tied orders. Of a graph, the means are over users with
     something to be found; :obj:`over_all_lists` of the result has all users in them.
 
+    Unless the data are a log of repeated use (:obj:`exclude_seen=False`), what a user has
+    seen is left out and is no target; :obj:`lists_left_out` of the result counts the
+    lists that had no other.
+
     Args:
         model: A model that fits the data, or a scorer of one.
         held_out: The rows or edges to be found. Items that are not in their catalogue are
             left out of the rankings, unless they are to be found.
         seen: The rows or edges that users have seen, *e.g.*, training and validation
-            rows or the training graph, whose items are left out of their users'
-            rankings, unless they are to be found. Needed, unless a dataset is a log of
-            repeated use (:obj:`exclude_seen=False`), where it has no effect.
+            rows or the training graph. Needed, unless the data are a log of repeated use
+            (of graphs, both or either), where it has no effect.
         metrics: The metrics of a list (default: NDCG and recall at 5 and 10; of a graph
             recall, hit ratio and NDCG at 20 and 50).
         part: The part of a score that alone is to rank, *e.g.*, :obj:`'interest'`
@@ -84,8 +87,9 @@ def evaluate_catalogue(
         progress: If :obj:`True`, a progress bar shows where it takes more than seconds.
 
     Raises:
-        ValueError: If there is nothing to be found, a metric needs more items than there
-            are, or model, held-out and seen parts do not fit each other.
+        ValueError: If there is nothing to be found, also because all of it was seen, a
+            metric needs more items than there are, or model, held-out and seen parts do
+            not fit each other.
     """
     rankings = CatalogueRankings(held_out, seen, metrics, part)
     return _evaluate(rankings, scorer(model, held_out), progress, len(rankings))

@@ -36,10 +36,15 @@ class Evaluation:
         metrics: The value of each metric: the mean over lists, and the AUC over all rows.
         per_list: A row for each list, with its user, its context if it has one, and its
             metrics, which are missing where there is nothing to be found.
+        lists_left_out: The number of lists with nothing to be found because their user
+            has had all of it before.
+        note: What else there is to know of the rankings, in sentences.
     """
 
     metrics: dict[str, float]
     per_list: pd.DataFrame
+    lists_left_out: int = 0
+    note: str = ''
 
     @property
     def _keys(self) -> list[str]:
@@ -142,4 +147,5 @@ class Evaluation:
         return _bootstrap(ours[common] - theirs[common], level, num_samples, seed)
 
     def __str__(self) -> str:
-        return '  '.join(f'{name} {value:.4f}' for name, value in self.metrics.items())
+        values = '  '.join(f'{name} {value:.4f}' for name, value in self.metrics.items())
+        return f'{values}\n{self.note}' if self.note else values

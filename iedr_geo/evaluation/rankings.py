@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -58,6 +59,12 @@ class Rankings(ABC):
 
     max_scores: int
     """The bound on the scores of a chunk, beyond which only its last list may go."""
+
+    lists_left_out = 0
+    """The number of lists all of whose targets their user has had before."""
+
+    note = ''
+    """What else there is to know of the rankings."""
 
     def __init__(
         self,
@@ -148,7 +155,7 @@ class Rankings(ABC):
         per_list.insert(0, 'user', self.user_ids)
         if self.queries.context is not None:
             per_list.insert(1, 'context', self.queries.context.cpu().numpy())
-        return Evaluation(metrics, per_list)
+        return Evaluation(metrics, per_list, self.lists_left_out, self.note)
 
 
 class CandidateRankings(Rankings):
@@ -206,20 +213,26 @@ class CatalogueRankings(Rankings):
     """Rankings of the whole catalogue: a list for each user and context that held-out
     rows have together, or for each user with held-out edges.
 
-    The results have a row for each list, or for each user of a graph.
+    The results have a row for each list, or for each user of a graph. Where seen items
+    are left out (:obj:`exclude_seen`), a pair that was seen is no target. A list that
+    has no other target is left out of the means and counted: it keeps its row, whose
+    metrics are missing.
 
     Args:
         held_out: The rows or edges to be found.
-        seen: The items that users have, which are left out unless they are to be found.
+        seen: The items that users have, which are left out.
         metrics: The metrics of a list.
         part: The part of a score that alone is to rank (default: the score).
 
     Raises:
-        ValueError: If there is nothing to be found, a metric needs more items than there
-            are, or held-out and seen parts do not fit each other.
+        ValueError: If there is nothing to be found, also because all of it was seen, a
+            metric needs more items than there are, or held-out and seen parts do not fit
+            each other.
     """
 
     max_scores = CatalogueScorer.scores_at_once
+    max_dropped = 0.05
+    """The share of targets that were seen beyond which it is said that they were."""
 
     def __init__(
         self,
@@ -229,20 +242,43 @@ class CatalogueRankings(Rankings):
         part: str | None = None,
     ) -> None:
         self.part, self.num_items = part, held_out.num_items
+        if seen is held_out or (isinstance(seen, Sequence) and held_out in seen):
+            raise ValueError(
+                'What is to be found is `seen` itself: a training part is no validation '
+                'part of its own'
+            )
         if isinstance(held_out, BipartiteGraph):
             metrics = GRAPH_METRICS if metrics is None else metrics
-            self.seen: BipartiteGraph | None = _check_graph(held_out, seen)
+            self.seen, self.note = _check_graph(held_out, seen)
             users, index = torch.unique(held_out.user, return_inverse=True)
+            queries, item, row = Queries(users), held_out.item, users
             ids = pd.Index(held_out.user_ids)
-            super().__init__(Queries(users), metrics, index, held_out.item, ids, users)
         else:
             metrics = DEFAULT_METRICS if metrics is None else metrics
             rows = held_out if held_out.y is None else held_out[held_out.y == 1]
             self.seen = _graph_of(rows, seen)
             user, context, index = _distinct(rows.user, rows.context, rows.num_contexts)
             index, item, _ = _distinct(index, rows.item, rows.num_items)
+            queries, row = Queries(user, context), None
             ids = rows.user_ids[user.cpu().numpy()]
-            super().__init__(Queries(user, context), metrics, index, item, ids)
+        if self.seen is not None:
+            had = self.seen.contains(queries.user[index], item)
+            number, size = int(had.sum()), len(had)
+            index, item = index[~had], item[~had]
+            self.lists_left_out = len(queries) - len(torch.unique(index))
+            message = (
+                f'{number:,} of {size:,} pairs to be found ({number / size:.1%}) have '
+                f'been seen and are no targets; {self.lists_left_out:,} of '
+                f'{len(queries):,} lists have no other and are left out'
+            )
+            advice = '. If users have the same again, `exclude_seen=False` may be meant'
+            if number == size:
+                raise ValueError(message + advice)
+            if number > self.max_dropped * size:
+                warnings.warn(message + advice, stacklevel=3)
+            if number:
+                self.note = message
+        super().__init__(queries, metrics, index, item, ids, row)
         self.missing: Tensor | None = None
         size = self.num_items
         if held_out.catalogue is not None:
@@ -305,16 +341,33 @@ def _graph_of(
 
 def _check_graph(
     held_out: BipartiteGraph, seen: Sequence[InteractionDataset] | BipartiteGraph | None
-) -> BipartiteGraph:
-    """Returns what users have seen, on the device of what is to be found."""
+) -> tuple[BipartiteGraph | None, str]:
+    """Returns what users have seen, on the device of what is to be found, or why all of
+    it is ranked.
+    """
     if held_out.num_edges == 0:
         raise ValueError('There are no edges to be found')
-    if seen is None:
+    if seen is None and held_out.exclude_seen:
         raise ValueError(
             'Items that a user has seen are left out: pass the training graph as '
             '`seen` (one without edges for none)'
         )
-    if not isinstance(seen, BipartiteGraph):
-        raise ValueError(f'Of a graph, `seen` is a graph (got {seen!r})')
-    check_one_log(held_out, seen)
-    return seen.to(held_out.device)
+    graphs = [held_out]
+    if seen is not None:
+        if not isinstance(seen, BipartiteGraph):
+            raise ValueError(f'Of a graph, `seen` is a graph (got {seen!r})')
+        check_one_log(held_out, seen)
+        if held_out.exclude_seen and seen.exclude_seen:
+            return seen.to(held_out.device), ''
+        if not seen.to(held_out.device).contains(held_out.user, held_out.item).any():
+            warnings.warn(
+                'Items that users have had are ranked, too, but no pair to be found is '
+                'one of them: if nothing recurs, pass graphs with `exclude_seen=True`',
+                stacklevel=4,
+            )
+        graphs.append(seen)
+    share = max(graph.repeated for graph in graphs)
+    return None, (
+        f'Items that users have had are ranked, too (exclude_seen=False; {share:.1%} of '
+        f'interactions repeat an earlier pair)'
+    )

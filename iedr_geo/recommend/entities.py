@@ -45,7 +45,7 @@ class Entities(ABC):
     context_names: tuple[str, ...] = ()
     """The columns that say what the context is."""
 
-    exclude_seen = True
+    exclude_seen: bool
     """The default for leaving out items that a user has had."""
 
     contexts_kept = 10_000
@@ -137,6 +137,7 @@ class GraphEntities(Entities):
         super().__init__(
             (pd.Index(list(map(token, ids))) for ids in sides), ('user', 'item')
         )
+        self.exclude_seen = graph.exclude_seen
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
         """Returns the number of each user or item.

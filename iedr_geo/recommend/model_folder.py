@@ -152,6 +152,8 @@ def save_recommender(
                 'num_items': data.num_items,
                 'user_ids': list(map(token, data.user_ids)),
                 'item_ids': list(map(token, data.item_ids)),
+                'repeated': data.repeated,
+                'exclude_seen': data.exclude_seen,
             }
             torch.save(content, new / CATALOGUE)
 

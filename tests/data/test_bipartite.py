@@ -210,13 +210,17 @@ def test_to_drops_what_was_kept():
     assert set(tensors) == {'user', 'item', 'popularity', 'intervened'}
     assert {tensor.device.type for tensor in tensors.values()} == {'meta'}
     assert set(vars(moved)) - set(tensors) == {
-        *('num_users', 'num_items', 'catalogue', 'user_ids', 'item_ids')
+        *('num_users', 'num_items', 'catalogue', 'user_ids', 'item_ids'),
+        *('repeated', 'exclude_seen'),
     }
     assert list(moved.user_ids) == list('abcde') and moved.num_items == I
     # The graph itself is as it was, and has computed each of them once.
     assert graph.device.type == 'cpu'
     assert all(getattr(graph, name) is before[name] for name in names)
-    assert str(moved) == 'BipartiteGraph(num_users=5, num_items=6, num_edges=6)'
+    assert str(moved) == (
+        'BipartiteGraph(num_users=5, num_items=6, num_edges=6, repeated=0.0%, '
+        'exclude_seen=True)'
+    )
 
 
 def test_on_another_device(device):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from iedr_geo.data import (
+    BipartiteGraph,
     Bucketized,
     Categorical,
     DateTime,
@@ -18,6 +19,7 @@ from iedr_geo.data import (
     Numerical,
     Vector,
     describe,
+    intervened_split,
 )
 from iedr_geo.transforms import FieldPairs
 
@@ -37,6 +39,7 @@ LOG = pd.DataFrame(
     }
 )
 LOG['screen'] = 'page of ' + LOG['what']
+LOG['stamp'] = 1_700_000_000 + np.arange(ROWS)
 LOG['mood'] = np.where(LOG['liked'] == 1, 'good', 'bad')
 ITEMS = pd.DataFrame(
     {
@@ -49,6 +52,8 @@ ITEMS = pd.DataFrame(
     }
 )
 MANY = pd.DataFrame({'what': [str(i) for i in range(40)], 'code': range(500, 540)})
+WIDE = pd.DataFrame({'what': [str(i) for i in range(9)]})
+WIDE['tags'] = ['|'.join(map(str, range(1000 - i))) for i in range(9)]
 MANY['price'] = [19.99, 5] * 20  # Neither whole nor all different.
 WHO, WHAT, DAY = ([Categorical(name)] for name in ('who', 'what', 'day'))
 
@@ -98,6 +103,53 @@ def test_counts():
         assert text in str(description)
 
 
+def test_a_part_is_told_by_its_rows():
+    """Not by the users, items and contexts that it shares with the whole log."""
+    items = ITEMS.assign(kind=['a', *'bcdefghi'])
+    dataset = build(items=items, item=[*WHAT, Categorical('kind')])
+    one = describe(dataset[(LOG['day'].eq('fri') & LOG['what'].isin(['3', '5'])).values])
+    assert one.title.split('\n')[0].endswith(' items, 1 distinct contexts')
+    assert one.fields.set_index('field').loc['day', 'missing'] == 0
+    assert "Context field 'day' has one value alone" in one.warnings[0]
+    two = describe(
+        build(items=items, item=[Categorical('tags')])[LOG['what'].eq('2').values]
+    )
+    assert two.fields.set_index('field').loc['tags', 'missing'] == 1
+
+
+@pytest.mark.parametrize('num_repeats', [2, 3])
+def test_seen_items_are_ranked_where_more_than_one_in_a_hundred_repeats(
+    num_repeats, tmp_path
+):
+    """Of 200 positive rows, that repeat an earlier positive one."""
+    log = pd.DataFrame({'who': np.arange(200) // 20, 'what': np.arange(200) % 20})
+    for row in range(num_repeats):
+        log.loc[row * 50 + 1, 'what'] = log.loc[row * 50, 'what']
+    others = pd.concat([log.head(90)] * 2)  # Rows of no interest repeat as they like.
+    labelled = pd.concat([log.assign(liked=1), others.assign(liked=0)])
+    excludes, share = num_repeats == 2, num_repeats / 200
+    for rows, label in ((log, None), (labelled, 'liked')):
+        rows, items = rows.assign(day='fri'), pd.DataFrame({'what': range(20)})
+        dataset = build(rows, items, label=label)
+        assert dataset.repeated == pytest.approx(share)
+        dataset.save(tmp_path / 'log')
+        for one in (dataset, dataset[5:], InteractionDataset.load(tmp_path / 'log')):
+            assert one.exclude_seen is excludes
+        told = f'{share:.1%} of positive rows repeat an earlier pair of user and item, '
+        assert f'{told}exclude_seen={excludes}' in describe(dataset).title
+        graph = BipartiteGraph.from_dataset(dataset)
+        whole = BipartiteGraph.from_pandas(log, 'who', 'what')
+        for one in (graph, whole, whole.subgraph(whole.user > 3), whole.core(2)):
+            assert one.repeated == pytest.approx(share) and one.exclude_seen is excludes
+            assert f'repeated={share:.1%}, exclude_seen={excludes}' in str(one)
+        dataset.exclude_seen = not excludes
+        assert BipartiteGraph.from_dataset(dataset).exclude_seen is not excludes
+        assert intervened_split(whole).test.exclude_seen  # Its parts share no edge.
+        for told in (True, False):
+            made = BipartiteGraph.from_pandas(log, 'who', 'what', exclude_seen=told)
+            assert made.exclude_seen is told
+
+
 def test_unknown_values_and_values_that_occur_once():
     log = LOG.copy()
     log.loc[[3, 5, 8], 'day'] = 'sun'
@@ -138,6 +190,20 @@ CASES: list[tuple] = [
         *('holds numbers up to 900', "'note': 100 of 101 values stand in a single row"),
     ),
     ({'context': [*DAY, Categorical('note', min_count=2)]},),
+    ({'context': [Categorical('shop')]}, "Context field 'shop' has one value alone"),
+    (  # Seconds of 2023, declared as milliseconds.
+        {'context': [*DAY, DateTime('stamp', 'weekend', unit='ms')]},
+        "'stamp.weekend' has one value",
+        "'stamp.weekend' counts in unit='ms', by which all times are before 1970-01-21",
+    ),
+    (
+        {'context': [*DAY, DateTime('stamp', 'weekend', unit='s')]},
+        "'stamp.weekend' has one value",
+    ),
+    (
+        {'items': WIDE, 'item': [MultiCategorical('tags', '|')]},
+        "Item graphs have up to 1,000,000 edges: 'tags' alone has up to 1,000 nodes",
+    ),
     ({'context': [*DAY, Categorical('seldom')]}, "'seldom' is missing in"),
     # Three have no tags; the order of tags does not matter, and none else are alike.
     (
@@ -150,7 +216,8 @@ CASES: list[tuple] = [
 @pytest.mark.parametrize('case', CASES)
 def test_warnings(case: tuple):
     arguments, *messages = case
-    description = describe(build(**arguments))
+    dataset = build(**arguments)
+    description = describe(dataset)
     assert len(description.warnings) == len(messages)
     for message, warning in zip(messages, description.warnings, strict=True):
         assert re.search(message, warning), warning

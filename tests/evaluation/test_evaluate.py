@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from iedr_geo.evaluation import (
     DEFAULT_METRICS,
     GRAPH_METRICS,
     Evaluation,
+    compare,
     evaluate_candidates,
     evaluate_catalogue,
 )
@@ -29,6 +31,7 @@ from iedr_geo.scoring import scorer
 NUM_USERS, NUM_ITEMS, NUM_CONTEXTS = SIZES = (5, 12, 6)
 METRICS = [metric(k) for metric in (Recall, HitRatio, NDCG, MRR) for k in (1, 3, 4)]
 NAMES = [metric.name for metric in METRICS]
+NO_TARGETS = pytest.mark.filterwarnings('ignore:.* seen and are no targets')
 SUBSET = [0, 2, 3, 7, 10]
 
 
@@ -136,10 +139,11 @@ def test_scores_keep_their_precision(log, score):
     assert result.metrics == {'recall@1': 1, 'auc': 1}
     row = log[:1]
     row.item = torch.tensor([NUM_ITEMS - 1])
-    result = evaluate_catalogue(by_item(score), row, [log], [Recall(1)])
+    result = evaluate_catalogue(by_item(score), row, [], [Recall(1)])
     assert result.metrics['recall@1'] == 1
 
 
+@NO_TARGETS
 def test_a_model_ranks_as_its_plain_form(log, device):
     """Edge by edge, one row at a time, and without an auxiliary loss."""
     model = make_model(log.schema).to(device)
@@ -163,6 +167,7 @@ def test_a_model_ranks_as_its_plain_form(log, device):
 def graph_of(*parts: InteractionDataset, **kwargs: Any) -> BipartiteGraph:
     user = torch.cat([part.user for part in parts])
     item = torch.cat([part.item for part in parts])
+    kwargs = {'exclude_seen': True} | kwargs
     return BipartiteGraph(user, item, NUM_USERS, NUM_ITEMS, **kwargs)
 
 
@@ -189,7 +194,7 @@ def expected_lists(
     for user, place in (
         [(user, 0) for user in range(NUM_USERS)] if is_graph else sorted(wanted)
     ):
-        found = wanted.get((user, place), set())
+        found = {i for i in wanted.get((user, place), ()) if (user, i) not in seen}
         items = [i for i in exists if (user, i) not in seen and i not in found] + [*found]
         key = (held_out.user_ids[user],) if is_graph else (held_out.user_ids[user], place)
         scores = [float(table[user, item, place]) for item in items]
@@ -208,8 +213,8 @@ MORE = [('nothing', SUBSET), ('everything', None)]
 )
 @pytest.mark.parametrize('kind', KINDS)
 def test_catalogues_agree_with_brute_force(log, table, kind, seen, catalogue, device):
-    """What is to be found may have been seen, or be in no catalogue; a row may come
-    twice, and some users have nothing to be found.
+    """What is to be found may have been seen, which makes it no target, or be in no
+    catalogue; a row may come twice, and some users have nothing to be found.
     """
     if kind == 'labelled':
         log.y = torch.randint(2, (80,)).float()
@@ -219,9 +224,11 @@ def test_catalogues_agree_with_brute_force(log, table, kind, seen, catalogue, de
         assert not set(held_out.item.tolist()) <= set(catalogue)
         held_out.catalogue = torch.tensor(catalogue)
     held_out.exclude_seen = log.exclude_seen = kind != 'repeated use'
-    everything = log[torch.zeros(NUM_USERS * NUM_ITEMS, dtype=torch.long)]
-    pairs = torch.cartesian_prod(torch.arange(NUM_USERS), torch.arange(NUM_ITEMS))
-    everything.user, everything.item = pairs.unbind(1)
+    others = torch.ones(NUM_USERS, NUM_ITEMS)
+    others[held_out.user, held_out.item] = 0
+    user, item = others.nonzero().unbind(1)
+    everything = log[torch.zeros_like(user)]  # But what is to be found.
+    everything.user, everything.item = user, item
     parts = {'some': [log[:20], log[20:]], 'nothing': [], 'everything': [everything]}
     asked: Any = parts[seen]
     had = [] if kind == 'repeated use' else pairs_of(*asked)
@@ -232,9 +239,64 @@ def test_catalogues_agree_with_brute_force(log, table, kind, seen, catalogue, de
     expected = expected_lists(table, held_out, had)
     tied = [len({*scores}) < len(scores) for _, scores, _ in expected]
     assert seen == 'everything' or any(tied)
+    repeats = seen == 'some' and kind != 'repeated use'
+    empty = sum(1 not in y for _, _, y in expected)
+    if kind == 'graph':  # Lists are of all users.
+        empty -= NUM_USERS - len(torch.unique(held_out.user))
+    assert repeats or not empty
     for model in (Table(table), scorer(Table(table), held_out)):
-        result = evaluate_catalogue(model, held_out.to(device), asked, METRICS)
+        with pytest.warns(match='no targets') if repeats else nullcontext():
+            result = evaluate_catalogue(model, held_out.to(device), asked, METRICS)
         assert_same(result, expected)
+        assert result.lists_left_out == empty
+
+
+@pytest.mark.parametrize('kind', ['graph', 'dataset'])
+def test_what_was_seen_is_no_target(log, kind):
+    """A model that only remembers is no better than one that knows nothing, and a tenth
+    of known pairs in the held-out part changes no value of any model.
+    """
+    make = graph_of if kind == 'graph' else lambda *parts: parts[0]
+    log.item = torch.arange(80) * 5 % NUM_ITEMS  # Row i and row i + 12 are of one item.
+    log.user = torch.arange(80) // NUM_ITEMS % NUM_USERS
+    train, test = log[:40], log[[*range(40, 60), 3, 17]]
+    remembered, nothing = torch.zeros(2, *SIZES)
+    remembered[train.user, train.item] = 1
+    seen = graph_of(train) if kind == 'graph' else [train]
+    results = []
+    for table in (remembered, nothing, torch.rand(SIZES)):
+        alone = evaluate_catalogue(Table(table), make(test[:20]), seen, METRICS)
+        with pytest.warns(match=r'2 of 22 pairs to be found \(9.1%\) .*=False` may be'):
+            results.append(evaluate_catalogue(Table(table), make(test), seen, METRICS))
+        assert results[-1].metrics == pytest.approx(alone.metrics, rel=1e-12)
+        assert results[-1].lists_left_out == 2 and not alone.lists_left_out
+        assert 'are no targets; 2 of' in str(results[-1]) and not alone.note
+    pd.testing.assert_frame_equal(results[0].per_list, results[1].per_list)
+    difference = compare(dict(zip('abc', results, strict=True)))['difference']
+    assert (difference.xs('b', level='model') == 0).all()
+    with nullcontext():  # One in twenty is no reason to warn.
+        evaluate_catalogue(Table(nothing), make(test[1:21]), seen, METRICS)
+    with pytest.raises(
+        ValueError, match=r'2 of 2 pairs to be found \(100.0%\) have been'
+    ):
+        evaluate_catalogue(Table(nothing), make(test[20:]), seen, METRICS)
+    own = make(train)
+    with pytest.raises(ValueError, match='is `seen` itself: a training part is no'):
+        evaluate_catalogue(Table(nothing), own, own if kind == 'graph' else [own])
+
+
+def test_graphs_of_repeated_use(log, table):
+    """Nothing is left out where the log of either graph repeats pairs, unless told so."""
+    edges, seen = graph_of(log[60:]), graph_of(log[:60], exclude_seen=None)
+    expected = expected_lists(table, edges, [])
+    free = graph_of(log[60:], exclude_seen=False)
+    for held_out, had in ((edges, seen), (free, None), (free, graph_of(log[:60]))):
+        result = evaluate_catalogue(Table(table), held_out, had, METRICS)
+        assert_same(result, expected)
+        assert 'ranked, too (exclude_seen=False; ' in str(result)
+    parts = seen.subgraph(seen.user > 1), seen.subgraph(seen.user < 2)
+    with pytest.warns(match='but no pair to be found is one of them'):
+        evaluate_catalogue(Table(table), *parts, METRICS)
 
 
 class Halves(MF):
@@ -250,6 +312,7 @@ class Halves(MF):
         return {'left': slice(0, 1), 'right': slice(1, 4)}
 
 
+@NO_TARGETS
 def test_a_part_alone_ranks(log, device):
     """Models of both kinds, whose scores are exact."""
     held_out, log = log[60:], log[:60]
@@ -307,7 +370,7 @@ def test_bad_arguments(log, table):
         (labelled, [], METRICS, 'no positive rows'),
         (none, [], METRICS, 'no positive rows'),
         (graph_of(none), edges, METRICS, 'no edges to be found'),
-        (edges, edges, [], 'no metrics'),
+        (edges, graph_of(none), [], 'no metrics'),
         (log, [], [], 'no metrics'),
         (log, None, METRICS, 'pass the rows in which as `seen`'),
         (edges, None, METRICS, 'pass the training graph as `seen`'),
@@ -316,14 +379,14 @@ def test_bad_arguments(log, table):
         (edges, wide, METRICS, 'the users .* differ, 6 there and 5 here'),
         (edges, long, METRICS, 'the items .* differ, 12 there and 11 here'),
         (log, [], METRICS, 'scores are NaN'),
-        (edges, edges, METRICS, 'scores are NaN'),
+        (edges, graph_of(none), METRICS, 'scores are NaN'),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_catalogue(Table(table), held_out, seen, metrics)
     for other in (wide, long):
         message = f'graph {other.num_users} and {other.num_items}'
         with pytest.raises(ValueError, match=message):
-            evaluate_catalogue(Halves(), other, other, [Recall(1)])
+            evaluate_catalogue(Halves(), other, other.subgraph(zero[:0]), [Recall(1)])
     broken = by_item(lambda item: torch.full(item.shape, torch.nan))
     with pytest.raises(ValueError, match='25 of 25 scores are NaN'):
         evaluate_candidates(broken, log, make_lists(*RAGGED))

@@ -33,11 +33,13 @@ def rankings(request, log) -> tuple[Rankings, CatalogueScorer]:
         made = CatalogueRankings(log[60:], [log[:60]], METRICS)
         return made, scorer(Coarse(), log)
     held_out, seen = (
-        BipartiteGraph(rows.user, rows.item, 5, 12) for rows in (log[60:], log[:9])
+        BipartiteGraph(rows.user, rows.item, 5, 12, exclude_seen=True)
+        for rows in (log[60:], log[:9])
     )
     return CatalogueRankings(held_out, seen, METRICS), scorer(Coarse(), held_out)
 
 
+@pytest.mark.filterwarnings('ignore:.* seen and are no targets')
 @pytest.mark.parametrize('max_scores', [1, 30, None])
 def test_neither_chunks_nor_processes_change_anything(rankings, max_scores):
     made, by = rankings

@@ -29,7 +29,7 @@ def bought(customer: Any) -> set[str]:
 def make_shop(sales: pd.DataFrame = SALES, **kwargs: Any) -> InteractionDataset:
     tables = toy_tables()._replace(interactions=sales)
     return InteractionDataset.from_pandas(
-        *tables, user='customer', item='article', **kwargs
+        *tables, user='customer', item='article', **{'exclude_seen': True} | kwargs
     )
 
 
@@ -86,7 +86,8 @@ def parts_of(model: IEDR, batch: InteractionBatch) -> dict[str, Tensor]:
 
 
 def make_graph() -> BipartiteGraph:
-    return BipartiteGraph.from_pandas(SALES, 'customer', 'article', CUSTOMERS, ARTICLES)
+    tables = SALES, 'customer', 'article', CUSTOMERS, ARTICLES
+    return BipartiteGraph.from_pandas(*tables, exclude_seen=True)
 
 
 class Pairs(torch.nn.Module):

@@ -164,12 +164,14 @@ def test_functions_cannot_be_saved(tmp_path):
     'ids', [[2**62 + 1, 2**53 + 1, 7], [1.0, 2.0, 0.5], [' 1', 1, 'é']]
 )
 def test_ids_of_any_kind(tmp_path, ids):
-    edges = torch.arange(3), torch.arange(3)
+    edges = torch.arange(6).expand(2, -1) % 3  # Of repeated use.
     graph = BipartiteGraph(*edges, 3, 3, user_ids=ids, item_ids=ids)
     recommender = Recommender(MF(3, 3, 4), graph)
     recommender.save(tmp_path / 'model')
     loaded = Recommender.load(tmp_path / 'model')
+    assert 'repeated=50.0%, exclude_seen=False' in repr(loaded.data)
     for one in ids:
+        assert len(loaded.recommend(one)) == 3
         assert_frame_equal(loaded.recommend(one), recommender.recommend(one))
 
 

@@ -26,7 +26,7 @@ def test_what_real_tables_have_as_well():
     dataset = toy_dataset()
     assert schema.vocabulary is None
     assert 'town' in toy_tables().users and len(toy_tables().schema.item) == 2
-    assert dataset.exclude_seen and not toy_dataset(exclude_seen=False).exclude_seen
+    assert not dataset.exclude_seen and toy_dataset(exclude_seen=True).exclude_seen
     for side in SIDES:  # No mean has to be rounded.
         assert set(getattr(dataset, f'{side}s').ptr.diff().tolist()) <= {2, 4}
 

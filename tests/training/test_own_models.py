@@ -277,6 +277,7 @@ column = changed(Attention, 'forward', of_result(lambda out: out.unsqueeze(1)))
 
 NEGATIVES = UniformNegativeSampler(2)
 SMALL = BipartiteGraph(torch.tensor([0]), torch.tensor([0]), 1, 3)
+OTHER = BipartiteGraph(torch.tensor([0]), torch.tensor([1]), 1, 3)
 EMPTY = CLICKS.train.subgraph(torch.zeros(CLICKS.train.num_edges, dtype=torch.bool))
 LABELLED = SPLIT.train[:]
 LABELLED.y = torch.ones(len(LABELLED))
@@ -319,9 +320,11 @@ LABELLED.y = torch.ones(len(LABELLED))
          r'BipartiteModule needs a model with `score\(user, item\)`.*Attention'),
         (edges_of, Distance, {'train': EMPTY}, 'training part is empty'),
         (edges_of, Distance, {'valid': EMPTY}, 'validation part is empty.*valid=None'),
+        (edges_of, Distance, {'valid': CLICKS.train}, 'to be found is `seen` itself'),
+        (rows_of, Attention, {'valid': SPLIT.train}, 'a training part is no validation'),
         (edges_of, lambda _: MF(3, 4), {}, 'training part has 60 .*the model 3 and 4'),
         (edges_of, lambda _: MF(1, 3),
-         {'train': SMALL, 'valid': SMALL, 'metrics': [Recall(3)]},
+         {'train': SMALL, 'valid': OTHER, 'metrics': [Recall(3)]},
          "recall@50', which is none of recall@3$"),
         (edges_of, lambda graph: Biased(dice(graph)), {}, 'DICE has losses of its own'),
         (edges_of, lambda graph: DICE(dice(graph), graph.popularity), {},

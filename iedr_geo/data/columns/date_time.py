@@ -99,7 +99,8 @@ class DateTime(Column):
     def _first(self) -> int:
         return int(self.part in ('day', 'month'))
 
-    def _moments(self, column: pd.Series) -> pd.Series:
+    def moments(self, column: pd.Series) -> pd.Series:
+        """Returns the time of each row."""
         column = column.reset_index(drop=True)  # Labels may come twice.
         if column.dtype.kind == 'M':
             return pd.to_datetime(column)
@@ -130,7 +131,7 @@ class DateTime(Column):
 
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Checks the times, and returns all values that there are."""
-        self._moments(column)
+        self.moments(column)
         if self.cyclic:
             return ['sin', 'cos']
         values = PARTS[self.part]
@@ -144,7 +145,7 @@ class DateTime(Column):
 
     def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
         """Returns the value of each time."""
-        moments = self._moments(column)
+        moments = self.moments(column)
         if self.part in ('weekday', 'weekend'):
             numbers = moments.dt.day_of_week // (5 if self.part == 'weekend' else 1)
         else:
