@@ -40,6 +40,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def save_tensors(content: Any, path: str | os.PathLike[str]) -> None:
+    """Writes tensors and plain values, for :func:`load_tensors`.
+
+    Raises:
+        OSError: If the file cannot be written, *e.g.*, as the disk is full (names the
+            file). An older file stays.
+    """
+    try:
+        with replacing(path) as partial, open(partial, 'wb') as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:  # torch raises either.
+        raise OSError(f'Cannot write {os.fspath(path)}: {error}') from error
+
+
 def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:
     """Reads tensors and plain values that :func:`torch.save` wrote, onto the CPU.
 

@@ -20,7 +20,7 @@ from torch_geometric.data import Data, Dataset
 from iedr_geo.data.bipartite import MAX_REPEATED
 from iedr_geo.data.columns.cells import plain
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.files import load_tensors, replacing
+from iedr_geo.data.files import load_tensors, save_tensors
 from iedr_geo.data.fingerprint import Fingerprint, digest, numbering
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import check_columns, match_ids, parse_labels, parse_times
@@ -349,8 +349,7 @@ class InteractionDataset(Dataset):
         frame = self.context_frame.astype(object)
         content = frame.where(frame.notna(), None).to_dict('split', index=False)
         state['context_frame'] = json.dumps(content, default=plain)
-        with replacing(path) as partial, open(partial, 'wb') as file:
-            torch.save(state, file)
+        save_tensors(state, path)
 
     @classmethod
     def load(
