@@ -8,14 +8,16 @@ from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import coo_array
 from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import cumsum, to_undirected
 
-from iedr_geo.data.tables import check_columns, match_ids
+from iedr_geo.data.tables import check_columns, match_ids, unique_ids
 from iedr_geo.data.unseen import UnseenItems
 
 if TYPE_CHECKING:
@@ -48,6 +50,12 @@ def check_ids(ids: Tensor, count: int, side: str) -> None:
         )
 
 
+def _known_unique(ids: Any) -> bool:
+    """Says of an index of text or of integers, which keeps it, whether no id recurs."""
+    plain = isinstance(ids, pd.Index) and ids.inferred_type in ('string', 'integer')
+    return plain and ids.is_unique
+
+
 _DEFAULT: Any = None  # Until `__post_init__` has found it.
 
 
@@ -74,7 +82,8 @@ class BipartiteGraph:
         item_ids: The id of each item, likewise.
 
     Raises:
-        ValueError: If an id is out of range, or a shape does not fit.
+        ValueError: If an id is out of range, a shape does not fit, or an id of the user's
+            own tables is missing or comes twice.
     """
 
     user: Tensor
@@ -127,6 +136,8 @@ class BipartiteGraph:
                 setattr(self, f'{side}_ids', pd.RangeIndex(size))
             elif len(ids) != size:
                 raise ValueError(f'There are {size} {side}s, but {len(ids)} {side}_ids')
+            elif not _known_unique(ids):
+                unique_ids(pd.Series(list(ids), name=f'{side}_ids'), 'graph')
 
     @classmethod
     def from_pandas(
@@ -169,9 +180,20 @@ class BipartiteGraph:
         Args:
             matrix: A matrix or array of :mod:`scipy.sparse`. Values other than zero are
                 interactions.
+
+        Raises:
+            ValueError: If one is NaN.
         """
-        user, item = (torch.from_numpy(index).long() for index in matrix.nonzero())
-        return cls(user, item, *matrix.shape)
+        cells = coo_array(matrix)
+        wrong = np.flatnonzero(cells.data != cells.data)
+        if len(wrong):
+            user, item = (int(index[wrong[0]]) for index in cells.coords)
+            raise ValueError(
+                f'The matrix holds NaN in {len(wrong)} cells, the first of user {user} '
+                f'and item {item}: a cell is an interaction or zero'
+            )
+        user, item = (torch.from_numpy(index).long() for index in cells.nonzero())
+        return cls(user, item, *cells.shape)
 
     @classmethod
     def from_dataset(cls, *datasets: InteractionDataset) -> BipartiteGraph:
@@ -391,3 +413,25 @@ class BipartiteGraph:
             f'{self.__class__.__name__}(num_users={self.num_users}, '
             f'num_items={self.num_items}, num_edges={self.num_edges})'
         )
+
+
+def graph_of_queries(dataset: InteractionDataset) -> tuple[BipartiteGraph, Tensor, Tensor]:
+    """Returns the items that the queries of a dataset, distinct pairs of user and context,
+    have in its rows, the query of each row, and the sorted numbers of the pairs.
+
+    Popularity stays that among users.
+    """
+    pair = dataset.user * dataset.num_contexts + dataset.context
+    queries, query = torch.unique(pair, return_inverse=True)
+    graph, pairs = BipartiteGraph.from_dataset(dataset), queries.cpu().numpy()
+    graph = replace(
+        graph,
+        user=query,
+        item=dataset.item,
+        num_users=len(queries),
+        intervened=None,
+        user_ids=None,
+    )
+    user, context = np.divmod(pairs, dataset.num_contexts)
+    graph.user_ids = pd.MultiIndex.from_arrays([dataset.user_ids[user], context])
+    return graph, query, queries

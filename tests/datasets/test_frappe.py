@@ -60,8 +60,11 @@ def decoded(dataset: Frappe, part: str) -> Counter[tuple[str, ...]]:
 
 
 def features(app: tuple[str, ...]) -> list[str]:
-    """The names of an app's nodes; its rating is rounded down."""
-    rating = app[5] if app[5] == 'unknown' else str(int(float(app[5]) // 1))
+    """The names of an app's nodes; its rating is of the first bucket that reaches it."""
+    bounds = {'(4.5, 5]': 5, '(4, 4.5]': 4.5} | {f'({n - 1}, {n}]': n for n in range(1, 5)}
+    rating = app[5]
+    if rating != 'unknown':
+        rating = min((b, name) for name, b in bounds.items() if float(app[5]) <= b)[1]
     return [f'{n}={value}' for n, value in zip(APP, (*app[:5], rating), strict=True)]
 
 
@@ -170,7 +173,11 @@ def test_features(data, tables):
         assert not any(name.endswith(('<unknown>', '<missing>')) for name in named)
     apps = [tuple(row[name] for name in APP) for row in tables['meta']]
     assert nodes(data, 'item') == [features(app) for app in apps]
-    assert {'3', '4', 'unknown'} <= set(data.schema.vocabulary['item']['rating'])
+    buckets = Counter(features(app)[5].removeprefix('rating=') for app in apps)
+    assert buckets == {  # Of the authors' item features; 1,007 round down to others.
+        **{'(1, 2]': 11, '(2, 3]': 115, '(3, 4]': 777, '(4, 4.5]': 1_833},
+        **{'(4.5, 5]': 796, 'unknown': 550},
+    }
     # The ids of the lists: behind users, items and each other.
     first = 957 + 4082
     for name in CONTEXT:
