@@ -187,10 +187,10 @@ class BipartiteGraph:
         cells = coo_array(matrix)
         wrong = np.flatnonzero(cells.data != cells.data)
         if len(wrong):
-            user, item = (int(index[wrong[0]]) for index in cells.coords)
+            row, column = (int(index[wrong[0]]) for index in cells.coords)
             raise ValueError(
-                f'The matrix holds NaN in {len(wrong)} cells, the first of user {user} '
-                f'and item {item}: a cell is an interaction or zero'
+                f'The matrix holds NaN in {len(wrong)} cells, the first of user {row} '
+                f'and item {column}: a cell is an interaction or zero'
             )
         user, item = (torch.from_numpy(index).long() for index in cells.nonzero())
         return cls(user, item, *cells.shape)
@@ -415,9 +415,11 @@ class BipartiteGraph:
         )
 
 
-def graph_of_queries(dataset: InteractionDataset) -> tuple[BipartiteGraph, Tensor, Tensor]:
-    """Returns the items that the queries of a dataset, distinct pairs of user and context,
-    have in its rows, the query of each row, and the sorted numbers of the pairs.
+def graph_of_queries(
+    dataset: InteractionDataset,
+) -> tuple[BipartiteGraph, Tensor, Tensor]:
+    """Returns the items that each distinct pair of user and context, a query, has in the
+    rows of a dataset; the query of each row; and the pairs' sorted numbers.
 
     Popularity stays that among users.
     """
@@ -429,8 +431,8 @@ def graph_of_queries(dataset: InteractionDataset) -> tuple[BipartiteGraph, Tenso
         user=query,
         item=dataset.item,
         num_users=len(queries),
-        intervened=None,
-        user_ids=None,
+        intervened=_DEFAULT,
+        user_ids=_DEFAULT,
     )
     user, context = np.divmod(pairs, dataset.num_contexts)
     graph.user_ids = pd.MultiIndex.from_arrays([dataset.user_ids[user], context])

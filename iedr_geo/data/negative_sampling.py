@@ -88,7 +88,7 @@ class _Sampler(ABC):
 
     num_negatives: int
     exclude: str
-    excludes: ClassVar = ('seen', 'context')
+    excludes: ClassVar[tuple[str, ...]] = ('seen', 'context')
 
     def __post_init__(self) -> None:
         if self.num_negatives < 1:
@@ -138,7 +138,7 @@ class UniformNegativeSampler(_Sampler):
     num_negatives: int = 2
     exclude: str = 'positive'
     resample: bool = False
-    excludes: ClassVar = ('positive', 'seen', 'context')
+    excludes: ClassVar[tuple[str, ...]] = ('positive', 'seen', 'context')
 
     def _sample(
         self, graph: BipartiteGraph, user: Tensor, item: Tensor, generator: Generator
@@ -225,7 +225,7 @@ class PopularityMarginSampler(_Sampler):
     exclude: str = 'seen'
     resample: bool = True
     factor: float = 1.0
-    excludes: ClassVar = ('seen', 'part', 'context')
+    excludes: ClassVar[tuple[str, ...]] = ('seen', 'part', 'context')
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -247,8 +247,8 @@ class PopularityMarginSampler(_Sampler):
         """Returns the sampler with the margin in clicks and the pool in items that it
         has for a graph.
         """
-        given = self.margin is not None and self.min_pool is not None
-        if given and not (0 < self.margin < 1 or self.min_pool < 1):
+        own = self.margin, self.min_pool
+        if not any(each is None or 0 < each < 1 for each in own):
             return self  # Without a look at the graph, which would wait for the device.
         popularity = graph.popularity[graph.existing].double().sort().values
         positive = graph.popularity[graph.item_degree > 0]
@@ -261,7 +261,7 @@ class PopularityMarginSampler(_Sampler):
             pool = max(pool, self.num_negatives)
             above = torch.searchsorted(popularity, positive + margin, right=True)
             has_pool = len(popularity) - above >= pool
-            if given or has_pool.double().mean() > 0.9:
+            if None not in own or has_pool.double().mean() > 0.9:
                 break
         return replace(self, margin=margin, min_pool=pool)
 

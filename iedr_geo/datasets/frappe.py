@@ -57,8 +57,8 @@ class Frappe(RawLog):
 
     A user has one node, the id; an app has its id, category, downloads, developer,
     language and rating (a bucket such as "(4, 4.5]"); a context has eight. Rows have no
-    time; their order in the log stands for it. It is a log of repeated use: apps that a user has had
-    are never left out of a ranking.
+    time; their order in the log stands for it. It is a log of repeated use: apps that a
+    user has had are never left out of a ranking.
 
     Args:
         root: A folder with :obj:`Mobile_Frappe.zip` and the candidate lists,

@@ -416,7 +416,7 @@ class TrainingModule(LightningModule, ABC):
                     f"The term '{name}' of the loss was exactly 0 in all of epoch "
                     f'{self.current_epoch}, so nothing was learned by it: {reason} '
                     f'(negatives: {self.negatives})',
-                    stacklevel=2,
+                    stacklevel=1,
                 )
 
     # Validation.

@@ -8,6 +8,7 @@ import hashlib
 import io
 import zipfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,9 @@ def decoded(dataset: Frappe, part: str) -> Counter[tuple[str, ...]]:
 
 def features(app: tuple[str, ...]) -> list[str]:
     """The names of an app's nodes; its rating is of the first bucket that reaches it."""
-    bounds = {'(4.5, 5]': 5, '(4, 4.5]': 4.5} | {f'({n - 1}, {n}]': n for n in range(1, 5)}
-    rating = app[5]
+    rating, bounds = app[5], [0, 1, 2, 3, 4, 4.5, 5]
     if rating != 'unknown':
-        rating = min((b, name) for name, b in bounds.items() if float(app[5]) <= b)[1]
+        [rating] = [f'({a}, {b}]' for a, b in pairwise(bounds) if a < float(rating) <= b]
     return [f'{n}={value}' for n, value in zip(APP, (*app[:5], rating), strict=True)]
 
 

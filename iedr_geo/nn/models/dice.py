@@ -70,8 +70,8 @@ class DICE(OverBackbone):
 
     arguments = ('alpha', 'beta', 'discrepancy', 'max_rows')
     why_zero: ClassVar = {
-        'interest': 'no positive had a negative more popular than itself, as it is with a '
-        'margin or a pool that is too large for the data'
+        'interest': 'no negative was more popular than its positive, as where margin or '
+        'pool of the sampler are too large for the data'
     }
     popularity: Tensor
 
