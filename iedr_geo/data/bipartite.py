@@ -164,14 +164,9 @@ class BipartiteGraph:
         check_columns(interactions, [user, item], 'interactions')
         _, user_ids, of_user = match_ids(interactions[user], users, 'user')
         _, item_ids, of_item = match_ids(interactions[item], items, 'item')
-        return cls(
-            of_user,
-            of_item,
-            len(user_ids),
-            len(item_ids),
-            user_ids=user_ids,
-            item_ids=item_ids,
-        )
+        graph = cls(of_user, of_item, len(user_ids), len(item_ids))
+        graph.user_ids, graph.item_ids = user_ids, item_ids  # Known to be distinct.
+        return graph
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> BipartiteGraph:
