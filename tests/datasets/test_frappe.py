@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from batches import rows_of
 from raw_files import APP, APPS, CONTEXT, FRAPPE, LISTS, USES, candidates, nodes, write
 
 from iedr_geo.data import InteractionDataset, UniformNegativeSampler
@@ -199,9 +200,14 @@ def test_split(data, of_user):
     contexts = torch.cat([part.context for part in (train, valid, test)]).unique()
     frame = train.context_frame.iloc[contexts.numpy()]
     assert sum(frame[name].nunique() for name in CONTEXT) == 318
-    loader = InteractionLoader(train, 1024, UniformNegativeSampler(2), shuffle=True)
-    labels = torch.cat([y for *_, y in loader.sampler])
-    assert (len(loader), labels.numel(), int(labels.sum())) == (276, 282_426, 94_142)
+    had = set(rows_of(train.user, train.item, train.context))
+    for exclude, wrong in (('positive', 393), ('context', 0)):
+        sampler = UniformNegativeSampler(2, exclude)
+        loader = InteractionLoader(train, 1024, sampler, shuffle=True)
+        *ids, y = (torch.cat(column) for column in zip(*loader.sampler, strict=True))
+        assert (len(loader), y.numel(), int(y.sum())) == (276, 282_426, 94_142)
+        negatives = rows_of(*(column[y == 0] for column in ids))
+        assert sum(row in had for row in negatives) == wrong
     assert train.num_users == 957 and train.num_items == 4082
 
 
