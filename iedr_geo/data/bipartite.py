@@ -182,10 +182,10 @@ class BipartiteGraph:
         cells = coo_array(matrix)
         wrong = np.flatnonzero(cells.data != cells.data)
         if len(wrong):
-            row, column = (int(index[wrong[0]]) for index in cells.coords)
             raise ValueError(
-                f'The matrix holds NaN in {len(wrong)} cells, the first of user {row} '
-                f'and item {column}: a cell is an interaction or zero'
+                f'The matrix holds NaN in {len(wrong)} cells, the first of user '
+                f'{cells.row[wrong[0]]} and item {cells.col[wrong[0]]}: a cell is an '
+                f'interaction or zero'
             )
         user, item = (torch.from_numpy(index).long() for index in cells.nonzero())
         return cls(user, item, *cells.shape)

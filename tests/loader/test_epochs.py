@@ -3,12 +3,13 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
+import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
 from batches import Loader, read, read_flat, rows_of
 from scipy.stats import chisquare
-from shop import SALES, make_shop
+from shop import IDS, SALES, make_shop
 
 from iedr_geo.data import (
     BipartiteGraph,
@@ -198,6 +199,20 @@ def test_what_was_had_in_the_same_context(make, sampler, device):
     if isinstance(sampler, PopularityNegativeSampler):
         items = set(popular.nonzero().view(-1).tolist())
     assert drawn == {query: items - own for query, own in had.items()}
+
+
+@over('rows', 'groups')
+def test_everything_in_one_context(make):
+    """The error says of which user, and in which context."""
+    sales = pd.DataFrame({'customer': 4, 'article': IDS, 'day': 'sat', 'gift': False})
+    sales = pd.concat([SALES[['customer', 'article', 'day', 'gift']][:1], sales])
+    make.dataset = make_shop(sales)
+    context = make.dataset.num_contexts - 1
+    for sampler in SAMPLERS:
+        if sampler.exclude == 'context':
+            message = f"User '4' has in context {context} all 12 items: .* left"
+            with pytest.raises(ValueError, match=message):
+                read(make(negatives=sampler))
 
 
 class Stingy(UniformNegativeSampler):
