@@ -191,7 +191,7 @@ def test_what_was_had_in_the_same_context(make, sampler, device):
     for user, item, context in rows_of(d.user, d.item, d.context):
         had[user, context].add(item)
     loader = make(negatives=replace(sampler, resample=True))
-    for epoch in range(50):
+    for epoch in range(100):
         for user, item, context, y in read_flat(loader, epoch):
             drawn[user, context] |= {item} if y == 0 else set()
     popular = BipartiteGraph.from_dataset(d).popularity > 0
