@@ -102,7 +102,7 @@ for loss in losses[1:]:
     torch.testing.assert_close(loss, losses[0])  # The same work.
 milliseconds = side_by_side(forms, args.repeats, device, warm_up=1)
 
-sampler = PopularityMarginSampler()
+sampler = PopularityMarginSampler().for_graph(graph)
 popularity = graph.popularity.tolist()
 sorted_items = sorted(range(size[1]), key=popularity.__getitem__)
 known = {user: set(graph.positives(user).tolist()) for user in set(users.tolist())}

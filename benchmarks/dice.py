@@ -75,7 +75,7 @@ def parse_arguments(**defaults):
         choices=['uniform', 'popularity', 'margin'],
         help='default: margin for dice and pnsm, uniform for the others',
     )
-    parser.add_argument('--margin', type=float, default=40.0)
+    parser.add_argument('--margin', type=float, help="default: the sampler's")
     parser.add_argument('--alpha', type=float, default=0.1)
     parser.add_argument('--beta', type=float, default=0.01)
     parser.add_argument('--discrepancy', choices=['dcor', 'l1', 'l2'], default='dcor')

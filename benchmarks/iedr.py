@@ -48,6 +48,7 @@ PAPER = {
     'batch_size': 1024,
     'negatives': 2,
     'resample': False,
+    'exclude': 'context',
     'group_negatives': False,
     'learning_rate': 1e-3,
     'weight_decay': 1e-5,
@@ -58,6 +59,7 @@ BEST = {
     'batch_size': 2048,
     'negatives': 5,
     'resample': True,
+    'exclude': 'positive',
     'group_negatives': True,
     'learning_rate': 3e-3,
     'weight_decay': 0.0,
@@ -82,6 +84,7 @@ DEFAULTS = {
         'batch_size': 512,
         'negatives': 4,
         'resample': True,
+        'exclude': 'positive',
         'learning_rate': 3e-3,
     },
 }
@@ -118,6 +121,9 @@ parser.add_argument(
     '--resample',
     action=argparse.BooleanOptionalAction,
     help='new negatives in each epoch',
+)
+parser.add_argument(
+    '--exclude', choices=UniformNegativeSampler.excludes, help='what is no negative'
 )
 parser.add_argument('--learning_rate', type=float)
 parser.add_argument(
@@ -163,7 +169,7 @@ module = InteractionModule(
     objective=OBJECTIVES[args.objective or 'bce'](args.over or 'negatives'),
     negatives=None
     if over_batch
-    else UniformNegativeSampler(args.negatives, resample=args.resample),
+    else UniformNegativeSampler(args.negatives, args.exclude, args.resample),
     batch_size=args.batch_size,
     group_negatives=args.group_negatives and not over_batch,
     learning_rate=args.learning_rate,

@@ -7,8 +7,10 @@ from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import coo_array
 from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
@@ -21,7 +23,7 @@ from iedr_geo.data.fingerprint import (
     digest,
     numbering,
 )
-from iedr_geo.data.tables import check_columns, match_ids
+from iedr_geo.data.tables import check_columns, match_ids, unique_ids
 from iedr_geo.data.unseen import UnseenItems
 
 if TYPE_CHECKING:
@@ -59,6 +61,12 @@ def check_ids(ids: Tensor, count: int, side: str) -> None:
         )
 
 
+def _known_unique(ids: Any) -> bool:
+    """Says of an index of text or of integers, which keeps it, whether no id recurs."""
+    plain = isinstance(ids, pd.Index) and ids.inferred_type in ('string', 'integer')
+    return plain and ids.is_unique
+
+
 _DEFAULT: Any = None  # Until `__post_init__` has found it.
 
 
@@ -91,7 +99,8 @@ class BipartiteGraph:
             earlier pair).
 
     Raises:
-        ValueError: If an id is out of range, or a shape does not fit.
+        ValueError: If an id is out of range, a shape does not fit, or an id of the user's
+            own tables is missing or comes twice.
     """
 
     user: Tensor
@@ -150,7 +159,9 @@ class BipartiteGraph:
                 setattr(self, f'{side}_ids', pd.RangeIndex(size))
             elif len(ids) != size:
                 raise ValueError(f'There are {size} {side}s, but {len(ids)} {side}_ids')
-            else:
+            elif not _known_unique(ids):
+                unique_ids(pd.Series(list(ids), name=f'{side}_ids'), 'graph')
+            if ids is not None:
                 setattr(self, f'{side}_ids', pd.Index(ids))
 
     @classmethod
@@ -180,15 +191,11 @@ class BipartiteGraph:
         check_columns(interactions, [user, item], 'interactions')
         _, user_ids, of_user = match_ids(interactions[user], users, 'user')
         _, item_ids, of_item = match_ids(interactions[item], items, 'item')
-        return cls(
-            of_user,
-            of_item,
-            len(user_ids),
-            len(item_ids),
-            user_ids=user_ids,
-            item_ids=item_ids,
-            exclude_seen=exclude_seen,
+        graph = cls(
+            of_user, of_item, len(user_ids), len(item_ids), exclude_seen=exclude_seen
         )
+        graph.user_ids, graph.item_ids = user_ids, item_ids  # Known to be distinct.
+        return graph
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> BipartiteGraph:
@@ -197,9 +204,20 @@ class BipartiteGraph:
         Args:
             matrix: A matrix or array of :mod:`scipy.sparse`. Values other than zero are
                 interactions.
+
+        Raises:
+            ValueError: If one is NaN.
         """
-        user, item = (torch.from_numpy(index).long() for index in matrix.nonzero())
-        return cls(user, item, *matrix.shape)
+        cells = coo_array(matrix)
+        wrong = np.flatnonzero(cells.data != cells.data)
+        if len(wrong):
+            raise ValueError(
+                f'The matrix holds NaN in {len(wrong)} cells, the first of user '
+                f'{cells.row[wrong[0]]} and item {cells.col[wrong[0]]}: a cell is an '
+                f'interaction or zero'
+            )
+        user, item = (torch.from_numpy(index).long() for index in cells.nonzero())
+        return cls(user, item, *cells.shape)
 
     @classmethod
     def from_dataset(cls, *datasets: InteractionDataset) -> BipartiteGraph:
@@ -437,3 +455,27 @@ class BipartiteGraph:
             f'num_items={self.num_items}, num_edges={self.num_edges}, '
             f'repeated={self.repeated:.1%}, exclude_seen={self.exclude_seen})'
         )
+
+
+def graph_of_queries(
+    dataset: InteractionDataset,
+) -> tuple[BipartiteGraph, Tensor, Tensor]:
+    """Returns the items that each distinct pair of user and context, a query, has in the
+    rows of a dataset; the query of each row; and the pairs' sorted numbers.
+
+    Popularity stays that among users.
+    """
+    pair = dataset.user * dataset.num_contexts + dataset.context
+    queries, query = torch.unique(pair, return_inverse=True)
+    graph, pairs = BipartiteGraph.from_dataset(dataset), queries.cpu().numpy()
+    graph = replace(
+        graph,
+        user=query,
+        item=dataset.item,
+        num_users=len(queries),
+        intervened=_DEFAULT,
+        user_ids=_DEFAULT,
+    )
+    user, context = np.divmod(pairs, dataset.num_contexts)
+    graph.user_ids = pd.MultiIndex.from_arrays([dataset.user_ids[user], context])
+    return graph, query, queries

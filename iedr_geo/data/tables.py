@@ -48,6 +48,18 @@ def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
     return codes, values
 
 
+def unique_ids(column: pd.Series, table: str) -> list[str]:
+    """Returns ids as text, none of which may be missing or come twice."""
+    rows, ids = _ids(column, table)
+    if len(ids) < len(rows):
+        twice = [value for value, n in zip(ids, np.bincount(rows), strict=True) if n > 1]
+        raise ValueError(
+            f"Column '{column.name}' of the {table} holds an id twice: "
+            f'{", ".join(twice[:5])}'
+        )
+    return ids
+
+
 def match_ids(
     column: pd.Series, frame: pd.DataFrame | None, table: str
 ) -> tuple[pd.DataFrame, pd.Index, Tensor]:
@@ -67,14 +79,7 @@ def match_ids(
     if frame is None:
         return pd.DataFrame({name: values}), pd.Index(values), torch.from_numpy(codes)
     check_columns(frame, [name], table)
-    rows, ids = _ids(frame[name], f'{table} table')
-    if len(ids) < len(rows):
-        twice = [value for value, n in zip(ids, np.bincount(rows), strict=True) if n > 1]
-        raise ValueError(
-            f"Column '{name}' of the {table} table holds an id twice: "
-            f'{", ".join(twice[:5])}'
-        )
-    index = pd.Index(ids)
+    index = pd.Index(unique_ids(frame[name], f'{table} table'))
     found = index.get_indexer(pd.Index(values))
     absent = [value for value, row in zip(values, found, strict=True) if row < 0]
     if absent:

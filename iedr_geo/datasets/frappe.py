@@ -7,6 +7,7 @@ import io
 import os.path as osp
 import zipfile
 import zlib
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -40,6 +41,9 @@ CONTEXT = (
 )
 """The context columns, in the order of the log."""
 
+RATING = (0, 1, 2, 3, 4, 4.5, 5)
+"""The bounds of the buckets of ratings, the upper one included, as the authors of IEDR
+have them."""
 
 _ZIP = 'Mobile_Frappe.zip'
 _LISTS = {part: f'iedr_{part}_data.csv.gz' for part in ('valid', 'test')}
@@ -53,9 +57,9 @@ class Frappe(RawLog):
     `IEDR <https://doi.org/10.1145/3722553>`_.
 
     A user has one node, the id; an app has its id, category, downloads, developer,
-    language and rating (rounded down); a context has eight. Rows have no time; their
-    order in the log stands for it. It is a log of repeated use: apps that a user has had
-    are never left out of a ranking.
+    language and rating (a bucket such as "(4, 4.5]"); a context has eight. Rows have no
+    time; their order in the log stands for it. It is a log of repeated use: apps that a
+    user has had are never left out of a ranking.
 
     Args:
         root: A folder with :obj:`Mobile_Frappe.zip` and the candidate lists,
@@ -125,12 +129,18 @@ class Frappe(RawLog):
             file = folder.open(f'Mobile_Frappe/frappe/{name}.csv')
             return pd.read_csv(file, sep='\t', dtype=str, keep_default_na=False)
 
+    @property
+    def processed_file_names(self) -> str:
+        """A name that no file has whose ratings were rounded down."""
+        return f'{self._raw_digest}-buckets.pt'
+
     def process(self) -> None:
         """Encodes the log."""
         apps = self._table('meta')
-        rated = apps['rating'] != 'unknown'
-        floor = apps.loc[rated, 'rating'].astype(float).astype(int).astype(str)
-        apps.loc[rated, 'rating'] = floor
+        rating = pd.to_numeric(apps['rating'], errors='coerce')
+        names = [f'({low:g}, {high:g}]' for low, high in pairwise(RATING)]
+        bucket = pd.cut(rating, RATING, labels=names).astype(object)
+        apps['rating'] = bucket.where(rating.notna(), apps['rating'])
         dataset = InteractionDataset.from_pandas(
             self._table('frappe'),
             users=None,

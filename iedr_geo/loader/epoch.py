@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, NegativeSampler
+from iedr_geo.data.negative_sampling import for_graph
 from iedr_geo.data.randomness import derive_seed
 from iedr_geo.loader.curriculum import Curriculum
 
@@ -128,8 +129,8 @@ class EpochNegatives:
         epochs: The epochs of the loader.
         sampler: The sampler.
         curriculum: The curriculum, which a sampler that has :obj:`at` follows.
-        graph: The items that users have.
-        query: The user of each positive, of shape :math:`(N)`.
+        graph: The items that queries have.
+        query: The query of each positive, of shape :math:`(N)`.
         item: The item of each positive, of shape :math:`(N)`.
     """
 
@@ -148,6 +149,7 @@ class EpochNegatives:
                 f'Fixed negatives cannot follow a curriculum: '
                 f'{type(self.sampler).__name__} needs resample=True for {self.curriculum}'
             )
+        self.sampler = for_graph(self.sampler, self.graph)
 
     def of_epoch(self) -> Tensor:
         """Returns those of all positives, alike on all replicas, :math:`(N, K)`.

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
+from iedr_geo.data.bipartite import graph_of_queries
 from iedr_geo.loader.curriculum import Curriculum
 from iedr_geo.loader.epoch import EpochNegatives, Epochs, Order
 from iedr_geo.loader.interaction_batch import InteractionBatch
@@ -50,9 +51,11 @@ class _Rows(Epochs):
         )
         self._negatives = None
         if negatives is not None:
-            graph = BipartiteGraph.from_dataset(dataset)
+            graph, query = BipartiteGraph.from_dataset(dataset), dataset.user
+            if getattr(negatives, 'exclude', None) == 'context':
+                graph, query, _ = graph_of_queries(dataset)
             self._negatives = EpochNegatives(
-                self, negatives, curriculum, graph, dataset.user, dataset.item
+                self, negatives, curriculum, graph, query, dataset.item
             )
 
     def __iter__(self) -> Iterator[Ids]:

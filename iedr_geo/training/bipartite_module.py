@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, NegativeSampler, PopularityMarginSampler
+from iedr_geo.data.negative_sampling import for_graph
 from iedr_geo.evaluation import GRAPH_METRICS, CatalogueRankings
 from iedr_geo.loader import Curriculum, EdgeBatch, EdgeLoader, UserLoader
 from iedr_geo.metrics import RankingMetric
@@ -102,6 +103,8 @@ class BipartiteModule(TrainingModule):
             )
         if not (self.of_users or self.over_batch) and negatives is None:
             self.negatives = PopularityMarginSampler()
+        if self.negatives is not None:  # What they come to is in the settings.
+            self.negatives = for_graph(self.negatives, train)
         self.train_edges = train
         self._loader()  # Refuses wrong arguments now, not after Lightning's start.
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import (
-    BipartiteGraph,
     CandidateLists,
     InteractionDataset,
     NegativeSampler,
     UniformNegativeSampler,
 )
+from iedr_geo.data.bipartite import graph_of_queries
 from iedr_geo.evaluation import (
     DEFAULT_METRICS,
     CandidateRankings,
@@ -113,10 +113,7 @@ class InteractionModule(TrainingModule):
         self.num_workers = num_workers
         if self.over_batch:  # What was had by whom, in which context, is no negative.
             self.queries: Tensor
-            query = (train.user * train.num_contexts + train.context).cpu()
-            queries, query = torch.unique(query, return_inverse=True)
-            size = len(queries), train.num_items
-            self.had = BipartiteGraph(query, train.item.cpu(), *size)
+            self.had, _, queries = graph_of_queries(train.to('cpu'))
             self.register_buffer('queries', queries, persistent=False)
         self._loader()  # Refuses wrong arguments now, not after Lightning's start.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, TypedDict, cast
@@ -27,7 +28,10 @@ from iedr_geo.training.schedule import RateSchedule
 
 MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
 FORMAT = 3  # Of what a checkpoint holds besides Lightning's own entries.
-COLUMNS = {'epoch', 'estimator', 'learning_rate', 'seconds', 'training_seconds'}
+COLUMNS = {
+    *('epoch', 'estimator', 'estimator_variance', 'learning_rate'),
+    *('seconds', 'training_seconds'),
+}
 
 
 class _Untouched:
@@ -191,6 +195,7 @@ class TrainingModule(LightningModule, ABC):
         self.monitor = None if rankings is None else monitor
         self.seed = seed
         self.history: list[dict[str, float]] = []
+        self._idle: set[str] = set()  # The terms of which it was said.
         self.clip_val: float | None = None
         self.trainer_arguments: dict[str, Any] = {}
         self._begin()
@@ -208,6 +213,7 @@ class TrainingModule(LightningModule, ABC):
         if self.schedule is not None:
             self._rate = self.schedule.rate(self._rate, self._values())
         self._sums: dict[str, Tensor] = {}
+        self._trained: set[str] = set()
         self._batches = 0
         self._metrics: dict[str, float] = {}
         self._validated = 0.0
@@ -365,14 +371,18 @@ class TrainingModule(LightningModule, ABC):
             )
         return own | terms
 
-    def _estimate(self, optimizer: Any, encoded: Any) -> Tensor:
+    def _estimate(self, optimizer: Any, encoded: Any) -> dict[str, Tensor]:
         encoded = apply_to_collection(encoded, Tensor, Tensor.detach)
+        model: Any = self.model
         for _ in range(self.estimator_steps):
-            loss = cast(Any, self.model).estimator_loss(encoded)
+            loss = model.estimator_loss(encoded)
             optimizer.zero_grad()
             self.manual_backward(loss)
             optimizer.step()
-        return loss
+        terms = {'estimator': loss}
+        if hasattr(model, 'estimator_variance'):
+            terms['estimator_variance'] = model.estimator_variance(encoded)
+        return terms
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Takes the loss of one batch, or all steps if there is an estimator."""
@@ -384,20 +394,22 @@ class TrainingModule(LightningModule, ABC):
         main, estimator = cast(Any, self.optimizers())
         terms = {}
         if self.estimator_first:
-            terms['estimator'] = self._estimate(estimator, encoded)
+            terms = self._estimate(estimator, encoded)
         losses = self._losses(batch, encoded)
         main.zero_grad()
         self.manual_backward(losses['loss'])
         self.clip_gradients(main, self.clip_val)
         main.step()
         if not self.estimator_first:
-            terms['estimator'] = self._estimate(estimator, encoded)
+            terms = self._estimate(estimator, encoded)
         self._count(losses | terms)
         return None
 
     def _count(self, terms: dict[str, Tensor]) -> None:
         for name, term in terms.items():  # Read once, when the epoch is over.
             self._sums[name] = self._sums.get(name, 0) + term.detach()
+            if term.requires_grad:  # What weighs nothing has no gradient.
+                self._trained.add(name)
         self._batches += 1
 
     def on_train_epoch_end(self) -> None:
@@ -416,6 +428,16 @@ class TrainingModule(LightningModule, ABC):
         )
         for name, value in losses.items():
             self.log(name, value, prog_bar=name == 'loss')
+            if value == 0 and name in self._trained - self._idle:
+                self._idle.add(name)
+                reasons = getattr(self.model, 'why_zero', {})
+                reason = reasons.get(name, 'look at what it is computed from')
+                warnings.warn(
+                    f"The term '{name}' of the loss was exactly 0 in all of epoch "
+                    f'{self.current_epoch}, so nothing was learned by it: {reason} '
+                    f'(negatives: {self.negatives})',
+                    stacklevel=1,
+                )
 
     # Validation.
 

@@ -287,6 +287,10 @@ def test_from_scipy(kind):
     assert edges(graph) == [(0, 3), (2, 0), (2, 1)]
     assert (graph.num_users, graph.num_items) == (4, 5)
     assert graph.user.dtype == graph.item.dtype == torch.long
+    matrix.data[matrix.data < 0] = np.nan
+    wrong = r'holds NaN in 1 cells, the first of user 0 and item 3: a cell'
+    with pytest.raises(ValueError, match=wrong):
+        BipartiteGraph.from_scipy(matrix)
 
 
 def test_from_datasets():
@@ -335,6 +339,10 @@ def test_from_datasets():
         ({'catalogue': [0, 6]}, r'Catalogue ids must be from 0 to less than 6.*0 to 6\)'),
         ({'user_ids': list('abcd')}, 'There are 5 users, but 4 user_ids'),
         ({'item_ids': range(7)}, 'There are 6 items, but 7 item_ids'),
+        ({'user_ids': list('abcdb')}, "'user_ids' of the graph holds an id twice: b$"),
+        ({'item_ids': pd.Index(list('aabbcd'))}, "'item_ids' .* an id twice: a, b$"),
+        ({'user_ids': [1, 2, '1', 3, 4.0]}, "'user_ids' .* holds an id twice: 1$"),
+        ({'user_ids': pd.Index([1, 2, None, 3, 4])}, "'user_ids' .* no id in row 2"),
     ],
 )
 def test_bad_arguments(change, message):

@@ -217,6 +217,36 @@ def test_popularity_of_the_catalogue():
     check_law(rows, {(0,): 1 / 15, (2,): 5 / 15, (5,): 9 / 15})
 
 
+# A margin and a pool by what the graph is.
+
+TEN = [[i] for i in range(10)], [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
+MANY = [[i] for i in range(100)], [10 * i for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ('log', 'arguments', 'margin', 'min_pool'),
+    [
+        (TEN, {'margin': 0.5, 'min_pool': 0.25}, 4, 3),  # 1 1 2 3 3 | 4 5 5 6 9
+        (TEN, {'margin': 0.01, 'min_pool': 0.01}, 1, 2),  # What two negatives need.
+        (TEN, {'margin': 0.99, 'min_pool': 5}, 9, 5),
+        (TEN, {'margin': 1, 'min_pool': 0.25}, 1, 3),  # A click, no quantile.
+        (TEN, {'margin': 0, 'min_pool': 2}, 0, 2),
+        (TEN, {}, 5, 2),  # The quantile: there are not forty items.
+        (TEN, {'margin': 3}, 3, 2),
+        (TEN, {'min_pool': 4}, 5, 4),
+        (MANY, {}, 720, 2),  # Items 0 to 55 alone are behind forty others.
+        (MANY, {'min_pool': 2}, 40, 2),  # 0 to 93 are behind two.
+    ],
+)
+def test_what_is_decided(log, arguments, margin, min_pool, device):
+    sampler, graph = PopularityMarginSampler(2, **arguments), build(*log, device)
+    decided = sampler.for_graph(graph)
+    assert decided == PopularityMarginSampler(2, margin, min_pool)
+    assert decided.for_graph(graph) is decided
+    expected = sample(decided.at(0.9), graph, edges(graph) * 9)
+    assert sample(sampler.at(0.9), graph, edges(graph) * 9) == expected
+
+
 # By part: the normal or the intervened edges.
 
 PART = PopularityMarginSampler(2, margin=3, min_pool=2, exclude='part')
@@ -259,6 +289,7 @@ SAMPLERS = [
     PopularityNegativeSampler(3),
     PopularityMarginSampler(3, 2, 3),
     PopularityMarginSampler(3, 2, 3, exclude='part'),
+    PopularityMarginSampler(3),
 ]
 
 
@@ -288,7 +319,10 @@ def test_no_rows(sampler, device):
 
 
 def test_curriculum_shrinks_the_margin():
-    assert PART.at(0.5) == replace(PART, margin=1.5)
+    assert PART.at(0.5).at(0.5) == replace(PART, factor=0.25)
+    graph = build(LIKES, MARGIN_POPULARITY)
+    rows = sample(PART.at(0.25), graph, edges(graph) * 5)  # 3 clicks, a quarter of them.
+    assert rows == sample(replace(PART, margin=4, factor=0.1875), graph, edges(graph) * 5)
 
 
 SEEN = UniformNegativeSampler(2, exclude='seen')
@@ -328,13 +362,16 @@ def test_catalogue_of_one_item(exclude):
     ('cls', 'arguments', 'message'),
     [
         (UniformNegativeSampler, {'num_negatives': 0}, r'at least 1 \(got 0\)'),
-        (UniformNegativeSampler, {'exclude': 'all'}, "'positive' or 'seen'.*'all'"),
+        (UniformNegativeSampler, {'exclude': 'part'}, "one of .*'context' .*'part'"),
+        (PopularityNegativeSampler, {'exclude': 'positive'}, "one of 'seen', 'context' "),
         (PopularityNegativeSampler, {'num_negatives': -1}, r'at least 1 \(got -1\)'),
         (PopularityMarginSampler, {'num_negatives': 0}, r'at least 1 \(got 0\)'),
         (PopularityMarginSampler, {'margin': -0.5}, r'not be negative \(got -0\.5\)'),
         (PopularityMarginSampler, {'min_pool': 3}, 'pool of 3 items does not hold 4 neg'),
         (PopularityMarginSampler, {'lower': 'third'}, "'half' or 'margin'.*'third'"),
-        (PopularityMarginSampler, {'exclude': 'all'}, "'seen' or 'part'.*'all'"),
+        (PopularityMarginSampler, {'exclude': 'all'}, "one of 'seen', 'part', .*'all'"),
+        (PopularityMarginSampler, {'margin': float('nan')}, r'not be negative \(got nan'),
+        (PopularityMarginSampler, {'min_pool': 0}, 'pool of 0 items does not hold 4'),
     ],
 )
 def test_bad_arguments(cls, arguments, message):

@@ -8,10 +8,12 @@ import hashlib
 import io
 import zipfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from batches import rows_of
 from raw_files import APP, APPS, CONTEXT, FRAPPE, LISTS, USES, candidates, nodes, write
 
 from iedr_geo.data import InteractionDataset, UniformNegativeSampler
@@ -60,8 +62,10 @@ def decoded(dataset: Frappe, part: str) -> Counter[tuple[str, ...]]:
 
 
 def features(app: tuple[str, ...]) -> list[str]:
-    """The names of an app's nodes; its rating is rounded down."""
-    rating = app[5] if app[5] == 'unknown' else str(int(float(app[5]) // 1))
+    """The names of an app's nodes; its rating is of the first bucket that reaches it."""
+    rating, bounds = app[5], [0, 1, 2, 3, 4, 4.5, 5]
+    if rating != 'unknown':
+        [rating] = [f'({a}, {b}]' for a, b in pairwise(bounds) if a < float(rating) <= b]
     return [f'{n}={value}' for n, value in zip(APP, (*app[:5], rating), strict=True)]
 
 
@@ -170,7 +174,11 @@ def test_features(data, tables):
         assert not any(name.endswith(('<unknown>', '<missing>')) for name in named)
     apps = [tuple(row[name] for name in APP) for row in tables['meta']]
     assert nodes(data, 'item') == [features(app) for app in apps]
-    assert {'3', '4', 'unknown'} <= set(data.schema.vocabulary['item']['rating'])
+    buckets = Counter(features(app)[5].removeprefix('rating=') for app in apps)
+    assert buckets == {  # Of the authors' item features; 1,007 round down to others.
+        **{'(1, 2]': 11, '(2, 3]': 115, '(3, 4]': 777, '(4, 4.5]': 1_833},
+        **{'(4.5, 5]': 796, 'unknown': 550},
+    }
     # The ids of the lists: behind users, items and each other.
     first = 957 + 4082
     for name in CONTEXT:
@@ -192,9 +200,14 @@ def test_split(data, of_user):
     contexts = torch.cat([part.context for part in (train, valid, test)]).unique()
     frame = train.context_frame.iloc[contexts.numpy()]
     assert sum(frame[name].nunique() for name in CONTEXT) == 318
-    loader = InteractionLoader(train, 1024, UniformNegativeSampler(2), shuffle=True)
-    labels = torch.cat([y for *_, y in loader.sampler])
-    assert (len(loader), labels.numel(), int(labels.sum())) == (276, 282_426, 94_142)
+    had = set(rows_of(train.user, train.item, train.context))
+    for exclude, wrong in (('positive', 393), ('context', 0)):
+        sampler = UniformNegativeSampler(2, exclude)
+        loader = InteractionLoader(train, 1024, sampler, shuffle=True)
+        *ids, y = (torch.cat(column) for column in zip(*loader.sampler, strict=True))
+        assert (len(loader), y.numel(), int(y.sum())) == (276, 282_426, 94_142)
+        negatives = rows_of(*(column[y == 0] for column in ids))
+        assert sum(row in had for row in negatives) == wrong
     assert train.num_users == 957 and train.num_items == 4082
 
 

@@ -1,15 +1,18 @@
 """What the epochs of all loaders have in common."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
+import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
 from batches import Loader, read, read_flat, rows_of
 from scipy.stats import chisquare
+from shop import IDS, SALES, make_shop
 
 from iedr_geo.data import (
+    BipartiteGraph,
     PopularityMarginSampler,
     PopularityNegativeSampler,
     UniformNegativeSampler,
@@ -21,10 +24,17 @@ MARGIN = PopularityMarginSampler(2, margin=1, min_pool=2)
 SAMPLERS = [
     UNIFORM,
     UniformNegativeSampler(2, exclude='seen'),
+    UniformNegativeSampler(2, exclude='context'),
     PopularityNegativeSampler(2),
+    PopularityNegativeSampler(2, exclude='context'),
     MARGIN,
     replace(MARGIN, exclude='part'),
+    replace(MARGIN, exclude='context'),
+    PopularityMarginSampler(2),
 ]
+
+
+EDGES = 'edges', 'context'  # Edges have no contexts: a query is a user.
 
 
 class Kind:
@@ -164,12 +174,45 @@ def test_every_loader_takes_every_sampler(make, sampler, resample, device):
         assert len(drawn) == len(make.whole)
         for (user, item, *_), items in drawn.items():
             assert len(items) == 2 and item not in items
-            if getattr(sampler, 'exclude', 'seen') == 'seen':
+            if sampler.exclude == 'seen' or (make.name, sampler.exclude) == EDGES:
                 assert not edges & {(user, other) for other in items}
         epochs.append(drawn)
     # They are others in every epoch, or always the same.
     assert all((drawn == epochs[0]) != resample for drawn in epochs[1:])
     assert make.drawn(read_flat(make(negatives=sampler, seed=1))) != epochs[0]
+
+
+@over('rows', 'groups')
+@pytest.mark.parametrize('sampler', [s for s in SAMPLERS if s.exclude == 'context'])
+def test_what_was_had_in_the_same_context(make, sampler, device):
+    """What is had by the user in others, or by others, may come."""
+    make.dataset = make_shop(SALES.assign(day=SALES.index % 2, gift=True)).to(device)
+    d, had, drawn = make.dataset, defaultdict(set), defaultdict(set)
+    for user, item, context in rows_of(d.user, d.item, d.context):
+        had[user, context].add(item)
+    loader = make(negatives=replace(sampler, resample=True))
+    for epoch in range(100):
+        for user, item, context, y in read_flat(loader, epoch):
+            drawn[user, context] |= {item} if y == 0 else set()
+    popular = BipartiteGraph.from_dataset(d).popularity > 0
+    items = set(range(d.num_items))
+    if isinstance(sampler, PopularityNegativeSampler):
+        items = set(popular.nonzero().view(-1).tolist())
+    assert drawn == {query: items - own for query, own in had.items()}
+
+
+@over('rows', 'groups')
+def test_everything_in_one_context(make):
+    """The error says of which user, and in which context."""
+    sales = pd.DataFrame({'customer': 4, 'article': IDS, 'day': 'sat', 'gift': False})
+    sales = pd.concat([SALES[['customer', 'article', 'day', 'gift']][:1], sales])
+    make.dataset = make_shop(sales)
+    context = make.dataset.num_contexts - 1
+    for sampler in SAMPLERS:
+        if sampler.exclude == 'context':
+            message = f"User '4' has in context {context} all 12 items: .* left"
+            with pytest.raises(ValueError, match=message):
+                read(make(negatives=sampler))
 
 
 class Stingy(UniformNegativeSampler):
@@ -196,7 +239,7 @@ class Recorder(PopularityMarginSampler):
     margins: list = field(default_factory=list)
 
     def sample(self, *args):
-        self.margins.append(self.margin)
+        self.margins.append(self.margin * self.factor)
         return super().sample(*args)
 
 

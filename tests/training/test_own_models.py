@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import namedtuple
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -165,7 +167,12 @@ def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
             estimator.zero_grad()
             loss.backward()
             estimator.step()
-        return {'estimator': loss}
+        spread = [  # The loss of predicting the mean, in both directions.
+            (factor - factor.mean(0)).square().mean() / 2
+            for side in detached.factors
+            for factor in side
+        ]
+        return {'estimator': loss, 'estimator_variance': sum(spread)}
 
     def losses_of(batch, encoded):
         if objective is None:
@@ -250,6 +257,40 @@ def test_terms_and_weights_of_one_s_own(tmp_path):
             ValueError, match=f'Attention has terms .* history: rename {name}'
         ):
             run(module, tmp_path / name, max_epochs=1)
+
+
+FLAT = replace(CLICKS.train, popularity=torch.ones(SIZE[1], dtype=torch.long))
+
+
+def flat_dice(**kwargs):
+    return lambda _: DICE(MF(*SIZE, 4), FLAT.popularity, **kwargs)
+
+
+class Idle(MF):
+    """Has a term that is zero, though it has parameters, and one that has none."""
+
+    def extra_losses(self, batch, encoded=None):
+        return {'idle': 0 * self.user.weight.sum(), 'off': torch.zeros(())}
+
+
+@pytest.mark.parametrize(
+    ('model', 'train', 'message'),
+    [
+        (flat_dice(), FLAT, r"'interest'.* 0 in all of epoch 0.*more popular.*margin=1"),
+        (flat_dice(alpha=0, beta=0), FLAT, None),
+        (dice, CLICKS.train, None),
+        (lambda _: Idle(*SIZE, 4), CLICKS.train, r"'idle' of the loss was.*look at what"),
+    ],
+)
+def test_terms_that_do_nothing(tmp_path, recwarn, model, train, message):
+    """It is said once; of what weighs nothing, never."""
+    module = edges_of(model, train)
+    [epoch, _] = run(module, tmp_path, max_epochs=2).history
+    said = [str(one.message) for one in recwarn if 'of the loss was' in str(one.message)]
+    assert len(said) == (message is not None)
+    assert message is None or re.search(message, said[0])
+    if model is dice:  # By quantiles: nothing has forty items above.
+        assert epoch['interest'] > 0.05 and module.negatives.margin < 40
 
 
 OnePass = namedtuple('OnePass', 'logits')

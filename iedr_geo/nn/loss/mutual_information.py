@@ -85,6 +85,12 @@ class BiCLUB(torch.nn.Module):
         ]
         return self.scale * torch.stack(losses).sum()
 
+    def variance(self, intrinsic: Tensor, extrinsic: Tensor) -> Tensor:
+        """Returns what the approximation loss is of networks that predict the mean."""
+        wanted = [factor for *_, factor in self._directions(intrinsic, extrinsic)]
+        apart = [each.detach().var(0, correction=0).mean() for each in wanted]
+        return self.scale * torch.stack(apart).sum()
+
     def forward(
         self, intrinsic: Tensor, extrinsic: Tensor, negative: Tensor | None = None
     ) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +74,10 @@ class DICE(OverBackbone):
     """
 
     arguments = ('alpha', 'beta', 'discrepancy', 'max_rows')
+    why_zero: ClassVar = {
+        'interest': 'no negative was more popular than its positive, as where margin or '
+        'pool of the sampler are too large for the data'
+    }
     popularity: Tensor
 
     def __init__(
@@ -136,6 +140,8 @@ class DICE(OverBackbone):
         interest = -(more_popular * F.logsigmoid(lead_interest)).mean()
         # One logarithm for both cases: the mask turns the sign of the lead.
         conformity = -F.logsigmoid((1 - 2 * more_popular) * lead_conformity).mean()
+        if self.alpha == 0:  # They are for looking at.
+            interest, conformity = interest.detach(), conformity.detach()
         total = click + self.alpha * batch.curriculum * (interest + conformity)
         discrepancy = click.new_zeros(())
         if self.beta != 0:

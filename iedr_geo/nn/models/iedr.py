@@ -455,6 +455,16 @@ class IEDR(Rebuildable):
         ]
         return torch.stack(losses).sum()
 
+    def estimator_variance(self, encoded: Encoded) -> Tensor:
+        """Returns the variance of the factors that the estimator predicts, to which its
+        loss compares: it is the loss of predicting their means.
+
+        Args:
+            encoded: The result of :meth:`encode`.
+        """
+        terms = [bound.variance(*factors) for bound, factors in self._bounds(encoded)]
+        return torch.stack(terms).sum()
+
     def _bounds(self, encoded: Encoded) -> Iterator[tuple[Any, Factors]]:
         """Returns the bound of users and of items, and the factors that it is of."""
         return zip(self.disentangling.values(), encoded.factors, strict=True)

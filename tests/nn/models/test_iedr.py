@@ -277,6 +277,11 @@ def test_each_step_has_parameters_of_its_own(variant, cinema):
         for side in ('user', 'item')
     ]
     torch.testing.assert_close(model.estimator_loss(encoded), sum(bounds))
+    variances = [
+        model.disentangling[side].variance(*getattr(encoded.factors, side))
+        for side in ('user', 'item')
+    ]
+    torch.testing.assert_close(model.estimator_variance(encoded), sum(variances))
 
 
 def test_parts(cinema):
