@@ -26,6 +26,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: The file.
+
+    Raises:
+        OSError: If it cannot be written, *e.g.*, as the disk is full (names the file).
     """
     path = Path(path)
     for stray in path.parent.glob(f'.{path.name}.*.partial'):
@@ -36,22 +39,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        raise type(error)(f'Cannot write {path}: {error}') from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def save_tensors(content: Any, path: str | os.PathLike[str]) -> None:
-    """Writes tensors and plain values, for :func:`load_tensors`.
-
-    Raises:
-        OSError: If the file cannot be written, *e.g.*, as the disk is full (names the
-            file). An older file stays.
-    """
-    try:
-        with replacing(path) as partial, open(partial, 'wb') as file:
+    """Writes tensors and plain values, as :func:`replacing` does."""
+    with replacing(path) as partial, open(partial, 'wb') as file:
+        try:
             torch.save(content, file)
-    except (OSError, RuntimeError) as error:  # torch raises either.
-        raise OSError(f'Cannot write {os.fspath(path)}: {error}') from error
+        except RuntimeError as error:  # Of torch, as the disk is full.
+            raise OSError(str(error)) from error
 
 
 def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:

@@ -75,6 +75,8 @@ class Rankings(ABC):
         user_ids: pd.Index,
         row: Tensor | None = None,
     ) -> None:
+        if not len(queries):
+            raise ValueError('There are no lists to rank')
         if not metrics:
             raise ValueError('There are no metrics to compute')
         self.queries, self.metrics, self.item = queries, tuple(metrics), item

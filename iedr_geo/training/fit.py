@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import statistics
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from iedr_geo.data.files import load_tensors, replacing, save_tensors
 from iedr_geo.data.fingerprint import check_kept
 from iedr_geo.training.training_module import FORMAT, TrainingModule
 
-LAST, BEST = 'last.ckpt', 'best.ckpt'
+LAST, BEST, METRICS = 'last.ckpt', 'best.ckpt', 'metrics.csv'
 NUMERICAL = (  # Arguments of the trainer that a run's numbers depend on.
     'accumulate_grad_batches',
     'check_val_every_n_epoch',
@@ -51,6 +59,36 @@ class TrainingResult:
     device: torch.device
 
 
+class _WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are staged in their own folder, and read only if whole.
+
+    Lightning stages them in the system's temporary folder.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        save_tensors(checkpoint, path)
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return dict(load_tensors(path))
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Holds a folder for one run, until that ends or its process dies."""
+    owner = folder / '.owner'
+    try:
+        with FileLock(folder / '.lock', timeout=0):
+            owner.write_text(f'process {os.getpid()} on {socket.gethostname()}')
+            yield
+    except Timeout:
+        raise RuntimeError(
+            f'{folder} is in use by another run, {owner.read_text()}: wait for its end, '
+            f'or pass another folder'
+        ) from None
+
+
 class _RunFolder(Checkpoint):
     """Saves each epoch, keeps the best one, and stops when none improves any more.
 
@@ -77,20 +115,16 @@ class _RunFolder(Checkpoint):
             _check_checkpoint(self.folder / BEST, self.module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        partial = self.folder / f'{LAST}.partial'
-        trainer.save_checkpoint(partial, weights_only=False)
-        if trainer.is_global_zero:
-            os.replace(partial, self.folder / LAST)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self._update(trainer)
 
     def _update(self, trainer: Trainer) -> None:
         history = self.module.history
         if trainer.is_global_zero:
             if self.module.best_epoch == len(history) - 1:
-                partial = self.folder / f'{BEST}.partial'
-                shutil.copyfile(self.folder / LAST, partial)
-                os.replace(partial, self.folder / BEST)
-            pd.DataFrame(history).to_csv(self.folder / 'metrics.csv', index=False)
+                with replacing(self.folder / BEST) as partial:
+                    shutil.copyfile(self.folder / LAST, partial)
+            pd.DataFrame(history).to_csv(self.folder / METRICS, index=False)
         # The last digits can differ between processes: the first one decides for all.
         since = int(trainer.strategy.broadcast(self.module.epochs_without_gain))
         trainer.should_stop |= since >= self.patience
@@ -120,7 +154,7 @@ def fit(
         max_epochs: The largest number of epochs.
         patience: The number of epochs without improvement after which to stop.
         resume: If :obj:`True`, the run in the folder goes on, if there is one.
-        overwrite: If :obj:`True`, a run in the folder may be lost.
+        overwrite: If :obj:`True`, a run in the folder is deleted, unless it is resumed.
         progress: If :obj:`True`, a progress bar is shown.
         **kwargs: Further arguments of :class:`lightning.pytorch.Trainer`, *e.g.*,
             :obj:`accelerator`, :obj:`devices`, :obj:`precision`, :obj:`callbacks`,
@@ -135,18 +169,82 @@ def fit(
         ValueError: If the checkpoint to resume from is damaged, of another version of
             this library or of a run with other settings (names the file and the
             settings), or if gradients of a model with an estimator are to be accumulated.
-        OSError: If the folder cannot be written to.
+        OSError: If the folder cannot be written to, *e.g.*, as the disk is full.
+        RuntimeError: If another run is using the folder.
+        SystemExit: If the process was told to end (SIGTERM). What the complete epochs
+            have come to is saved.
     """
     folder = Path(folder)
     trial = bool(kwargs.get('fast_dev_run'))
+    _check_arguments(max_epochs, kwargs.get('precision'))
     if not trial:
         _check_writable(folder)
+    # The other processes of a run go by the first one.
+    first = not trial and getattr(rank_zero_only, 'rank', 0) == 0
+    with _held(folder) if first else nullcontext():
+        ckpt_path = None if trial else _begin(folder, resume, overwrite, first)
+        trainer = _make_trainer(
+            module,
+            None if trial else _RunFolder(folder, module, patience),
+            default_root_dir=folder,
+            max_epochs=max_epochs,
+            enable_progress_bar=progress,
+            **kwargs,
+        )
+        if ckpt_path is not None:
+            _check_checkpoint(ckpt_path, module)
+        module.history = []
+        module.train()
+        with _ends_as_it_should(folder, module):
+            trainer.fit(module, ckpt_path=ckpt_path, weights_only=True)
+        device = trainer.strategy.root_device
+        module.to(device)  # Lightning leaves it on the CPU.
+        if not trial:
+            best = load_tensors(folder / BEST)
+            if first and best['history'] != module.history[: module.best_epoch + 1]:
+                raise RuntimeError(f'{folder / BEST} is not of this run')
+            module.load_state_dict(best['state_dict'])
+    return TrainingResult(
+        model=module.model.eval(),
+        history=module.history,
+        best_epoch=module.best_epoch,
+        seconds_per_epoch=statistics.median(e['seconds'] for e in module.history),
+        device=device,
+    )
+
+
+def _check_arguments(max_epochs: int, precision: Any) -> None:
+    if max_epochs < 1:
+        raise ValueError(f'`max_epochs` must be at least 1 (got {max_epochs})')
+    if precision in ('bf16-true', '16-true'):
+        mixed = precision.replace('true', 'mixed')
+        raise ValueError(
+            f"Weights of 16 bits are too coarse to train: in the place of '{precision}', "
+            f"pass precision='{mixed}', which keeps them in 32 bits"
+        )
+
+
+def _begin(folder: Path, resume: bool, overwrite: bool, first: bool) -> Path | None:
+    """Returns the checkpoint that a run goes on from; deletes that of another run."""
     last = folder / LAST
-    if last.exists() and not (resume or overwrite or trial):
+    for stray in folder.glob('.*.partial') if first else ():  # Of one that was killed.
+        stray.unlink()
+    if last.exists() and resume:
+        return last
+    if last.exists() and not overwrite:
         raise FileExistsError(
             f'{folder} holds a run: pass resume=True to go on with it, or overwrite=True'
         )
-    ckpt_path = last if resume and last.exists() and not trial else None
+    # Or else the old run would go on if this one was killed in its first epoch.
+    for name in (LAST, BEST, METRICS) if first else ():
+        (folder / name).unlink(missing_ok=True)
+    return None
+
+
+def _make_trainer(
+    module: TrainingModule, run_folder: _RunFolder | None, **kwargs: Any
+) -> Trainer:
+    """Returns the trainer of a run, and lets the module know what it is told."""
     given = {name: kwargs[name] for name in NUMERICAL if kwargs.get(name) is not None}
     module.trainer_arguments = given
     if not module.automatic_optimization:
@@ -157,10 +255,6 @@ def fit(
             )
         # Lightning does not clip for a module that steps by hand.
         module.clip_val = kwargs.pop('gradient_clip_val', None)
-    if ckpt_path is not None:
-        _check_checkpoint(ckpt_path, module)
-    module.history = []
-    module.train()
     if kwargs.get('accelerator', 'auto') == 'auto':  # Not MPS, which has no float64.
         kwargs['accelerator'] = 'gpu' if torch.cuda.is_available() else 'cpu'
     devices = kwargs.setdefault('devices', 1)
@@ -170,36 +264,37 @@ def fit(
         kwargs.setdefault('strategy', 'ddp_find_unused_parameters_true')
     if module.rankings is None:
         kwargs['limit_val_batches'] = 0
-    callbacks = kwargs.pop('callbacks', None) or []
-    callbacks = [callbacks] if isinstance(callbacks, Callback) else [*callbacks]
-    if not trial:  # The last one, so that a checkpoint holds what the others have seen.
-        callbacks.append(_RunFolder(folder, module, patience))
+    callbacks, plugins = (
+        [*given] if isinstance(given, list | tuple) else [given] if given else []
+        for given in (kwargs.pop('callbacks', None), kwargs.pop('plugins', None))
+    )
+    if run_folder is not None:  # Last, so that a checkpoint has what the others saw.
+        callbacks.append(run_folder)
     defaults = {'logger': False, 'enable_model_summary': False, 'num_sanity_val_steps': 0}
-    trainer = Trainer(
-        default_root_dir=folder,
-        max_epochs=max_epochs,
-        callbacks=callbacks,
-        enable_progress_bar=progress,
-        **defaults | kwargs,
+    return Trainer(
+        callbacks=callbacks, plugins=[*plugins, _WholeFiles()], **defaults | kwargs
     )
-    with warnings.catch_warnings():
-        # Lightning's use of torch.
-        warnings.filterwarnings('ignore', '.*LeafSpec.*is deprecated.*')
-        # All processes log the same metrics, and each the losses of its own batches.
-        warnings.filterwarnings('ignore', '.*sync_dist=True.*')
-        trainer.fit(module, ckpt_path=ckpt_path, weights_only=True)
-    device = trainer.strategy.root_device
-    module.to(device)  # Lightning leaves it on the CPU.
-    if not trial:
-        best = torch.load(folder / BEST, map_location='cpu', weights_only=True)
-        module.load_state_dict(best['state_dict'])
-    return TrainingResult(
-        model=module.model.eval(),
-        history=module.history,
-        best_epoch=module.best_epoch,
-        seconds_per_epoch=statistics.median(e['seconds'] for e in module.history),
-        device=device,
-    )
+
+
+@contextmanager
+def _ends_as_it_should(folder: Path, module: TrainingModule) -> Iterator[None]:
+    """Lets a run end as other programs do, where Lightning has its own ways."""
+    try:
+        with warnings.catch_warnings():
+            # Lightning's use of torch.
+            warnings.filterwarnings('ignore', '.*LeafSpec.*is deprecated.*')
+            # All processes log the same metrics, and each the losses of its own batches.
+            warnings.filterwarnings('ignore', '.*sync_dist=True.*')
+            yield
+    except SIGTERMException:
+        raise SystemExit(
+            f'Told to end (SIGTERM) after {len(module.history)} complete epochs: '
+            f'fit(..., resume=True) goes on with the run in {folder}'
+        ) from None
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _check_writable(folder: Path) -> None:
@@ -214,8 +309,8 @@ def _check_writable(folder: Path) -> None:
 def _check_checkpoint(path: Path, module: TrainingModule) -> None:
     anew = 'pass overwrite=True to train anew, or another folder'
     try:
-        checkpoint = dict(torch.load(path, map_location='cpu', weights_only=True))
-    except Exception as error:
+        checkpoint = dict(load_tensors(path))
+    except (OSError, TypeError, ValueError) as error:
         raise ValueError(f'{path} is damaged: {anew} ({error})') from error
     if checkpoint.get('format') != FORMAT:
         raise ValueError(

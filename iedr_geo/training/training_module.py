@@ -24,6 +24,7 @@ from iedr_geo.loader import Curriculum
 from iedr_geo.nn import Objective
 from iedr_geo.nn.contract import data_read
 from iedr_geo.scoring import evaluating, scorer
+from iedr_geo.training.divergence import Divergence
 from iedr_geo.training.schedule import RateSchedule
 
 MODEL = 2  # The stream of randomness of an epoch that the loader leaves free.
@@ -198,6 +199,7 @@ class TrainingModule(LightningModule, ABC):
         self._idle: set[str] = set()  # The terms of which it was said.
         self.clip_val: float | None = None
         self.trainer_arguments: dict[str, Any] = {}
+        self._divergence = Divergence()
         self._begin()
         # Two optimizers are stepped by hand; one is Lightning's to clip and accumulate.
         self.automatic_optimization = not self._estimator()
@@ -212,6 +214,7 @@ class TrainingModule(LightningModule, ABC):
         self._rate = self.learning_rate
         if self.schedule is not None:
             self._rate = self.schedule.rate(self._rate, self._values())
+        self._divergence.begin(len(self.history), self.best_epoch)
         self._sums: dict[str, Tensor] = {}
         self._trained: set[str] = set()
         self._batches = 0
@@ -410,10 +413,12 @@ class TrainingModule(LightningModule, ABC):
             self._sums[name] = self._sums.get(name, 0) + term.detach()
             if term.requires_grad:  # What weighs nothing has no gradient.
                 self._trained.add(name)
+        self._divergence.note(terms)
         self._batches += 1
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch."""
+        self._divergence.check()
         seconds = time.perf_counter() - self._started
         losses = {name: float(sum_) / self._batches for name, sum_ in self._sums.items()}
         self.history.append(
@@ -426,6 +431,7 @@ class TrainingModule(LightningModule, ABC):
                 'training_seconds': seconds - self._validated,
             }
         )
+        self._divergence.compare(losses, self.history)
         for name, value in losses.items():
             self.log(name, value, prog_bar=name == 'loss')
             if value == 0 and name in self._trained - self._idle:

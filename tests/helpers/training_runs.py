@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils._pytree import tree_flatten_with_path
 
@@ -109,6 +108,11 @@ def script(module: TrainingModule, *values: float) -> list[dict[str, Tensor]]:
     return module.rankings.states
 
 
+def files(folder: Path) -> list[str]:
+    """The files of a run, but for those by which it holds its folder."""
+    return sorted({path.name for path in folder.iterdir()} - {'.lock', '.owner'})
+
+
 def load(folder: Path, name: str = 'last') -> dict:
     return dict(torch.load(folder / f'{name}.ckpt', weights_only=True))
 
@@ -136,8 +140,7 @@ def assert_same_result(one: TrainingResult, two: TrainingResult) -> None:
 
 def assert_same_run(one: Path, two: Path) -> None:
     """Compares the folders of two runs: weights, optimizers, progress and history."""
-    names = sorted(path.name for path in one.iterdir())
-    assert names == ['best.ckpt', 'last.ckpt', 'metrics.csv']
+    assert files(one) == ['best.ckpt', 'last.ckpt', 'metrics.csv']
     for name in ('last', 'best'):
         checkpoints = [load(folder, name) for folder in (one, two)]
         for checkpoint in checkpoints:
@@ -152,7 +155,7 @@ def assert_same_run(one: Path, two: Path) -> None:
 
 PLACES = {
     'training_step': (TrainingModule, 'training_step'),
-    'save_checkpoint': (Trainer, 'save_checkpoint'),
+    'save': (torch, 'save'),
     'copyfile': (shutil, 'copyfile'),
     'replace': (os, 'replace'),
 }
@@ -168,9 +171,10 @@ def die_at(name: str, call: int) -> None:
         calls += 1
         if calls < call:
             return function(*args, **kwargs)
-        if name in ('save_checkpoint', 'copyfile'):
+        if name in ('save', 'copyfile'):
             function(*args, **kwargs)
-            os.truncate(args[1], os.path.getsize(args[1]) // 2)
+            path = args[1] if isinstance(args[1], Path) else args[1].name
+            os.truncate(path, os.path.getsize(path) // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, attribute, wrapped)

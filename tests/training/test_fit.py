@@ -21,6 +21,7 @@ from training_runs import (
     assert_same,
     assert_same_result,
     clicks_module,
+    files,
     load,
     rows_module,
     run,
@@ -83,8 +84,7 @@ def test_result(tmp_path):
     assert result.seconds_per_epoch == seconds[1] > 0
     for epoch in result.history:
         assert 0 < epoch['training_seconds'] < epoch['seconds']
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == ['best.ckpt', 'last.ckpt', 'metrics.csv']
+    assert files(folder) == ['best.ckpt', 'last.ckpt', 'metrics.csv']
     table = pd.read_csv(folder / 'metrics.csv')
     pd.testing.assert_frame_equal(table, pd.DataFrame(result.history))
 

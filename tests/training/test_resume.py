@@ -142,7 +142,7 @@ def uninterrupted(forks, tmp_path_factory) -> Path:
     'kill',
     [
         ('training_step', 30),  # In the middle of the third epoch.
-        ('save_checkpoint', 3),
+        ('save', 3),
         ('copyfile', 2),
         ('replace', 1),
         *[pytest.param(('replace', n), marks=pytest.mark.full) for n in (2, 3, 4)],
