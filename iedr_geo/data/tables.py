@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.data.columns.cells import check_rows, to_numbers, tokens
+from iedr_geo.data.columns.cells import check_rows, to_numbers, token, tokens
 
 
 def check_columns(frame: pd.DataFrame, names: Sequence[Hashable], table: str) -> None:
@@ -48,9 +48,26 @@ def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
     return codes, values
 
 
+def as_own(ids: pd.Index, column: pd.Series | pd.Index) -> pd.Index:
+    """Returns ids that are kept as text by the type and the name of their column.
+
+    They stay text where the column holds ids of several types, or of one that cannot be
+    read from text.
+    """
+    column = pd.Series(column)
+    is_category = isinstance(column.dtype, pd.CategoricalDtype)
+    dtype = str((column.cat.categories if is_category else column.infer_objects()).dtype)
+    try:
+        own = ids.astype(dtype)
+        same = dtype != 'object' and list(map(token, own)) == list(ids)
+    except (TypeError, ValueError):
+        same = False
+    return (own if same else ids).rename(column.name)
+
+
 def match_ids(
     column: pd.Series, frame: pd.DataFrame | None, table: str
-) -> tuple[pd.DataFrame, pd.Index, Tensor]:
+) -> tuple[pd.DataFrame, pd.Index, pd.Index, Tensor]:
     """Finds the users or items of a log in their table.
 
     Args:
@@ -60,12 +77,14 @@ def match_ids(
         table: The side that the table is of, for errors.
 
     Returns:
-        The table, the id of each of its rows, and its row of each row of the log.
+        The table, the id of each of its rows as text and as in the table, and its row of
+        each row of the log.
     """
     name = column.name
     codes, values = _ids(column, 'interactions')
     if frame is None:
-        return pd.DataFrame({name: values}), pd.Index(values), torch.from_numpy(codes)
+        frame, index = pd.DataFrame({name: values}), pd.Index(values)
+        return frame, index, as_own(index, column), torch.from_numpy(codes)
     check_columns(frame, [name], table)
     rows, ids = _ids(frame[name], f'{table} table')
     if len(ids) < len(rows):
@@ -82,7 +101,13 @@ def match_ids(
             f"{len(absent)} of {len(values)} ids in column '{name}' of the interactions "
             f'are absent from the {table} table, among them: {", ".join(absent[:5])}'
         )
-    return frame, index, torch.from_numpy(found[codes])
+    return frame, index, as_own(index, frame[name]), torch.from_numpy(found[codes])
+
+
+def check_names(user: str, item: str) -> None:
+    """Raises an error if users and items go by the same column."""
+    if user == item:
+        raise ValueError(f"`user` and `item` are two columns (got '{user}' for both)")
 
 
 def parse_labels(column: pd.Series) -> Tensor:

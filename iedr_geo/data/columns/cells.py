@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype, is_list_like
+from torch import Tensor
 
 
 def token(value: Any) -> str:
@@ -16,6 +17,8 @@ def token(value: Any) -> str:
     A column of integers becomes floating point as soon as one value is missing,
     and text when it goes through a CSV file; neither may change who is who.
     """
+    if isinstance(value, (np.ndarray, Tensor)) and value.ndim == 0:
+        value = value.item() if isinstance(value, Tensor) else value[()]
     if isinstance(value, (float, np.floating)):
         value = float(value)  # The digits of a narrower type are not in a file.
         value = int(value) if value.is_integer() else value
