@@ -56,10 +56,11 @@ def as_own(ids: pd.Index, column: pd.Series | pd.Index) -> pd.Index:
     """
     column = pd.Series(column)
     is_category = isinstance(column.dtype, pd.CategoricalDtype)
-    dtype = str((column.cat.categories if is_category else column.infer_objects()).dtype)
+    dtype = (column.cat.categories if is_category else column.infer_objects()).dtype
     try:
-        own = ids.astype(dtype)
-        same = dtype != 'object' and list(map(token, own)) == list(ids)
+        own = ids if dtype == 'object' else ids.astype(str(dtype))
+        # Integers and text are read as they were written, and are many.
+        same = dtype.kind in 'iuO' or list(map(token, own)) == list(ids)
     except (TypeError, ValueError):
         same = False
     return (own if same else ids).rename(column.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch_geometric.utils import cumsum
 
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
-from iedr_geo.data.columns import MISSING, UNKNOWN, token
+from iedr_geo.data.columns import MISSING, UNKNOWN, scalar, token
 from iedr_geo.data.schema import Side
 from iedr_geo.data.tables import as_own
 
@@ -49,8 +49,9 @@ class Entities(ABC):
     """The ids of users and items, and contexts.
 
     Args:
-        own: The ids of all users and of all items as in the user's own tables. The names
-            of these indices are those of the columns.
+        ids: The ids of all users and of all items as text.
+        own: The same as in the user's own tables. The names of these indices are those of
+            the columns.
     """
 
     context_names: tuple[str, ...] = ()
@@ -62,14 +63,11 @@ class Entities(ABC):
     contexts_kept = 10_000
     """The number of contexts that are kept for the next time."""
 
-    def __init__(self, *own: pd.Index) -> None:
+    def __init__(self, ids: Iterable[pd.Index], own: Iterable[pd.Index]) -> None:
         sides: tuple[Side, ...] = ('user', 'item')
-        self.ids: dict[Side, pd.Index] = {}
-        self.own: dict[Side, pd.Index] = {}
-        for side, column in zip(sides, own, strict=True):
-            self.ids[side] = pd.Index(list(map(token, column)))
-            self.own[side] = as_own(self.ids[side], column.rename(column.name or side))
-        self.names = {side: str(ids.name) for side, ids in self.own.items()}
+        self.ids: dict[Side, pd.Index] = dict(zip(sides, ids, strict=True))
+        self.own: dict[Side, pd.Index] = dict(zip(sides, own, strict=True))
+        self.names = {side: str(each.name or side) for side, each in self.own.items()}
         self._kept: dict[Hashable, Numbers | None] = {}
 
     def find(self, side: Side, ids: Iterable[Any]) -> np.ndarray:
@@ -113,6 +111,7 @@ class Entities(ABC):
 
     def context(self, context: Mapping[str, Any]) -> Numbers | None:
         """Returns one context, which is kept for the next time, if there are any."""
+        context = {name: scalar(value) for name, value in context.items()}
         # True, 1 and 1.0 are equal keys, and different values.
         key = tuple((name, type(value), value) for name, value in context.items())
         try:
@@ -122,7 +121,7 @@ class Entities(ABC):
                 self._kept.clear()
         except TypeError:  # There is a list in it.
             key = ()
-        numbers = self.contexts(pd.DataFrame([dict(context)], dtype=object))
+        numbers = self.contexts(pd.DataFrame([context], dtype=object))
         if key:
             self._kept[key] = numbers
         return numbers
@@ -146,7 +145,9 @@ class GraphEntities(Entities):
     """
 
     def __init__(self, graph: BipartiteGraph) -> None:
-        super().__init__(pd.Index(graph.user_ids), pd.Index(graph.item_ids))
+        columns = pd.Index(graph.user_ids), pd.Index(graph.item_ids)
+        ids = [pd.Index(list(map(token, column))) for column in columns]
+        super().__init__(ids, map(as_own, ids, columns))
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
         """Returns the number of each user or item.
@@ -178,7 +179,8 @@ class DatasetEntities(Entities):
     """
 
     def __init__(self, dataset: InteractionDataset) -> None:
-        super().__init__(dataset.own_ids('user'), dataset.own_ids('item'))
+        ids = dataset.user_ids, dataset.item_ids
+        super().__init__(ids, (dataset.own_ids('user'), dataset.own_ids('item')))
         self.data, self._had = dataset, dict[Side, Tensor]()
         self.exclude_seen = dataset.exclude_seen
         self.context_names = tuple(dataset.schema.sources('context'))
@@ -239,21 +241,16 @@ class DatasetEntities(Entities):
         warning says so.
         """
         name, size = self.names[side], len(self.ids[side])
-        found = self.find(
-            side, [e.get(name) if isinstance(e, Mapping) else e for e in entities]
-        )
-        rows = {
-            i: dict(entity) if isinstance(entity, Mapping) else {name: entity}
-            for i, entity in enumerate(entities)
-            if found[i] < 0 or (isinstance(entity, Mapping) and entity.keys() - {name})
-        }
+        rows = [e if isinstance(e, Mapping) else {name: e} for e in entities]
+        found = self.find(side, [row.get(name) for row in rows])
+        more = [i for i, row in enumerate(rows) if found[i] < 0 or row.keys() - {name}]
         number = torch.from_numpy(found)
-        if not rows:
+        if not more:
             return Numbers(number)
-        where = torch.tensor(list(rows))
+        where, described = torch.tensor(more), [rows[i] for i in more]
         known = number[where]
         stored = getattr(self.data, f'{side}s').select(known.clamp(min=0)).to('cpu')
-        graphs = self._described(side, rows.values(), known, stored)
+        graphs = self._described(side, described, known, stored)
         same = torch.from_numpy(graphs.hashes() == stored.hashes()) & (known >= 0)
         new = torch.arange(size, size + len(where))
         return Numbers(
@@ -263,7 +260,7 @@ class DatasetEntities(Entities):
     def _described(
         self,
         side: Side,
-        rows: Collection[dict[str, Any]],
+        rows: Sequence[Mapping[str, Any]],
         known: Tensor,
         stored: FeatureGraphs,
     ) -> FeatureGraphs:
@@ -280,7 +277,8 @@ class DatasetEntities(Entities):
         pairs = list(zip(rows, known.tolist(), strict=True))
         given = torch.tensor([[k < 0 or c.column in r for c in fields] for r, k in pairs])
         blank = dict.fromkeys(sources)
-        frame = pd.DataFrame([blank | row for row in rows], dtype=object)
+        cells = [{n: scalar(v) for n, v in (blank | {**row}).items()} for row in rows]
+        frame = pd.DataFrame(cells, dtype=object)
         graphs = self._encode(side, frame, given)
         strangers = [row[name] for row, k in pairs if k < 0 and name in row]
         if strangers and name not in sources:

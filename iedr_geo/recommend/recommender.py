@@ -484,7 +484,7 @@ class Recommender:
         """
         if side not in ('user', 'item'):
             raise ValueError(f"`side` is 'user' or 'item' (got '{side}')")
-        ids = self._entities.own[side]
+        ids = self._entities.own[side].rename(self._entities.names[side])
         vectors, every = self.scorer.vectors(side), Numbers(torch.arange(len(ids)))
         tables = {} if vectors is None else {'vector': vectors}
         if context is not None or not self._entities.context_names:

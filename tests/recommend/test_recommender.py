@@ -248,6 +248,11 @@ def test_contexts_that_are_kept(shop, model, recommender):
                 expected = top(scored(model, shop.schema, row_of(5), one), k=12)
                 assert_ranks(recommender.recommend(5, one, 12, False), expected)
         assert len(recommender._entities._kept) <= 2
+    gift = torch.tensor(False)
+    for same in (False, True):  # One that changes in place is not taken for what it was.
+        gift.fill_(same)
+        table = recommender.recommend(5, {'day': 'sat', 'gift': gift})
+        assert_ranks(table, recommender.recommend(5, {'day': 'sat', 'gift': same}))
 
 
 @pytest.fixture
