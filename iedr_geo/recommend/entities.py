@@ -66,8 +66,11 @@ class Entities(ABC):
     def __init__(self, ids: Iterable[pd.Index], own: Iterable[pd.Index]) -> None:
         sides: tuple[Side, ...] = ('user', 'item')
         self.ids: dict[Side, pd.Index] = dict(zip(sides, ids, strict=True))
-        self.own: dict[Side, pd.Index] = dict(zip(sides, own, strict=True))
-        self.names = {side: str(each.name or side) for side, each in self.own.items()}
+        self.own = {
+            side: column.rename(column.name or side)
+            for side, column in zip(sides, own, strict=True)
+        }
+        self.names = {side: str(column.name) for side, column in self.own.items()}
         self._kept: dict[Hashable, Numbers | None] = {}
 
     def find(self, side: Side, ids: Iterable[Any]) -> np.ndarray:

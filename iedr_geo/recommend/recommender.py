@@ -282,15 +282,18 @@ class Recommender:
         name = self._entities.names['user']
         names = list(self._entities.context_names)
         check_columns(rows, [name, *names], 'rows')
+        label = self.rename.get('row', 'row')
+        heads, rest = (label, name, self.item_name), ('rank', 'score', *self.parts)
+        # Before the work is done, to be told of two columns of one name.
+        self._table([(head, []) for head in heads], [(one, []) for one in rest])
         contexts = self._entities.contexts(rows[names])
         users = self._entities.numbers('user', rows[name].tolist())
         queries = self._queries(users.number, contexts, users=users.new)
         self._check_contexts()
         asked = k, exclude_seen, candidates, progress
         row, item, columns = self._rank(queries, users.stored, *asked)
-        label = self.rename.get('row', 'row'), rows.index[row]
         ids = (name, rows[name].array[row]), (self.item_name, self._own[1][item])
-        return self._table([label, *ids], columns)
+        return self._table([(label, rows.index[row]), *ids], columns)
 
     @torch.no_grad()
     def score(
@@ -446,7 +449,6 @@ class Recommender:
             self._factor(by, side, every, one), self._factor(by, side, own, one)
         ).unsqueeze(0)
         stored = own.stored[own.stored >= 0].to(similarity.device)
-        stored = stored[stored < len(ids)]
         values, found = top_k(
             similarity,
             k,
@@ -484,7 +486,7 @@ class Recommender:
         """
         if side not in ('user', 'item'):
             raise ValueError(f"`side` is 'user' or 'item' (got '{side}')")
-        ids = self._entities.own[side].rename(self._entities.names[side])
+        ids = self._entities.own[side]
         vectors, every = self.scorer.vectors(side), Numbers(torch.arange(len(ids)))
         tables = {} if vectors is None else {'vector': vectors}
         if context is not None or not self._entities.context_names:
