@@ -71,7 +71,7 @@ def test_contexts(dataset, recommender, column: str, cell: Any):
     batch = InteractionBatch.from_ids(here, zero, items, zero)
     scores = recommender.model(batch).tolist()
     for table in (one, many):
-        wanted = [scores[dataset.item_ids.get_loc(item)] for item in table['film']]
+        wanted = [scores[dataset.own_ids('item').get_loc(i)] for i in table['film']]
         np.testing.assert_allclose(table['score'], wanted, rtol=1e-6)
         np.testing.assert_allclose(table['score'], sorted(scores)[::-1], rtol=1e-6)
 

@@ -92,7 +92,8 @@ def test_one_way(case, tmp_path):
     for number, context in zip((0, 5), contexts, strict=False):
         table = recommender.recommend(user, context, 5, exclude_seen=False)
         query = Queries(torch.tensor([3]), torch.tensor([number]) if on_dataset else None)
-        scores = pd.Series(plain.scores(query)[0].tolist(), map(str, train.item_ids))
+        ids = train.own_ids('item') if on_dataset else train.item_ids
+        scores = pd.Series(plain.scores(query)[0].tolist(), ids)
         best = scores.sort_values(ascending=False, kind='stable')
         np.testing.assert_allclose(table['score'], best[:5], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(

@@ -74,6 +74,7 @@ def write_page(
         title: The title.
 
     Raises:
+        ValueError: If path and report are swapped.
         OSError: If the file cannot be written.
 
     Example:
@@ -82,6 +83,11 @@ def write_page(
     """
     import matplotlib.pyplot as plt
 
+    if not isinstance(report, DisentanglementReport):
+        raise ValueError(
+            f'The path comes first, then the report: write_page(path, report) (got '
+            f'{type(path).__name__} and {type(report).__name__})'
+        )
     text = str(report).removeprefix(TITLE).strip('\n')
     all_numbers = '<summary>All numbers as a table</summary>' + _table(report.table)
     parts = [f'<pre>{escape(text)}</pre>', f'<details>{all_numbers}</details>']

@@ -23,7 +23,7 @@ from iedr_geo.data.fingerprint import (
     digest,
     numbering,
 )
-from iedr_geo.data.tables import check_columns, match_ids, unique_ids
+from iedr_geo.data.tables import check_columns, check_names, match_ids, unique_ids
 from iedr_geo.data.unseen import UnseenItems
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class BipartiteGraph:
             if one of its interactions did.
         catalogue: The items that exist (default: all). Only they are negatives.
         user_ids: The id of each user in the user's own tables (default: the numbers).
+            The name of an index is that of the column in tables of recommendations.
         item_ids: The id of each item, likewise.
         repeated: The share of interactions that repeat an earlier pair (default: it is
             counted). Parts of the graph keep it.
@@ -188,9 +189,10 @@ class BipartiteGraph:
             ValueError: If a table is empty, lacks a column, has no or twice the same id,
                 or if the log names an id that its table lacks.
         """
+        check_names(user, item)
         check_columns(interactions, [user, item], 'interactions')
-        _, user_ids, of_user = match_ids(interactions[user], users, 'user')
-        _, item_ids, of_item = match_ids(interactions[item], items, 'item')
+        _, _, user_ids, of_user = match_ids(interactions[user], users, 'user')
+        _, _, item_ids, of_item = match_ids(interactions[item], items, 'item')
         graph = cls(
             of_user, of_item, len(user_ids), len(item_ids), exclude_seen=exclude_seen
         )
@@ -236,8 +238,8 @@ class BipartiteGraph:
             first.num_users,
             first.num_items,
             catalogue=first.catalogue,
-            user_ids=first.user_ids,
-            item_ids=first.item_ids,
+            user_ids=first.own_ids('user'),
+            item_ids=first.own_ids('item'),
             exclude_seen=first.exclude_seen,
         )
 

@@ -215,6 +215,20 @@ class FeatureGraphs:
         """Returns some of the graphs, in any order and with repetition, as a store."""
         return self.from_batch(self.batch(index))
 
+    def regroup(self, nodes: Tensor, ptr: Tensor) -> FeatureGraphs:
+        """Returns complete graphs of some of the nodes, as a store.
+
+        Args:
+            nodes: The nodes, in the order of the new graphs.
+            ptr: Where each new graph's nodes begin, and the end of the last.
+        """
+        x, value = self.x[nodes], None if self.value is None else self.value[nodes]
+        vectors = {
+            row: self.vectors[row][which[nodes[x == row]]]
+            for row, which in self._which.items()
+        }
+        return FeatureGraphs(x, ptr, value, vectors)
+
     def concatenate(self, other: FeatureGraphs) -> FeatureGraphs:
         """Returns these graphs and then others of the same side, as a store."""
         other = other.to(self.x.device)

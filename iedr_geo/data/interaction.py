@@ -23,7 +23,13 @@ from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.files import load_tensors, save_tensors
 from iedr_geo.data.fingerprint import Fingerprint, digest, numbering
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
-from iedr_geo.data.tables import check_columns, match_ids, parse_labels, parse_times
+from iedr_geo.data.tables import (
+    check_columns,
+    check_names,
+    match_ids,
+    parse_labels,
+    parse_times,
+)
 
 ROWS = (*SIDES, 'y', 'time')  # The tensors that have a number for each row.
 GRAPHS = ('users', 'items', 'contexts')
@@ -118,6 +124,8 @@ class InteractionDataset(Dataset):
             rankings, and are no targets there. :obj:`False` is for logs of repeated use.
         user_name: The column with the user's id in the user's own tables.
         item_name: The column with the item's id, likewise.
+        user_dtype: The type of that column, which recommendations are given in.
+        item_dtype: The type of the item's column, likewise.
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
             as negatives and ranked. :obj:`None` if all do.
         transform: Applied to each sample that is read.
@@ -139,6 +147,8 @@ class InteractionDataset(Dataset):
     exclude_seen: bool = True
     user_name: str = 'user'
     item_name: str = 'item'
+    user_dtype: str = 'str'
+    item_dtype: str = 'str'
     catalogue: Tensor | None = None
     transform: Any = None
 
@@ -189,16 +199,18 @@ class InteractionDataset(Dataset):
 
         Raises:
             ValueError: If a table is empty, lacks or repeats a column, has no or twice
-                the same id, or if the interactions name an id that its table lacks.
-                The message names table, column and value.
+                the same id, if users and items are one column, or if the interactions
+                name an id that its table lacks. The message names table, column and
+                value.
         """
+        check_names(user, item)
         context_columns = schema.sources('context')
         extra = [name for name in (label, time) if name is not None]
         check_columns(
             interactions, [user, item, *context_columns, *extra], 'interactions'
         )
-        users, user_ids, of_user = match_ids(interactions[user], users, 'user')
-        items, item_ids, of_item = match_ids(interactions[item], items, 'item')
+        users, user_ids, own_users, of_user = match_ids(interactions[user], users, 'user')
+        items, item_ids, own_items, of_item = match_ids(interactions[item], items, 'item')
         y = None if label is None else parse_labels(interactions[label])
         moment = None if time is None else parse_times(interactions[time])
         fitted = copy.copy(schema)
@@ -230,11 +242,26 @@ class InteractionDataset(Dataset):
             time=moment,
             user_name=user,
             item_name=item,
+            user_dtype=str(own_users.dtype),
+            item_dtype=str(own_items.dtype),
         )
         if exclude_seen is None:
             exclude_seen = dataset.repeated <= MAX_REPEATED
         dataset.exclude_seen = exclude_seen
         return dataset
+
+    def own_ids(self, side: Side) -> pd.Index:
+        """Returns the ids of users or items as in the user's own tables.
+
+        Args:
+            side: :obj:`'user'` or :obj:`'item'`.
+
+        Returns:
+            Ids of the type of their column, by its name.
+        """
+        ids: pd.Index = getattr(self, f'{side}_ids')
+        ids = ids.astype(getattr(self, f'{side}_dtype'))
+        return ids.rename(getattr(self, f'{side}_name'))
 
     @property
     def num_users(self) -> int:
@@ -341,6 +368,7 @@ class InteractionDataset(Dataset):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the dataset to a file of tensors and text (nothing is pickled)."""
         kept = (*ROWS, 'catalogue', 'exclude_seen', 'user_name', 'item_name')
+        kept += 'user_dtype', 'item_dtype'
         state: dict[str, Any] = {name: getattr(self, name) for name in kept}
         for name in GRAPHS:
             state[name] = getattr(self, name).state()

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.data.columns.cells import check_rows, to_numbers, tokens
+from iedr_geo.data.columns.cells import check_rows, to_numbers, token, tokens
 
 
 def check_columns(frame: pd.DataFrame, names: Sequence[Hashable], table: str) -> None:
@@ -60,9 +60,27 @@ def unique_ids(column: pd.Series, table: str) -> list[str]:
     return ids
 
 
+def as_own(ids: pd.Index, column: pd.Series | pd.Index) -> pd.Index:
+    """Returns ids that are kept as text by the type and the name of their column.
+
+    They stay text where the column holds ids of several types, or of one that cannot be
+    read from text.
+    """
+    column = pd.Series(column)
+    is_category = isinstance(column.dtype, pd.CategoricalDtype)
+    dtype = (column.cat.categories if is_category else column.infer_objects()).dtype
+    try:
+        own = ids if dtype == 'object' else ids.astype(str(dtype))
+        # Integers and text are read as they were written, and are many.
+        same = dtype.kind in 'iuO' or list(map(token, own)) == list(ids)
+    except (TypeError, ValueError):
+        same = False
+    return (own if same else ids).rename(column.name)
+
+
 def match_ids(
     column: pd.Series, frame: pd.DataFrame | None, table: str
-) -> tuple[pd.DataFrame, pd.Index, Tensor]:
+) -> tuple[pd.DataFrame, pd.Index, pd.Index, Tensor]:
     """Finds the users or items of a log in their table.
 
     Args:
@@ -72,12 +90,14 @@ def match_ids(
         table: The side that the table is of, for errors.
 
     Returns:
-        The table, the id of each of its rows, and its row of each row of the log.
+        The table, the id of each of its rows as text and as in the table, and its row of
+        each row of the log.
     """
     name = column.name
     codes, values = _ids(column, 'interactions')
     if frame is None:
-        return pd.DataFrame({name: values}), pd.Index(values), torch.from_numpy(codes)
+        frame, index = pd.DataFrame({name: values}), pd.Index(values)
+        return frame, index, as_own(index, column), torch.from_numpy(codes)
     check_columns(frame, [name], table)
     index = pd.Index(unique_ids(frame[name], f'{table} table'))
     found = index.get_indexer(pd.Index(values))
@@ -87,7 +107,13 @@ def match_ids(
             f"{len(absent)} of {len(values)} ids in column '{name}' of the interactions "
             f'are absent from the {table} table, among them: {", ".join(absent[:5])}'
         )
-    return frame, index, torch.from_numpy(found[codes])
+    return frame, index, as_own(index, frame[name]), torch.from_numpy(found[codes])
+
+
+def check_names(user: str, item: str) -> None:
+    """Raises an error if users and items go by the same column."""
+    if user == item:
+        raise ValueError(f"`user` and `item` are two columns (got '{user}' for both)")
 
 
 def parse_labels(column: pd.Series) -> Tensor:

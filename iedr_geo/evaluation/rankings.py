@@ -19,7 +19,7 @@ from iedr_geo.data.fingerprint import Fingerprint, check_fits, digest
 from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.top_ranks import top_metrics, values_of
 from iedr_geo.metrics import AUC, NDCG, HitRatio, RankedLists, RankingMetric, Recall
-from iedr_geo.scoring import CatalogueScorer, Queries, items_of
+from iedr_geo.scoring import CatalogueScorer, Queries, check_finite, items_of, names_of
 
 DEFAULT_METRICS: tuple[RankingMetric, ...] = (NDCG(5), NDCG(10), Recall(5), Recall(10))
 GRAPH_METRICS: tuple[RankingMetric, ...] = tuple(
@@ -179,7 +179,7 @@ class CandidateRankings(Rankings):
     ) -> None:
         check_fits(lists.fingerprints, dataset, 'The lists are of other data')
         list_index, order = torch.sort(lists.list_index, stable=True)
-        self.target = lists.target[order]
+        self.target, self.ids = lists.target[order], (dataset.user_ids, dataset.item_ids)
         super().__init__(
             Queries(lists.user, lists.context),
             metrics,
@@ -197,8 +197,9 @@ class CandidateRankings(Rankings):
         """Ranks some lists."""
         lists, index, entry = self._entries(scorer, lists)
         queries, item = self.queries[lists[index]], self.item[entry]
-        scores = scorer.scores(queries, item.unsqueeze(1)).squeeze(1)
-        target = self.target[entry]
+        scores = scorer.scores(queries, item.unsqueeze(1))
+        check_finite(scores, names_of(self.ids, queries.user, item.unsqueeze(1)))
+        scores, target = scores.squeeze(1), self.target[entry]
         ranked = RankedLists.from_rows(scores, target, index, num_lists=len(lists))
         return Ranked(lists, values_of(self.metrics, ranked), scores, target)
 
@@ -249,6 +250,7 @@ class CatalogueRankings(Rankings):
                 'What is to be found is `seen` itself: a training part is no validation '
                 'part of its own'
             )
+        self.ids = held_out.user_ids, held_out.item_ids
         if isinstance(held_out, BipartiteGraph):
             metrics = GRAPH_METRICS if metrics is None else metrics
             self.seen, self.note = _check_graph(held_out, seen)
@@ -303,6 +305,7 @@ class CatalogueRankings(Rankings):
         lists, index, entry = self._entries(scorer, lists)
         queries = self.queries[lists]
         scores = scorer.part(self.part, queries)
+        check_finite(scores, names_of(self.ids, queries.user))
         hidden = None if self.seen is None else items_of(self.seen, queries.user)
         target = index, self.item[entry]
         return Ranked(

@@ -24,7 +24,7 @@ def top_metrics(
     without sorting the rest of the catalogue.
 
     Args:
-        scores: Scores of shape :math:`(L, I)`. They are overwritten.
+        scores: Finite scores of shape :math:`(L, I)`. They are overwritten.
         target: The positives: rows, and an item of each, of shape :math:`(T)`.
         metrics: The metrics.
         hidden: The pairs that are left out unless they are to be found, likewise,
@@ -33,9 +33,6 @@ def top_metrics(
 
     Returns:
         Values of shape :math:`(L, M)`, in float64.
-
-    Raises:
-        ValueError: If a score is NaN.
     """
     size = len(scores)
     positive = torch.zeros_like(scores, dtype=torch.bool)
@@ -49,8 +46,6 @@ def top_metrics(
 
     k = min(max(metric.k for metric in metrics), scores.size(1))
     values, items = scores.topk(min(k + 1, scores.size(1)), dim=1)
-    if values[:, :1].isnan().any():  # They are sorted as the highest.
-        raise ValueError(f'{int(scores.isnan().sum())} of the scores are NaN')
     num_positives = torch.bincount(target[0], minlength=size)
     out = torch.empty(size, len(metrics), dtype=torch.double, device=scores.device)
     # Where scores are equal, or candidates run out, the order is open.

@@ -6,16 +6,19 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch_geometric.utils import cumsum
 
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
-from iedr_geo.data.columns import token
+from iedr_geo.data.columns import MISSING, UNKNOWN, scalar, token
 from iedr_geo.data.schema import Side
+from iedr_geo.data.tables import as_own
 
 
 class UnknownValueWarning(UserWarning):
@@ -28,18 +31,27 @@ class Numbers(NamedTuple):
     Args:
         number: Of each, of shape :math:`(N)`.
         new: The graphs of those that are new, if there are any.
+        known: The stored one that each is, with features of its own or not, -1 for one
+            of which nothing is stored (default: the numbers).
     """
 
     number: Tensor
     new: FeatureGraphs | None = None
+    known: Tensor | None = None
+
+    @property
+    def stored(self) -> Tensor:
+        """The stored one that each is, -1 for one of which nothing is stored."""
+        return self.number if self.known is None else self.known
 
 
 class Entities(ABC):
     """The ids of users and items, and contexts.
 
     Args:
-        ids: The ids of all users and of all items.
-        names: The names of their columns.
+        ids: The ids of all users and of all items as text.
+        own: The same as in the user's own tables. The names of these indices are those of
+            the columns.
     """
 
     context_names: tuple[str, ...] = ()
@@ -51,20 +63,24 @@ class Entities(ABC):
     contexts_kept = 10_000
     """The number of contexts that are kept for the next time."""
 
-    def __init__(self, ids: Iterable[pd.Index], names: Iterable[str]) -> None:
+    def __init__(self, ids: Iterable[pd.Index], own: Iterable[pd.Index]) -> None:
         sides: tuple[Side, ...] = ('user', 'item')
         self.ids: dict[Side, pd.Index] = dict(zip(sides, ids, strict=True))
-        self.names: dict[Side, str] = dict(zip(sides, names, strict=True))
+        self.own = {
+            side: column.rename(column.name or side)
+            for side, column in zip(sides, own, strict=True)
+        }
+        self.names = {side: str(column.name) for side, column in self.own.items()}
         self._kept: dict[Hashable, Numbers | None] = {}
 
-    def find(self, side: Side, entities: Iterable[Any]) -> np.ndarray:
+    def find(self, side: Side, ids: Iterable[Any]) -> np.ndarray:
         """Returns the number of each user or item, -1 for those that are new.
 
         Args:
             side: :obj:`'user'` or :obj:`'item'`.
-            entities: Ids, or mappings from columns to values.
+            ids: Their ids.
         """
-        wanted = pd.Index([_token(entity) for entity in entities], dtype=object)
+        wanted = pd.Index([None if _missing(i) else token(i) for i in ids], dtype=object)
         return self.ids[side].get_indexer(wanted)
 
     def candidates(self, candidates: Iterable[Any]) -> Tensor:
@@ -98,6 +114,7 @@ class Entities(ABC):
 
     def context(self, context: Mapping[str, Any]) -> Numbers | None:
         """Returns one context, which is kept for the next time, if there are any."""
+        context = {name: scalar(value) for name, value in context.items()}
         # True, 1 and 1.0 are equal keys, and different values.
         key = tuple((name, type(value), value) for name, value in context.items())
         try:
@@ -107,16 +124,14 @@ class Entities(ABC):
                 self._kept.clear()
         except TypeError:  # There is a list in it.
             key = ()
-        numbers = self.contexts(pd.DataFrame([dict(context)], dtype=object))
+        numbers = self.contexts(pd.DataFrame([context], dtype=object))
         if key:
             self._kept[key] = numbers
         return numbers
 
 
-def _token(entity: Any) -> str | None:
-    described = isinstance(entity, Mapping)
-    missing = pd.api.types.is_scalar(entity) and pd.isna(entity)
-    return None if described or missing else token(entity)
+def _missing(value: Any) -> bool:
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 def _numbers(found: np.ndarray, size: int) -> Tensor:
@@ -133,10 +148,9 @@ class GraphEntities(Entities):
     """
 
     def __init__(self, graph: BipartiteGraph) -> None:
-        sides = graph.user_ids, graph.item_ids
-        super().__init__(
-            (pd.Index(list(map(token, ids))) for ids in sides), ('user', 'item')
-        )
+        columns = pd.Index(graph.user_ids), pd.Index(graph.item_ids)
+        ids = [pd.Index(list(map(token, column))) for column in columns]
+        super().__init__(ids, map(as_own, ids, columns))
         self.exclude_seen = graph.exclude_seen
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
@@ -170,13 +184,22 @@ class DatasetEntities(Entities):
 
     def __init__(self, dataset: InteractionDataset) -> None:
         ids = dataset.user_ids, dataset.item_ids
-        super().__init__(ids, (dataset.user_name, dataset.item_name))
-        self.data = dataset
+        super().__init__(ids, (dataset.own_ids('user'), dataset.own_ids('item')))
+        self.data, self._had = dataset, dict[Side, Tensor]()
         self.exclude_seen = dataset.exclude_seen
         self.context_names = tuple(dataset.schema.sources('context'))
 
-    def _encode(self, side: Side, frame: pd.DataFrame) -> FeatureGraphs:
-        """Encodes rows of features, and warns of values that are not known."""
+    def _encode(
+        self, side: Side, frame: pd.DataFrame, given: Tensor | None = None
+    ) -> FeatureGraphs:
+        """Encodes rows of features, and warns of values that are not known.
+
+        Args:
+            side: Which side the rows are of.
+            frame: The rows.
+            given: Whether each field of each row is said, or else of no account
+                (default: all are).
+        """
         schema = self.data.schema
         names = schema.sources(side)
         others = [] if side == 'context' else [self.names[side]]
@@ -186,37 +209,97 @@ class DatasetEntities(Entities):
                 f"The {side} has no column '{unknown[0]}' (it has: {', '.join(names)})"
             )
         graphs = schema.encode(side, frame)
-        offsets = schema.offsets(side)
-        for column in schema.columns(side):
-            row = (graphs.x == offsets[column.name]).nonzero()
-            if row.numel():
-                graph = int(torch.searchsorted(graphs.ptr, row[0], right=True)) - 1
-                name = column.column
-                value = frame[name].iloc[graph]
-                warnings.warn(
-                    f"The model has not seen the value {value!r} of column '{name}': it "
-                    f'stands for all values that are unknown',
-                    UnknownValueWarning,
-                    stacklevel=2,
-                )
+        if side not in self._had:
+            self._had[side] = getattr(self.data, f'{side}s').x.cpu().unique()
+        first = [*schema.offsets(side).values()]
+        for (field, column), kind in product(
+            enumerate(schema.columns(side)), (UNKNOWN, MISSING)
+        ):
+            row = first[field] + kind
+            if kind == MISSING and (self._had[side] == row).any():
+                continue
+            node = (graphs.x == row).nonzero()[:, 0]
+            graph = torch.searchsorted(graphs.ptr, node, right=True) - 1
+            if given is not None:
+                graph = graph[given[graph, field]]
+            if not len(graph):
+                continue
+            what, why = 'a missing value', 'what stands for it was never trained'
+            if kind == UNKNOWN:
+                what = f'the value {frame[column.column].iloc[int(graph[0])]!r}'
+                why = 'it stands for all values that are unknown'
+            self._warn(
+                f"The model has not seen {what} of column '{column.column}': {why}"
+            )
         return graphs
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(message, UnknownValueWarning, stacklevel=3)
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
         """Returns users or items, stored or new.
 
-        An id that the tables lack stands for a user or an item of which nothing else is
-        known.
+        One is known by its id, also where the id is among its features. Of features that
+        are given with a known id, those that are not stay as they are stored. An id that
+        the tables lack stands for a user or an item of which nothing else is known; a
+        warning says so.
         """
-        found = self.find(side, entities)
-        blank = dict.fromkeys(self.data.schema.sources(side))
-        rows = []
-        for entity in (entities[i] for i in np.flatnonzero(found < 0).tolist()):
-            described = isinstance(entity, Mapping)
-            rows.append(
-                blank | (dict(entity) if described else {self.names[side]: entity})
+        name, size = self.names[side], len(self.ids[side])
+        rows = [e if isinstance(e, Mapping) else {name: e} for e in entities]
+        found = self.find(side, [row.get(name) for row in rows])
+        more = [i for i, row in enumerate(rows) if found[i] < 0 or row.keys() - {name}]
+        number = torch.from_numpy(found)
+        if not more:
+            return Numbers(number)
+        where, described = torch.tensor(more), [rows[i] for i in more]
+        known = number[where]
+        stored = getattr(self.data, f'{side}s').select(known.clamp(min=0)).to('cpu')
+        graphs = self._described(side, described, known, stored)
+        same = torch.from_numpy(graphs.hashes() == stored.hashes()) & (known >= 0)
+        new = torch.arange(size, size + len(where))
+        return Numbers(
+            number.index_copy(0, where, known.where(same, new)), graphs, number
+        )
+
+    def _described(
+        self,
+        side: Side,
+        rows: Sequence[Mapping[str, Any]],
+        known: Tensor,
+        stored: FeatureGraphs,
+    ) -> FeatureGraphs:
+        """Returns the graphs of users or items that are described.
+
+        Args:
+            side: Which side the rows are of.
+            rows: Their columns, the id among them or not.
+            known: The stored ones that they are, -1 for those that are new.
+            stored: The graphs of the stored ones; for those that are new, any.
+        """
+        schema, name = self.data.schema, self.names[side]
+        fields, sources = schema.columns(side), schema.sources(side)
+        pairs = list(zip(rows, known.tolist(), strict=True))
+        given = torch.tensor([[k < 0 or c.column in r for c in fields] for r, k in pairs])
+        blank = dict.fromkeys(sources)
+        cells = [{n: scalar(v) for n, v in (blank | {**row}).items()} for row in rows]
+        frame = pd.DataFrame(cells, dtype=object)
+        graphs = self._encode(side, frame, given)
+        strangers = [row[name] for row, k in pairs if k < 0 and name in row]
+        if strangers and name not in sources:
+            self._warn(
+                f"The {side} table has no id {strangers[0]!r} in column '{name}': "
+                f'nothing is known of this {side} by it'
             )
-        graphs = self._encode(side, pd.DataFrame(rows, dtype=object)) if rows else None
-        return Numbers(_numbers(found, len(self.ids[side])), graphs)
+        if (known < 0).all():
+            return graphs
+        # What is stored of one stands where nothing else is said.
+        both = graphs.concatenate(stored)
+        node_row = torch.arange(len(both)).repeat_interleave(both.ptr.diff())
+        row, field = node_row % len(rows), schema.fields_of(side, both.x)
+        kept = (given[row, field] == (node_row < len(rows))).nonzero()[:, 0]
+        order = (row * len(fields) + field)[kept].argsort(stable=True)
+        ptr = cumsum(torch.bincount(row[kept], minlength=len(rows)))
+        return schema.build_edges(side, both.regroup(kept[order], ptr))
 
     @cached_property
     def _hashes(self) -> pd.Index:

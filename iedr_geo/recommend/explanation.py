@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations_with_replacement
@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 from torch_geometric.data import Batch, Data
 
-from iedr_geo.data import FeatureGraphs
+from iedr_geo.data import FeatureGraphs, FeatureSchema
+from iedr_geo.data.columns import MISSING
 from iedr_geo.data.feature_graphs import VECTOR
 from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.loader import InteractionBatch
@@ -28,8 +29,10 @@ class Explanation:
     """The parts of a score, and its change without a feature.
 
     The differences are of leaving one thing out: the score, less the score without it,
-    means taken over what remains. They do not add up to the score, because features act
-    on one another; nor do they say what would happen if the user's life were different.
+    means taken over what remains. Where a feature is the only one of its side, nothing
+    would remain: a missing value takes its place. They do not add up to the score,
+    because features act on one another; nor do they say what would happen if the user's
+    life were different.
 
     Args:
         score: The score.
@@ -48,13 +51,19 @@ class Explanation:
     def __str__(self) -> str:
         parts = '  '.join(f'{name} {value:+.3f}' for name, value in self.parts.items())
         parts = f' = {parts}' if parts else ''
-        top = self.features.sort_values('difference', ascending=False, key=abs)
+        single = ~self.features['side'].duplicated(keep=False)
+        top = self.features.assign(single=single).sort_values(
+            'difference', ascending=False, key=abs
+        )
         lines = [f'score {self.score:+.3f}{parts}']
         if not top['difference'].any():
             return '\n'.join([*lines, 'No feature changes it.'] if len(top) else lines)
         lines.append('Without a feature it falls by:')
         for _, row in top.head(8).iterrows():
-            lines.append(f'  {row["difference"]:+.3f}  {row["feature"]} ({row["side"]})')
+            note = ', replaced by missing' if row['single'] else ''
+            lines.append(
+                f'  {row["difference"]:+.3f}  {row["feature"]} ({row["side"]}{note})'
+            )
         lines.append('(One left out at a time; the differences do not add up.)')
         return '\n'.join(lines)
 
@@ -62,7 +71,7 @@ class Explanation:
 def explain(
     model: Any,
     graphs: Mapping[Side, tuple[FeatureGraphs, int]],
-    names: Sequence[str],
+    schema: FeatureSchema,
     parts: dict[str, float],
     device: torch.device,
     size: int = 1024,
@@ -73,19 +82,23 @@ def explain(
         model: The model, or a function that maps an :class:`InteractionBatch` to logits.
         graphs: The feature graph of each side, a single one, and its id, -1 if it is new.
             It stays what it is without a feature.
-        names: A name for each embedding row.
+        schema: The meaning of the embedding rows.
         parts: The parts of the score.
         device: Where the model is.
         size: The number of variants of the sample that are scored at a time.
     """
-    variants, rows, left_out = {}, [dict.fromkeys(SIDES, 0)], []
+    names, variants, rows, left_out = schema.names(), {}, [dict.fromkeys(SIDES, 0)], []
     for side in SIDES:
         whole = graphs[side][0][0]
         for name in ('graph_id', 'node_id'):
             whole.pop(name, None)
         labels = [names[x] for x in whole.x.tolist()]
         without: dict[tuple[int, ...], Data] = {}
-        if len(labels) > 1:  # Of a single feature nothing would remain.
+        if len(labels) == 1:  # Nothing would remain.
+            [field] = schema.fields_of(side, whole.x).tolist()
+            first = [*schema.offsets(side).values()][field]
+            without[0,] = _with_missing(whole, first + MISSING)
+        else:
             nodes = range(len(labels))
             without = {(i,): _without_node(whole, i) for i in nodes}
             for pair in combinations_with_replacement(nodes, 2):
@@ -120,6 +133,17 @@ def _without_node(graph: Data, node: int) -> Data:
         if name.startswith(VECTOR):  # A row for each node that is a vector.
             own = graph.x == int(name.removeprefix(VECTOR))
             part[name] = vector[kept[own]]
+    return part
+
+
+def _with_missing(graph: Data, missing: int) -> Data:
+    """Returns a graph of one node with a missing value in its place."""
+    part = copy.copy(graph)
+    for name, content in graph:
+        if name.startswith(VECTOR):
+            part[name] = content[:0]
+        elif name in ('x', 'value'):
+            part[name] = torch.full_like(content, missing if name == 'x' else 1)
     return part
 
 

@@ -13,11 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import pandas as pd
 import torch
 
 from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
+from iedr_geo.data.tables import as_own
 from iedr_geo.nn.models.rebuild import describe, rebuild
 from iedr_geo.scoring import Queries, scorer
 from iedr_geo.scoring.agreement import agree, check_schema, num_embeddings
@@ -150,11 +152,13 @@ def save_recommender(
                 'item': data.item,
                 'num_users': data.num_users,
                 'num_items': data.num_items,
-                'user_ids': list(map(token, data.user_ids)),
-                'item_ids': list(map(token, data.item_ids)),
                 'repeated': data.repeated,
                 'exclude_seen': data.exclude_seen,
             }
+            for name in ('user_ids', 'item_ids'):
+                ids = pd.Index(getattr(data, name))
+                texts = pd.Index(list(map(token, ids)))
+                content[name] = list(texts), str(as_own(texts, ids).dtype), ids.name
             torch.save(content, new / CATALOGUE)
 
 
@@ -182,7 +186,7 @@ def load_recommender(
     config = _read_config(folder)
     data: Data
     if config.get('data') == 'graph':
-        data = _read(folder / CATALOGUE, lambda path: BipartiteGraph(**_load(path)))
+        data = _read(folder / CATALOGUE, _load_graph)
     else:
         data = InteractionDataset.load(folder / CATALOGUE)
         if schema is None:
@@ -205,6 +209,14 @@ def load_recommender(
             f'{config["class"]}: was it made with other arguments, or is a file damaged?'
         )
     return model, data
+
+
+def _load_graph(path: Path) -> BipartiteGraph:
+    content = _load(path)
+    for side in ('user_ids', 'item_ids'):
+        ids, dtype, name = content[side]
+        content[side] = pd.Index(ids).astype(dtype).rename(name)
+    return BipartiteGraph(**content)
 
 
 def _load_schema(path: Path) -> FeatureSchema:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from iedr_geo.recommend.model_folder import load_recommender, save_recommender
 from iedr_geo.scoring import (
     CatalogueScorer,
     Queries,
+    check_finite,
     items_of,
+    names_of,
     progress_bar,
     scorer,
     top_k,
@@ -39,6 +41,7 @@ from iedr_geo.scoring import (
 
 Entity = Any
 Context = Mapping[str, Any] | pd.Series
+Columns = Iterable[tuple[Any, Any]]
 
 
 class Recommender:
@@ -67,13 +70,21 @@ class Recommender:
             :obj:`score(user, item)` for a graph.
         data: Users and items, and by the rows or edges what each user has seen: an
             :class:`InteractionDataset` or the training graph.
+        rename: What tables call columns of ours, *e.g.*, ``{'score': 'our_score'}`` where
+            the user's own id column is called :obj:`score`.
 
     Example:
         >>> recommender = Recommender(model, dataset)
         >>> recommender.recommend('Ann', {'day': 'sat', 'with': 'friends'}, k=3)
     """
 
-    def __init__(self, model: Any, data: InteractionDataset | BipartiteGraph) -> None:
+    def __init__(
+        self,
+        model: Any,
+        data: InteractionDataset | BipartiteGraph,
+        rename: Mapping[str, str] | None = None,
+    ) -> None:
+        self.rename = dict(rename or {})
         self.scorer: CatalogueScorer = scorer(model, data)
         if isinstance(model, CatalogueScorer):
             model = getattr(model, 'model', model)
@@ -85,6 +96,7 @@ class Recommender:
             self._entities = DatasetEntities(data)
         else:
             self._entities = GraphEntities(data)
+        self._own = tuple(self._entities.own.values())
         self._contexts_tried = False
 
     @property
@@ -117,44 +129,71 @@ class Recommender:
             index, new['contexts'] = context.number.expand(len(number)), context.new
         return Queries(number, index, **new).to(self.scorer.device)
 
+    def _table(self, own: Columns, ours: Columns) -> pd.DataFrame:
+        """Returns a table of the user's columns and then of ours.
+
+        Raises:
+            ValueError: If two have one name.
+        """
+        pairs = [*own, *((self.rename.get(name, name), values) for name, values in ours)]
+        names = [name for name, _ in pairs]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"The table has two columns '{name}': call ours otherwise, e.g. "
+                    f"Recommender(model, data, rename={{'{name}': 'our_{name}'}})"
+                )
+        return pd.DataFrame(dict(pairs))
+
     def _rank(
         self,
         queries: Queries,
+        known: Tensor,
         k: int,
         exclude_seen: bool | None,
         candidates: Sequence[Entity] | None,
         progress: bool,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Returns the row of each recommendation, and the columns of the table."""
-        _check_k(k)
+    ) -> tuple[np.ndarray, np.ndarray, Columns]:
+        """Returns row and item of each recommendation, and the columns beside them.
+
+        Args:
+            queries: Who is to be recommended something, and where.
+            known: The stored user of each query, whose history counts, -1 for a new one.
+            k: As in :meth:`recommend`.
+            exclude_seen: As in :meth:`recommend`.
+            candidates: As in :meth:`recommend`.
+            progress: As in :meth:`recommend_many`.
+        """
+        check_k(k)
         made, items, size = self.scorer, None, self.scorer.num_items
         if candidates is not None:
             items = self._entities.candidates(candidates).to(made.device)
             size = len(items)
-        self._check_contexts()
         excludes = self._entities.exclude_seen if exclude_seen is None else exclude_seen
         order = torch.arange(len(queries), device=made.device)
         if queries.context is not None:  # Rows in one context share what depends on it.
             order = torch.argsort(queries.context, stable=True)
         chunks = order.split(made.chunk_size(size))
-        tables: list[dict[str, Tensor]] = []
+        tables: list[list[Tensor]] = []
+        known = known.to(made.device)
         bar = progress_bar(chunks, 'Recommending', progress, made, len(queries), size)
         for rows in bar:
             some = queries[rows]
-            hidden = items_of(self._seen, some.user, items) if excludes else None
-            best, found = top_k(made.scores(some, items), k, hidden)
+            hidden = items_of(self._seen, known[rows], items) if excludes else None
+            name = names_of(self._own, some.user, items)
+            best, found = top_k(made.scores(some, items), k, hidden, name)
             item = found if items is None else items[found]
             # Where fewer are left, -1 stands for none.
             parts = made.split(some, item.clamp(min=0))
             kept = (found >= 0).nonzero(as_tuple=True)
-            columns = {'item': item, 'score': best, **parts}
-            table = {name: values[kept] for name, values in columns.items()}
-            tables.append({'row': rows[kept[0]], 'rank': kept[1] + 1, **table})
-        whole = {name: torch.cat([t[name] for t in tables]) for name in tables[0]}
-        sort = torch.argsort(whole['row'], stable=True)
-        numbers = {name: values[sort].cpu().numpy() for name, values in whole.items()}
-        row, item_number = numbers.pop('row'), numbers.pop('item')
-        return row, {self.item_name: self._entities.ids['item'][item_number], **numbers}
+            values = [value[kept] for value in (item, best, *parts.values())]
+            tables.append([rows[kept[0]], kept[1] + 1, *values])
+        whole = [torch.cat(column) for column in zip(*tables, strict=True)]
+        sort = torch.argsort(whole[0], stable=True)
+        row, rank, number, *scores = (column[sort].cpu().numpy() for column in whole)
+        # Parts may be called as they like.
+        columns = zip(('rank', 'score', *self.parts), (rank, *scores), strict=True)
+        return row, number, list(columns)
 
     def _check_contexts(self) -> None:
         """Warns, once, of a model whose lists are the same in every context."""
@@ -165,7 +204,7 @@ class Recommender:
                     f'The scores of {type(self.model).__name__} do not depend on the '
                     f'context: contexts cannot change its lists',
                     ContextIgnoredWarning,
-                    stacklevel=5,  # Of whoever asks, beyond `no_grad`.
+                    stacklevel=4,  # Of whoever asks, beyond `no_grad`.
                 )
 
     @torch.no_grad()
@@ -194,12 +233,26 @@ class Recommender:
 
         Raises:
             ValueError: If :obj:`k` is less than 1, the context lacks a column or has one
-                too many, or a candidate is not in the item table or comes twice.
+                too many, a candidate is not in the item table or comes twice, a score is
+                not finite, or two columns have one name.
         """
+        self._check_contexts()
+        item, columns = self._top(user, context, k, exclude_seen, candidates)
+        return self._table([(self.item_name, self._own[1][item])], columns)
+
+    def _top(
+        self,
+        user: Entity,
+        context: Context | None,
+        k: int,
+        exclude_seen: bool | None,
+        candidates: Sequence[Entity] | None = None,
+    ) -> tuple[np.ndarray, Columns]:
+        """Returns the numbers of the best items, and the columns beside them."""
         users = self._entities.numbers('user', [user])
         queries = self._queries(users.number, self._context(context), users=users.new)
-        _, columns = self._rank(queries, k, exclude_seen, candidates, progress=False)
-        return pd.DataFrame(columns)
+        asked = k, exclude_seen, candidates
+        return self._rank(queries, users.stored, *asked, progress=False)[1:]
 
     @torch.no_grad()
     def recommend_many(
@@ -224,17 +277,23 @@ class Recommender:
 
         Returns:
             The tables of :meth:`recommend` one after the other. The first two columns are
-            :obj:`row`, the label of the row in :obj:`rows`, and the user's id.
+            :obj:`row`, the label of the row in :obj:`rows`, and the user's id as given.
         """
         name = self._entities.names['user']
         names = list(self._entities.context_names)
         check_columns(rows, [name, *names], 'rows')
+        label = self.rename.get('row', 'row')
+        heads, rest = (label, name, self.item_name), ('rank', 'score', *self.parts)
+        # Before the work is done, to be told of two columns of one name.
+        self._table([(head, []) for head in heads], [(one, []) for one in rest])
         contexts = self._entities.contexts(rows[names])
         users = self._entities.numbers('user', rows[name].tolist())
         queries = self._queries(users.number, contexts, users=users.new)
-        row, columns = self._rank(queries, k, exclude_seen, candidates, progress)
-        heads = {'row': rows.index[row], name: rows[name].to_numpy()[row]}
-        return pd.DataFrame(heads | columns)
+        self._check_contexts()
+        asked = k, exclude_seen, candidates, progress
+        row, item, columns = self._rank(queries, users.stored, *asked)
+        ids = (name, rows[name].array[row]), (self.item_name, self._own[1][item])
+        return self._table([(label, rows.index[row]), *ids], columns)
 
     @torch.no_grad()
     def score(
@@ -254,26 +313,21 @@ class Recommender:
                 labels, the probability of a positive among its training rows.
         """
         items = self._entities.numbers('item', [item])
-        queries, index = self._pairs(user, items, context)
-        score = self.scorer.scores(queries, index)
+        score, _ = self._split(user, items, context)
         return float(score.sigmoid() if probability else score)
 
-    def _pairs(
-        self, user: Entity, items: Numbers, context: Context | None
-    ) -> tuple[Queries, Tensor]:
-        """Returns what the scorer is asked about a user with some items."""
+    def _split(
+        self, user: Entity, items: Numbers, context: Context | None, split: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the scores of items and, if wanted, their parts."""
         users, one = self._entities.numbers('user', [user]), self._context(context)
         new = {'users': users.new, 'items': items.new}
         queries = self._queries(users.number, one, **new)
-        return queries, items.number.to(self.scorer.device)
-
-    def _split(
-        self, user: Entity, items: Numbers, context: Context | None
-    ) -> dict[str, Tensor]:
-        """Returns the score of items, as :obj:`'score'`, and its parts."""
-        pairs = self._pairs(user, items, context)
-        scores = {'score': self.scorer.scores(*pairs)} | self.scorer.split(*pairs)
-        return {name: part[0].cpu() for name, part in scores.items()}
+        index = items.number.to(self.scorer.device)
+        scores = self.scorer.scores(queries, index)
+        check_finite(scores, names_of(self._own, queries.user, index))
+        parts = self.scorer.split(queries, index) if split else {}
+        return scores[0].cpu(), {name: part[0].cpu() for name, part in parts.items()}
 
     @torch.no_grad()
     def explain(
@@ -291,19 +345,18 @@ class Recommender:
             when a feature, or a pair of features, is left out.
         """
         entities, items = self._entities, self._entities.numbers('item', [item])
-        split = self._split(user, items, context)
+        score, split = self._split(user, items, context, split=True)
         parts = {name: float(part) for name, part in split.items()}
-        score = parts.pop('score')
         if not isinstance(entities, DatasetEntities):
-            return Explanation(score, parts)
+            return Explanation(float(score), parts)
         numbers = entities.numbers('user', [user]), items, self._context(context)
         graphs = {
             side: entities.graph(side, each)
             for side, each in zip(SIDES, numbers, strict=True)
             if each is not None
         }
-        names = entities.data.schema.names()
-        return explain(self.model, graphs, names, parts, self.scorer.device)
+        schema = entities.data.schema
+        return explain(self.model, graphs, schema, parts, self.scorer.device)
 
     @torch.no_grad()
     def compare_contexts(
@@ -330,16 +383,19 @@ class Recommender:
             *falls*, *stays*), its scores in both and, where scores have parts, by how
             much each changes, and which changes most (:obj:`factor`).
         """
-        contexts, name = (a, b), self.item_name
-        ranks = [
-            self.recommend(user, context, k, exclude_seen).set_index(name)['rank']
-            for context in contexts
-        ]
+        self._check_contexts()
+        tops = [self._top(user, context, k, exclude_seen)[0] for context in (a, b)]
+        ranks = [pd.Series(range(1, len(top) + 1), top, dtype=float) for top in tops]
         union = ranks[1].index.union(ranks[0].index, sort=False)
-        items = Numbers(torch.from_numpy(self._entities.ids['item'].get_indexer(union)))
-        scores = [pd.DataFrame(self._split(user, items, c), union) for c in contexts]
-        table = compare([rank.reindex(union) for rank in ranks], scores, self.parts)
-        return table.rename_axis(name).reset_index()
+        items = Numbers(torch.tensor(union, dtype=torch.long))
+        splits = [self._split(user, items, context, split=True) for context in (a, b)]
+        table = compare(
+            [rank.reindex(union) for rank in ranks],
+            [pd.Series(score, union) for score, _ in splits],
+            [pd.DataFrame(parts, union) for _, parts in splits],
+        )
+        ids = self.item_name, self._own[1][union]
+        return self._table([ids], table.reset_index(drop=True).items())
 
     def similar_items(
         self,
@@ -383,24 +439,25 @@ class Recommender:
     def _similar(
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
-        _check_k(k)
+        check_k(k)
         if by is None and self.scorer.factor_names:
             by = self.scorer.factor_names[0]
         own, one = self._entities.numbers(side, [entity]), self._context(context)
-        ids, name = self._entities.ids[side], self._entities.names[side]
+        ids, name = self._entities.own[side], self._entities.names[side]
         every = Numbers(torch.arange(len(ids)))
         similarity = F.cosine_similarity(
             self._factor(by, side, every, one), self._factor(by, side, own, one)
         ).unsqueeze(0)
-        stored = own.number[own.number < len(ids)].to(similarity.device)
-        values, found = top_k(similarity, k, (torch.zeros_like(stored), stored))
-        kept = found >= 0
-        return pd.DataFrame(
-            {
-                name: ids[found[kept].cpu().numpy()],
-                'similarity': values[kept].cpu().numpy(),
-            }
+        stored = own.stored[own.stored >= 0].to(similarity.device)
+        values, found = top_k(
+            similarity,
+            k,
+            (torch.zeros_like(stored), stored),
+            lambda _, column: f"{side} '{ids[column]}'",
         )
+        kept = found >= 0
+        columns = [('similarity', values[kept].cpu().numpy())]
+        return self._table([(name, ids[found[kept].cpu().numpy()])], columns)
 
     def _factor(
         self, name: str | None, side: Side, entities: Numbers, context: Numbers | None
@@ -429,7 +486,7 @@ class Recommender:
         """
         if side not in ('user', 'item'):
             raise ValueError(f"`side` is 'user' or 'item' (got '{side}')")
-        ids, name = self._entities.ids[side], self._entities.names[side]
+        ids = self._entities.own[side]
         vectors, every = self.scorer.vectors(side), Numbers(torch.arange(len(ids)))
         tables = {} if vectors is None else {'vector': vectors}
         if context is not None or not self._entities.context_names:
@@ -441,7 +498,7 @@ class Recommender:
                 f'The model has no vectors of {side}s that its scores are made of'
             )
         frames = {key: pd.DataFrame(table.cpu().numpy()) for key, table in tables.items()}
-        return pd.concat(frames, axis=1).set_axis(pd.Index(ids, name=name))
+        return pd.concat(frames, axis=1).set_axis(ids)
 
     def export(
         self, folder: str | os.PathLike[str], context: Context | None = None
@@ -459,8 +516,10 @@ class Recommender:
         sides: tuple[Side, ...] = ('user', 'item')
         for side in sides:
             table = self.embeddings(side, context)
-            table.columns = table.columns.map('{0[0]}_{0[1]}'.format)
-            table.reset_index().to_parquet(Path(folder) / f'{side}s.parquet', index=False)
+            ids, names = table.index, table.columns.map('{0[0]}_{0[1]}'.format)
+            columns = table.set_axis(names, axis=1).reset_index(drop=True).items()
+            whole = self._table([(self._entities.names[side], ids)], columns)
+            whole.to_parquet(Path(folder) / f'{side}s.parquet', index=False)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the model with its users, its items and what each user has seen.
@@ -483,6 +542,7 @@ class Recommender:
         folder: str | os.PathLike[str],
         model: torch.nn.Module | None = None,
         edges: Mapping[Side, Any] | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> Recommender:
         """Reads what :meth:`save` wrote, onto the CPU.
 
@@ -492,13 +552,14 @@ class Recommender:
                 where the library does not know how to make it.
             edges: The transforms that build the edges of feature graphs, by side, where
                 they are one's own: the folder has those of :mod:`iedr_geo.transforms`.
+            rename: What tables call columns of ours, as for the class.
 
         Raises:
             FileNotFoundError: If a file is missing.
             ValueError: If a file is damaged, does not fit the others or the model, or a
                 model is needed.
         """
-        return cls(*load_recommender(folder, model, edges))
+        return cls(*load_recommender(folder, model, edges), rename)
 
     def __repr__(self) -> str:
         return (
@@ -507,6 +568,7 @@ class Recommender:
         )
 
 
-def _check_k(k: int) -> None:
+def check_k(k: int) -> None:
+    """Raises an error if a number of items is not one."""
     if not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f'`k` must be at least 1 (got {k}), and an integer')

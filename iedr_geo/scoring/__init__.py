@@ -7,7 +7,7 @@ from iedr_geo.scoring.plain import GraphScorer, InteractionScorer, device_of
 from iedr_geo.scoring.progress import progress_bar
 from iedr_geo.scoring.queries import Queries
 from iedr_geo.scoring.scorer import scorer
-from iedr_geo.scoring.top_k import items_of, top_k
+from iedr_geo.scoring.top_k import check_finite, items_of, names_of, top_k
 from iedr_geo.scoring.vectors import VectorScorer
 
 __all__ = [
@@ -17,9 +17,11 @@ __all__ = [
     'InteractionScorer',
     'Queries',
     'VectorScorer',
+    'check_finite',
     'device_of',
     'evaluating',
     'items_of',
+    'names_of',
     'progress_bar',
     'scorer',
     'top_k',

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -34,7 +38,61 @@ def items_of(graph: BipartiteGraph, users: Tensor, items: Tensor | None = None) 
     return row[kept], column[item[kept]]
 
 
-def top_k(scores: Tensor, k: int, hidden: Pairs | None = None) -> tuple[Tensor, Tensor]:
+Name = Callable[[int, int], str]
+_PLACE: Name = 'item {1} in row {0}'.format
+
+
+def names_of(
+    ids: Sequence[Sequence[Any] | pd.Index], user: Tensor, item: Tensor | None = None
+) -> Name:
+    """Returns what says whose a score is, by the ids of user and item.
+
+    Args:
+        ids: The ids of all users and of all items. The numbers of new ones are higher.
+        user: The user of each row of scores.
+        item: The items of the columns, or of each score (default: the catalogue).
+    """
+
+    def text(side: str, ids: Sequence[Any] | pd.Index, number: int) -> str:
+        return f"{side} '{ids[number]}'" if number < len(ids) else f'a new {side}'
+
+    def name(row: int, column: int) -> str:
+        number = column if item is None else int(item.expand(len(user), -1)[row, column])
+        return (
+            f'{text("item", ids[1], number)} for {text("user", ids[0], int(user[row]))}'
+        )
+
+    return name
+
+
+def check_finite(scores: Tensor, name: Name = _PLACE) -> None:
+    """Raises an error if a score is infinite or NaN.
+
+    A sort would put it first or last without a word, which reads as a ranking.
+
+    Args:
+        scores: Scores of shape :math:`(Q, I)`.
+        name: Says whose the score at a row and a column is.
+
+    Raises:
+        ValueError: Names the first such score, and how many there are.
+    """
+    if scores.numel() == 0 or torch.stack(scores.aminmax()).isfinite().all():
+        return
+    wrong = (~scores.isfinite()).nonzero()
+    row, column = wrong[0].tolist()
+    raise ValueError(
+        f'{len(wrong)} of {scores.numel()} scores are not finite, the first of them that '
+        f'of {name(row, column)}: {float(scores[row, column])}'
+    )
+
+
+def top_k(
+    scores: Tensor,
+    k: int,
+    hidden: Pairs | None = None,
+    name: Name = _PLACE,
+) -> tuple[Tensor, Tensor]:
     """Returns the highest scores of each row and whose they are.
 
     Of equal scores the earlier item comes first, also where they compete for the last
@@ -45,41 +103,27 @@ def top_k(scores: Tensor, k: int, hidden: Pairs | None = None) -> tuple[Tensor, 
         k: The number of items that are wanted.
         hidden: The pairs that are left out: rows, and an item of each, of shape
             :math:`(E)`.
+        name: As in :func:`check_finite`.
 
     Returns:
         Scores and items, of shape :math:`(Q, K)`, best first. Where fewer than :math:`k`
         are left, the item is :obj:`-1`.
+
+    Raises:
+        ValueError: If a score is not finite, also of what is left out.
     """
+    check_finite(scores, name)
     if hidden is not None:
         scores[hidden] = -torch.inf
     k = min(k, scores.size(1))
     values, items = scores.topk(min(k + 1, scores.size(1)), dim=1)
-    if values[:, :1].isnan().any():  # They are sorted as the highest.
-        raise ValueError(f'{int(scores.isnan().sum())} of the scores are NaN')
     # The order of equal scores, and which of them is the last, is left open by `topk`.
-    is_open = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    rows = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero().view(-1)
     values, items = values[:, :k], items[:, :k]
-    if hidden is not None:  # Or there are fewer left.
-        is_open |= values.isneginf().any(dim=1)
-    rows = is_open.nonzero().view(-1)
     if rows.numel():
-        values[rows], items[rows] = _sorted(scores, rows, k, hidden)
-    return values, items
-
-
-def _sorted(scores: Tensor, rows: Tensor, k: int, hidden: Pairs | None) -> Pairs:
-    """Returns the top of some rows, which may have fewer than :math:`k` items left."""
-    left_out = torch.zeros_like(scores, dtype=torch.bool)
-    if hidden is not None:
-        left_out[hidden] = True
-    left_out, scores = left_out[rows], scores[rows]
-    # A score of -inf is better than none.
-    lowest = torch.finfo(scores.dtype).min
-    scores = scores.clamp(min=lowest).masked_fill(left_out, -torch.inf)
-    values, items = scores.sort(dim=1, descending=True, stable=True)
-    values, items = values[:, :k], items[:, :k]
-    items = torch.where(left_out.gather(1, items), -1, items)
-    return values.masked_fill(values == lowest, -torch.inf), items
+        best, order = scores[rows].sort(dim=1, descending=True, stable=True)
+        values[rows], items[rows] = best[:, :k], order[:, :k]
+    return values, items.masked_fill(values.isneginf(), -1)
 
 
 def first_of(group: Tensor) -> Tensor:

@@ -158,6 +158,10 @@ def test_cannot_write(tmp_path, report):
     for path in ('file/page.html', 'file/deep/page.html', 'folder'):
         with pytest.raises(OSError, match=f'Cannot write the page to .*{path}'):
             write_page(tmp_path / path, report)
+    with pytest.raises(
+        ValueError, match=r'path comes first.*DisentanglementReport and str'
+    ):
+        write_page(report, str(tmp_path / 'page.html'))
     ax = colored(RED)
     ax.remove()
     with pytest.raises(ValueError, match="The picture 'red' is in no figure"):

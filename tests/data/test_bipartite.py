@@ -251,16 +251,18 @@ def test_from_pandas():
     log = pd.DataFrame({'who': ['b', 'a', 'b', 'b'], 'what': [30, 7, 7, 30]})
     graph = BipartiteGraph.from_pandas(log, user='who', item='what')
     assert (graph.num_users, graph.num_items) == (2, 2)
-    assert (list(graph.user_ids), list(graph.item_ids)) == (['b', 'a'], ['30', '7'])
-    assert by_id(graph) == {('b', '30'), ('a', '7'), ('b', '7')}
+    assert (list(graph.user_ids), list(graph.item_ids)) == (['b', 'a'], [30, 7])
+    assert by_id(graph) == {('b', 30), ('a', 7), ('b', 7)}
     assert graph.popularity.tolist() == [1, 2]
     users = pd.DataFrame({'who': ['z', 'a', 'b'], 'age': [1, 2, 3]})
     items = pd.DataFrame({'what': [7, 8, 30, 9]})
     more = BipartiteGraph.from_pandas(log, 'who', 'what', users, items)
     assert (more.num_users, more.num_items) == (3, 4)
     assert list(more.user_ids) == ['z', 'a', 'b']
-    assert list(more.item_ids) == ['7', '8', '30', '9']
+    assert list(more.item_ids) == [7, 8, 30, 9] and more.item_ids.name == 'what'
     assert by_id(more) == by_id(graph)
+    with pytest.raises(ValueError, match=r"two columns \(got 'who' for both"):
+        BipartiteGraph.from_pandas(log, 'who', 'who')
 
 
 @pytest.mark.parametrize(
@@ -308,8 +310,10 @@ def test_from_datasets():
         }
         assert edges(graph) == sorted(rows)
         assert (graph.num_users, graph.num_items) == (5, 12)
-        assert graph.user_ids.equals(dataset.user_ids)
-        assert graph.item_ids.equals(dataset.item_ids)
+        for side in ('user', 'item'):
+            ids, texts = getattr(graph, f'{side}_ids'), getattr(dataset, f'{side}_ids')
+            assert ids.dtype == int and ids.name == getattr(dataset, f'{side}_name')
+            assert [*map(str, ids)] == [*texts]
         exists = [0, 2, 3] if parts[0] is one else list(range(12))
         assert graph.existing.tolist() == exists  # The catalogue of the first.
     other = make_shop()

@@ -311,6 +311,7 @@ def test_save_and_load(change: dict, tmp_path: Path):
     assert loaded.schema == dataset.schema
     for name in ('user_ids', 'item_ids'):
         assert getattr(loaded, name).equals(getattr(dataset, name))
+    assert loaded.own_ids('item').equals(pd.Index([10, 11, 12, 13, 14]))
     assert loaded.exclude_seen is False and loaded.item_name == 'movie'
     assert torch.equal(loaded.items.node_id, dataset.items.node_id)
     for other in (loaded, dataset[[3, 1]]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ import torch
 from cinema import TABLES, build
 from compare import assert_same_data
 
-from iedr_geo.data import InteractionDataset
+from iedr_geo.data import BipartiteGraph, InteractionDataset
 
 NAMES = {'users': 'user', 'items': 'item', 'log': 'interactions'}
 
@@ -43,11 +44,37 @@ def test_tables_of_another_form(table: str, change: Callable, message: str):
         ({'label': ['liked']}, r"no column '\['liked'\]'"),
         ({'time': 'with'}, "'with' holds neither numbers nor dates.*to_datetime"),
         ({'time': 'snacks'}, "'snacks' holds neither numbers nor dates"),
+        ({'item': 'guest'}, r"`user` and `item` are two columns \(got 'guest' for both"),
     ],
 )
 def test_bad_arguments(arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
         build(TABLES, **arguments)
+
+
+GUESTS = [3, 1, 2, 7]
+TYPES = [pd.Series(GUESTS, dtype=kind) for kind in ('int64', 'uint8', 'Int32', 'float32')]
+TYPES += [pd.Series(GUESTS, dtype=object), pd.Series(GUESTS).astype('category')]
+TYPES += [pd.Series(map(str, GUESTS)), pd.Series(map(str, GUESTS), dtype='string')]
+TYPES += [pd.Series(pd.to_datetime(GUESTS, unit='D'))]
+
+
+@pytest.mark.parametrize('ids', TYPES, ids=lambda ids: str(ids.dtype))
+def test_ids_keep_the_type_of_their_column(ids: pd.Series, tmp_path: Path):
+    """So that they find their rows in the user's own tables, also after a file."""
+    users = TABLES['users'].assign(guest=ids)
+    log = TABLES['log'].assign(guest=ids.take([0, 1, 2, 0, 3, 1, 3, 2]).array)
+    dataset = build(TABLES | {'users': users, 'log': log})
+    dataset.save(tmp_path / 'dataset.pt')
+    graph = BipartiteGraph.from_pandas(log, 'guest', 'film')
+    for own in (
+        dataset.own_ids('user'),
+        InteractionDataset.load(tmp_path / 'dataset.pt').own_ids('user'),
+        BipartiteGraph.from_dataset(dataset).user_ids,
+        graph.user_ids,
+    ):
+        found = own.to_frame(index=False).merge(users)
+        assert own.name == 'guest' and found['income'].tolist() == [1, 2, 3, 2]
 
 
 @pytest.mark.parametrize('dtype', ['float64', 'Float64', 'float32'])

@@ -64,11 +64,3 @@ def test_larger_catalogues(k, levels, dtype, device):
     target[3] = False
     missing = torch.rand(30, device=device) < 0.2
     check(scores, target, hidden, missing, k, 1, max(1, k - 1))
-
-
-def test_nan_is_refused():
-    scores = torch.randn(2, 6)
-    scores[1, 3] = torch.nan
-    for target in ([[0, 1], [1, 1]], [[1], [3]]):
-        with pytest.raises(ValueError, match='1 of the scores are NaN'):
-            top_metrics(scores.clone(), tuple(torch.tensor(target)), [Recall(2)])

@@ -228,6 +228,8 @@ def is_missing(cell: Any) -> bool:
 
 
 def text_of(cell: Any) -> str:
+    if isinstance(cell, torch.Tensor) and cell.dim() == 0:
+        cell = cell.item()
     if isinstance(cell, (float, np.floating)):
         return str(int(cell) if float(cell).is_integer() else float(cell))
     return str(cell)

@@ -16,14 +16,14 @@ from iedr_geo.testing import toy_tables
 
 SALES, CUSTOMERS, ARTICLES, _ = toy_tables()
 BOUGHT = list(zip(SALES['customer'], SALES['article'], strict=True))
-IDS = [str(article) for article in ARTICLES['article']]
+IDS = ARTICLES['article'].tolist()
 CONTEXTS = [
     {'day': day, 'gift': gift} for day in ('mon', 'sat') for gift in (True, False)
 ]
 
 
-def bought(customer: Any) -> set[str]:
-    return {str(article) for one, article in BOUGHT if one == customer}
+def bought(customer: Any) -> set[int]:
+    return {article for one, article in BOUGHT if one == customer}
 
 
 def make_shop(sales: pd.DataFrame = SALES, **kwargs: Any) -> InteractionDataset:

@@ -27,10 +27,10 @@ from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import ContextPopularity, Popularity, Repeat
+from iedr_geo.nn import DICE, MF, ContextPopularity, Popularity, Repeat
 from iedr_geo.recommend import ContextIgnoredWarning, Recommender, UnknownValueWarning
 
-USERS = [str(customer) for customer in CUSTOMERS['customer']]
+USERS = CUSTOMERS['customer'].tolist()
 SHOP, GRAPH = make_shop(), make_graph()
 LOG, NAMES = TABLES['log'], ['with', 'time', 'heat', 'snacks']
 
@@ -56,7 +56,7 @@ def number_of(dataset: InteractionDataset, context: dict[str, Any]) -> int:
     return int(np.flatnonzero(same)[0]) if same.any() else -1
 
 
-def assert_scores(table: pd.DataFrame, scores: Tensor, left: set[str]) -> None:
+def assert_scores(table: pd.DataFrame, scores: Tensor, left: set[int]) -> None:
     """Checks a table of items against the scores of all, best first."""
     item = table.columns[list(table).index('rank') - 1]
     best = sorted(left, key=lambda i: (-scores[IDS.index(i)].item(), IDS.index(i)))
@@ -66,22 +66,31 @@ def assert_scores(table: pd.DataFrame, scores: Tensor, left: set[str]) -> None:
 
 
 @pytest.mark.parametrize('sales', [SALES, SALES[::-1]], ids=['as they are', 'backwards'])
+@pytest.mark.filterwarnings('ignore::iedr_geo.recommend.UnknownValueWarning')
 def test_known_by_their_numbers(sales):
     """Whatever the order of the log; -1 is what is new."""
     shop = make_shop(sales)
     model = Lookup(shop)
     recommender = Recommender(model, shop)
-    new, stranger = {'day': 'mon', 'gift': None}, row_of(30)
+    new, stranger = {'day': 'mon', 'gift': None}, row_of(30) | {'customer': None}
     for context in (*shop.context_frame.to_dict('records'), new):
         number = number_of(shop, context)
         assert (number < 0) == (context is new)
         table = recommender.recommend('4', context)
         scores = model.table[..., number]
-        assert_scores(table, scores[USERS.index('4')], set(IDS) - bought(4))
+        assert_scores(table, scores[USERS.index(4)], set(IDS) - bought(4))
+        assert_scores(
+            recommender.recommend(row_of(4), context),
+            scores[USERS.index(4)],
+            set(IDS) - bought(4),
+        )
+        # With features of its own it is new to the model, but not to the log.
+        moved = recommender.recommend(row_of(4) | {'town': 'x'}, context)
+        assert_scores(moved, scores[-1], set(IDS) - bought(4))
         # Described, not named: a person of no number.
         assert_scores(recommender.recommend(stranger, context), scores[-1], {*IDS})
-        like = ARTICLES.to_dict('records')[2]
-        for item, row in ((40, IDS.index('40')), (like, -1)):
+        like = ARTICLES.drop(columns='article').to_dict('records')[2]
+        for item, row in ((40, IDS.index(40)), (like, -1)):
             assert recommender.score(stranger, item, context) == scores[-1, row].item()
     users = [30, {'town': 'y'}, 4, 'Zoe', 30, 4]
     contexts = [CONTEXTS[0], new, CONTEXTS[3], CONTEXTS[0], new, CONTEXTS[1]]
@@ -90,7 +99,7 @@ def test_known_by_their_numbers(sales):
     with pytest.warns(UnknownValueWarning, match="'Zoe'"):
         many = recommender.recommend_many(rows, 12, exclude_seen=False)
     for row, user in enumerate(users):
-        number = USERS.index(str(user)) if str(user) in USERS else -1
+        number = USERS.index(user) if user in USERS else -1
         scores = model.table[number, :, number_of(shop, contexts[row])]
         assert_scores(many[many['row'] == row], scores, {*IDS})
     # Ids stay what they are without a feature.
@@ -156,7 +165,7 @@ def test_candidates_alone_are_scored(kind):
     ):
         model.asked.clear()
         call()
-        assert model.asked == {IDS.index(str(i)) for i in asked}
+        assert model.asked == {IDS.index(i) for i in asked}
 
 
 def test_graph_by_numbers():
@@ -166,13 +175,13 @@ def test_graph_by_numbers():
     assert recommender.parts == ()
     for number, user in enumerate(USERS):
         for exclude in (None, True, False):
-            left = {*IDS} if exclude is False else {*IDS} - bought(int(user))
+            left = {*IDS} if exclude is False else {*IDS} - bought(user)
             for k in (1, 5, 20):
                 table = recommender.recommend(user, None, k, exclude)
                 assert len(table) == min(k, len(left))
                 assert_scores(table, model.table[number], left)
     found = recommender.explain(30, 7)
-    assert found.score == recommender.score(30, 7) == model.table[0, IDS.index('7')]
+    assert found.score == recommender.score(30, 7) == model.table[0, IDS.index(7)]
     assert found.parts == {} and list(found.features) == ['side', 'feature', 'difference']
     assert str(found) == f'score {found.score:+.3f}'
 
@@ -244,6 +253,36 @@ def test_a_model_that_ignores_contexts(make, ignores):
         for warning in told:
             assert warning.filename == __file__
             assert f'{type(model).__name__} do not' in str(warning.message)
+
+
+@pytest.mark.parametrize('wrong', [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize(
+    'ask',
+    [
+        lambda r: r.recommend(30, CONTEXTS[0], 1),
+        lambda r: r.recommend_many(pd.DataFrame([{'customer': 30} | CONTEXTS[0]]), 1),
+        lambda r: r.recommend(30, CONTEXTS[0], candidates=[31, 40]),
+        lambda r: r.score(30, 40, CONTEXTS[0]),
+        lambda r: r.explain(30, 40, CONTEXTS[0]),
+        lambda r: r.compare_contexts(30, *CONTEXTS[:2]),
+    ],
+)
+def test_scores_that_are_not_finite(ask, wrong):
+    """No list has such an item, first or last."""
+    model = Lookup(SHOP)
+    model.table.data[:, IDS.index(40)] = wrong
+    with pytest.raises(ValueError, match=f"of item '40' for user '30': {wrong}"):
+        ask(Recommender(model, SHOP))
+
+
+def test_vectors_that_are_not_finite():
+    model = DICE(MF(5, 12, 4), GRAPH.popularity)
+    model.backbone.item.weight.data[3] = torch.nan
+    recommender = Recommender(model, GRAPH)
+    with pytest.raises(ValueError, match=f"1 of 12 .* of item '{IDS[3]}' for user '4'"):
+        recommender.recommend(4)
+    with pytest.raises(ValueError, match=f"1 of 12 .* of item '{IDS[3]}': nan"):
+        recommender.similar_items(40)
 
 
 def test_compared_without_parts():

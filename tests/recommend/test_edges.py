@@ -14,9 +14,10 @@ from shop import every_triple, make_model, parts_of
 
 from iedr_geo.data import InteractionDataset
 from iedr_geo.nn import IEDR
-from iedr_geo.recommend import Recommender
+from iedr_geo.recommend import Recommender, UnknownValueWarning
 from iedr_geo.transforms import FieldPairs
 
+LOG = TABLES['log']
 pytestmark = [
     pytest.mark.filterwarnings('ignore:.*graphs have no edges'),
     # Without edges, it has none but zeros.
@@ -41,7 +42,7 @@ def test_recommends_what_the_model_says(edges, encoder):
     sizes = dataset.num_users, dataset.num_items, dataset.num_contexts
     columns = {'score': model(batch)} | parts_of(model, batch)
     recommender = Recommender(model, dataset)
-    films = [str(film) for film in FILMS['film']]
+    films = FILMS['film'].tolist()
     contexts = dataset.context_frame.to_dict('records')
     assert {*recommender.parts, 'score'} == {*columns}
     for user, context in ((0, 0), (0, 3), (1, 1), (2, 2), (2, 3), (3, 4)):
@@ -75,6 +76,54 @@ def test_described_by_columns():
     assert recommender.score(guest, 11, context) == recommender.score(3, 11, context)
     with pytest.raises(ValueError, match=r"'joined.weekday' \(it has: guest, age, inc"):
         recommender.score({'joined.weekday': 'monday'}, 11, context)
+
+
+@pytest.mark.parametrize('edges', ['weighted', 'complete'])
+def test_known_by_id(edges):
+    """What is not said of one in the tables is as it is there; the id is no field."""
+    model, dataset = make(edges)
+    recommender = Recommender(model, dataset)
+    changes = [{}, {'town': 'y'}, {'age': -1.5}, {'taste': [1, 2]}, {'town': None}]
+    tops = set()
+    for guest, row in zip(GUESTS['guest'], GUESTS.to_dict('records'), strict=True):
+        had = LOG.query('guest == @guest and liked == 1')['film']
+        left = FILMS['film'][~FILMS['film'].isin(had)]
+        for change in changes:
+            features = {name: (row | change)[name] for name in ('town', 'age', 'taste')}
+            wanted = recommender.recommend(features, CONTEXT, candidates=left)
+            for one in ({'guest': guest} | change, row | change):
+                assert_frame_equal(recommender.recommend(one, CONTEXT), wanted)
+            tops.add(wanted['score'][0])
+        assert_frame_equal(
+            recommender.recommend(guest, CONTEXT), recommender.recommend(row, CONTEXT)
+        )
+    assert len(tops) > 8
+    film = FILMS.drop(columns='film').iloc[3].to_dict() | {'genres': 'q'}
+    found = recommender.score(3, {'film': 13, 'genres': 'q'}, CONTEXT)
+    assert found == pytest.approx(recommender.score(3, film, CONTEXT), abs=1e-10)
+    for missing in (None, np.nan, pd.NA):
+        with pytest.warns(
+            UnknownValueWarning, match='item table has no id (None|nan|<NA>)'
+        ):
+            recommender.score(3, missing, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    'ask',
+    [
+        lambda r: r.recommend('Zoe', CONTEXT),
+        lambda r: r.recommend({'guest': 'Zoe', 'town': 'x'}, CONTEXT),
+        lambda r: r.score('Zoe', 13, CONTEXT),
+        lambda r: r.recommend_many(pd.DataFrame([{'guest': 'Zoe'} | CONTEXT])),
+        lambda r: r.similar_users('Zoe', CONTEXT),
+    ],
+)
+def test_an_id_that_is_no_field_and_not_in_the_table(ask):
+    recommender = Recommender(*make('complete'))
+    with pytest.warns(
+        UnknownValueWarning, match="user table has no id 'Zoe' in .*'guest'"
+    ):
+        ask(recommender)
 
 
 @pytest.mark.parametrize('edges', ['composed', 'directed', 'ours'])

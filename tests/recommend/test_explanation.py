@@ -175,7 +175,7 @@ def test_variants_in_chunks(size):
     sizes: list[int] = []
     graphs = {side: (getattr(SHOP, f'{side}s').select(which), 2) for side in FIELDS}
     graphs['context'] = graphs['context'][0], -1
-    arguments = graphs, SHOP.schema.names(), {'a': 1.0}, torch.device('cpu')
+    arguments = graphs, SHOP.schema, {'a': 1.0}, torch.device('cpu')
     one, two = explain(called, *arguments, size), explain(model, *arguments)
     assert set(sizes[:-1]) == {size}
     for name in ('features', 'pairs'):
@@ -184,20 +184,37 @@ def test_variants_in_chunks(size):
 
 
 def test_sides_of_a_single_feature():
-    """They have no rows: without it nothing would remain."""
+    """Without it nothing would remain: a missing value takes its place."""
     log = pd.DataFrame({'user': ['a', 'b'], 'item': [1, 2], 'place': ['x', 'y']})
     items = pd.DataFrame({'item': [1, 2], 'tags': [['p'], ['q', 'p']]})
     columns = [Categorical('user')], [MultiCategorical('tags')], [Categorical('place')]
     schema = FeatureSchema(*columns)
     dataset = InteractionDataset.from_pandas(log, None, items, schema)
-    recommender = Recommender(make_model(schema), dataset)
+    model = make_model(schema, encoder='bi', pointwise=True).double()
+    recommender = Recommender(model, dataset)
     found = recommender.explain('a', 1, {'place': 'y'})
     assert list(found.pairs) == ['side', 'feature_a', 'feature_b', 'difference']
-    assert found.features.empty and found.pairs.empty
-    assert 'Without' not in str(found)
+    assert found.features['feature'].tolist() == ['user=a', 'tags=p', 'place=y']
+    assert found.pairs.empty
+    graphs = encoded(
+        dataset, user={'user': 'a'}, item={'tags': ['p']}, context={'place': 'y'}
+    )
+    variants = [
+        graphs | encoded(dataset, **{side: dict.fromkeys([name])})
+        for side, name in (('user', 'user'), ('item', 'tags'), ('context', 'place'))
+    ]
+    whole, *rest = scores_of(model, [graphs, *variants])
+    differences = [whole - score for score in rest]
+    assert found.features['difference'].tolist() == pytest.approx(differences, abs=1e-10)
+    for feature, side, difference in zip(
+        ('user=a', 'tags=p', 'place=y'), FIELDS, differences, strict=True
+    ):
+        line = f'  {difference:+.3f}  {feature} ({side}, replaced by missing)'
+        assert line in str(found).splitlines()
     found = recommender.explain('a', 2, {'place': 'y'})
-    assert found.features['feature'].tolist() == ['tags=q', 'tags=p']
+    assert found.features['feature'].tolist() == ['user=a', 'tags=q', 'tags=p', 'place=y']
     assert found.pairs['side'].tolist() == ['item'] * 3
+    assert str(found).count('replaced by missing') == 2
 
 
 def test_reads_well():

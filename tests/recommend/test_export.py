@@ -3,7 +3,15 @@
 import pandas as pd
 import pytest
 import torch
-from shop import SALES, every_triple, make_graph, make_model, make_shop
+from shop import (
+    ARTICLES,
+    CUSTOMERS,
+    SALES,
+    every_triple,
+    make_graph,
+    make_model,
+    make_shop,
+)
 from torch.export import Dim
 
 from iedr_geo.data.schema import SIDES
@@ -20,8 +28,8 @@ def test_embeddings_give_the_scores(tmp_path):
     model = make_model(SHOP.schema)
     recommender = Recommender(model, SHOP)
     users, items = (recommender.embeddings(side, CONTEXT) for side in ('user', 'item'))
-    assert users.index.equals(pd.Index(SHOP.user_ids, name='customer'))
-    assert items.index.equals(pd.Index(SHOP.item_ids, name='article'))
+    assert users.index.equals(pd.Index(CUSTOMERS['customer']))
+    assert items.index.equals(pd.Index(ARTICLES['article']))
     vectors = [(t['intrinsic'] + t['extrinsic']).to_numpy() for t in (users, items)]
     wanted = model(every_triple(SHOP)).view(SIZES)[:, :, NUMBER]
     scores = torch.from_numpy(vectors[0] @ vectors[1].T)

@@ -85,10 +85,9 @@ def assert_same(one: Recommender, two: Recommender) -> None:
     """Compares what every method returns."""
     on_dataset = isinstance(one.data, InteractionDataset)
     context = CONTEXT if on_dataset else None
-    rows = SALES.rename(columns={} if on_dataset else {'customer': 'user'})
     calls: list[Callable[[Recommender], Any]] = [
         lambda r: r.recommend(30, context),
-        lambda r: r.recommend_many(rows[::3]),
+        lambda r: r.recommend_many(SALES[::3]),
         lambda r: r.explain(30, 112, context).pairs,
     ]
     if one.scorer.factor_names:
@@ -105,9 +104,10 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-pytestmark = pytest.mark.filterwarnings(
-    'ignore::iedr_geo.recommend.ContextIgnoredWarning'
-)
+pytestmark = [
+    pytest.mark.filterwarnings(f'ignore::iedr_geo.recommend.{name}Warning')
+    for name in ('ContextIgnored', 'UnknownValue')
+]
 
 
 @pytest.mark.parametrize('kind', KINDS)

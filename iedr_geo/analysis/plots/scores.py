@@ -12,6 +12,7 @@ import pandas as pd
 from iedr_geo.analysis.plots import style
 from iedr_geo.data.schema import Side
 from iedr_geo.recommend import Explanation, Recommender
+from iedr_geo.recommend.recommender import check_k
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,13 +30,13 @@ def plot_scores(
     contexts, as in Figure 8 of `Su et al. <https://doi.org/10.1145/3722553>`_.
 
     A part that is the same in both contexts is on the diagonal: the intrinsic one should
-    be, the extrinsic one should not. The items are the first of one context, so that
-    most of them score higher there.
+    be, the extrinsic one should not. The items are those with the highest part in one
+    context, other ones for each part, so that most of them score higher there.
 
     Args:
         recommender: The recommender, with a model that knows contexts.
         user: The user.
-        a: The context whose top :obj:`k` items are shown.
+        a: The context in which the :obj:`k` items are the highest of each part.
         b: The other context.
         k: The number of items.
         ax: Where to plot (default: in a new figure).
@@ -49,17 +50,19 @@ def plot_scores(
             f'The scores must have an intrinsic and an extrinsic part (they have: '
             f'{", ".join(recommender.parts) or "none"})'
         )
+    check_k(k)
     a, b, name = dict(a), dict(b), recommender.item_name
-    first = recommender.recommend(user, a, k).set_index(name)
+    size = recommender.scorer.num_items
+    first, second = (recommender.recommend(user, c, size).set_index(name) for c in (a, b))
     if first.empty:
         raise ValueError(f'No items are left to recommend to user {user!r}')
-    second = recommender.recommend(user, b, k, candidates=list(first.index))
-    second = second.set_index(name).loc[first.index]
     ax = style.new_axes(ax)
-    start, label = float(first['intrinsic'].iloc[0]), 'the same in both'
+    columns = [recommender.rename.get(part, part) for part in parts]
+    start, label = float(first[columns[0]].max()), 'the same in both'
     ax.axline((start, start), slope=1, color=style.GREY, lw=1, zorder=0, label=label)
-    for number, part in enumerate(parts):
-        points = np.stack([first[part], second[part]], axis=1)
+    for number, (part, column) in enumerate(zip(parts, columns, strict=True)):
+        best = first[column].nlargest(k)
+        points = np.stack([best, second[column].loc[best.index]], axis=1)
         change = np.abs(np.diff(points)).mean()
         label = f'{part}\n(mean change {change:.2f})'
         style.scatter_factor(ax, points, part, number, label=label)
@@ -69,7 +72,7 @@ def plot_scores(
     who = 'a new user' if isinstance(user, Mapping) else f'user {user}'
     return style.finish(
         ax,
-        f'The top {len(first)} items of the context on the x axis, for {who}',
+        f'The top {min(k, len(first))} items by each part on the x axis, for {who}',
         xlabel=textwrap.fill(f'part of the score: {x}', 48),
         ylabel=textwrap.fill(f'part of the score: {y}', 48),
     )
@@ -92,8 +95,8 @@ def plot_explanation(
         ax: Where to plot (default: in a new figure).
 
     Raises:
-        ValueError: If there are fewer than two features on the side, or the pairs are not
-            those of the features.
+        ValueError: If there are no features on the side, or the pairs are not those of
+            the features.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection
@@ -101,11 +104,8 @@ def plot_explanation(
 
     features = explanation.features.query('side == @side')
     labels, node = features['feature'].to_numpy(), features['difference'].to_numpy(float)
-    if len(labels) < 2:
-        raise ValueError(
-            f'The explanation has {len(labels)} features of side {side!r}: there are '
-            f'differences only where one can be left out'
-        )
+    if not len(labels):
+        raise ValueError(f'The explanation has no features of side {side!r}')
     pairs = explanation.pairs.query('side == @side')
     edge = pairs['difference'].to_numpy(float)
     ends = np.stack(np.triu_indices(len(labels)), axis=1)

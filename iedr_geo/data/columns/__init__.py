@@ -2,7 +2,7 @@
 
 from iedr_geo.data.columns.bucketized import Bucketized
 from iedr_geo.data.columns.categorical import Categorical
-from iedr_geo.data.columns.cells import to_numbers, token, tokens
+from iedr_geo.data.columns.cells import scalar, to_numbers, token, tokens
 from iedr_geo.data.columns.column import MISSING, RESERVED, UNKNOWN, Column
 from iedr_geo.data.columns.date_time import DateTime
 from iedr_geo.data.columns.multi_categorical import MultiCategorical
@@ -20,6 +20,7 @@ __all__ = [
     'MultiCategorical',
     'Numerical',
     'Vector',
+    'scalar',
     'to_numbers',
     'token',
     'tokens',

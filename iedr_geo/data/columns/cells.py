@@ -11,12 +11,20 @@ from pandas.api.types import infer_dtype, is_list_like
 from torch import Tensor
 
 
+def scalar(value: Any) -> Any:
+    """Returns what an array or a tensor without dimensions holds, all else as it is."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return value.item()
+    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
 def token(value: Any) -> str:
     """Returns the text that a value is the same by, so that 1, 1.0 and '1' agree.
 
     A column of integers becomes floating point as soon as one value is missing,
     and text when it goes through a CSV file; neither may change who is who.
     """
+    value = scalar(value)
     if isinstance(value, (float, np.floating)):
         value = float(value)  # The digits of a narrower type are not in a file.
         value = int(value) if value.is_integer() else value

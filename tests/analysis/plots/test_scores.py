@@ -31,13 +31,13 @@ def test_scores(dataset, model, exclude_seen):
         ids = torch.full_like(items, user), items, torch.full_like(items, context)
         with torch.no_grad():
             encoded.append(model.eval().encode(InteractionBatch.from_ids(dataset, *ids)))
-    scores = encoded[0].logits.tolist()
-    top = sorted(set(range(len(items))) - seen, key=lambda item: -scores[item])[:k]
+    left = sorted(set(range(len(items))) - seen)
     a, b = frame.iloc[0], frame.iloc[other].to_dict()
     ax = plot_scores(Recommender(model, dataset), dataset.user_ids[user], a, b, k)
     for name, points in zip(('intrinsic', 'extrinsic'), ax.collections, strict=True):
         factors = [[getattr(side, name) for side in each.factors] for each in encoded]
-        expected = torch.stack([(u * v).sum(1)[top] for u, v in factors], dim=1)
+        both = torch.stack([(u * v).sum(1)[left] for u, v in factors], dim=1)
+        expected = both[both[:, 0].argsort(descending=True)[:k]]  # Each by its own part.
         assert np.allclose(points.get_offsets(), expected, atol=1e-5)  # In their order.
         change = (expected[:, 0] - expected[:, 1]).abs().mean()
         assert points.get_label() == f'{name}\n(mean change {change:.2f})'
@@ -47,12 +47,13 @@ def test_scores(dataset, model, exclude_seen):
     ax.figure.canvas.draw()
     zero, one = ax.transData.transform([(0, 0), (1, 1)])
     assert np.ptp(one - zero) == pytest.approx(0, abs=1e-6)  # Axes of the same scale.
-    assert f'{len(top)} items' in ax.get_title(loc='left')
+    assert f'{k} items' in ax.get_title(loc='left')
     for context, label in ((a, ax.get_xlabel()), (b, ax.get_ylabel())):
         for name in a.index:
             assert (str(context[name]) in label) == (a[name] != b[name])
 
 
+@pytest.mark.filterwarnings('ignore::iedr_geo.recommend.UnknownValueWarning')
 def test_scores_of_a_new_user_in_one_context(dataset, model):
     context = dataset.context_frame.iloc[0]
     user = {'age_group': '18-24', 'household': 'single'}
@@ -153,6 +154,9 @@ def test_explanation_without_pairs():
     # Nothing makes a difference.
     zero = explanation(differences=[0.0] * 4, pairs=[0.0] * 10)
     plot_explanation(zero).figure.canvas.draw()
+    # One that was replaced, without pairs.
+    ax = plot_explanation(Explanation(1.0, {}, one.features[:1], one.pairs[:0]))
+    assert [text.get_text() for text in ax.texts] == ['daytime=noon']
     # Two tags that the model has not seen have one name, and two places.
     ax = plot_explanation(explanation(['a', 'b', 'b'], [1, 2, 3], range(6)))
     assert len(ax.collections[1].get_segments()) == 3
@@ -163,8 +167,8 @@ def test_wrong_explanation(dice, graph):
     one, other = explanation(), Recommender(dice, graph).explain(1, 2)
     features, pairs, wrong = one.features, one.pairs, 'pairs of side .* are not those'
     for bad, message in (
-        (other, "has 0 features of side 'context'"),
-        (Explanation(1.0, {}, features[:1], pairs), "has 1 features of side 'context'"),
+        (other, "has no features of side 'context'"),
+        (Explanation(1.0, {}, features[:1], pairs), wrong),
         (Explanation(1.0, {}, features, pairs[:-1]), wrong),
         (Explanation(1.0, {}, features, pairs[::-1]), wrong),
     ):
