@@ -37,7 +37,7 @@ train, valid, test = intervened_split(graph)  # As if all items were shown alike
 torch.manual_seed(0)
 model = DICE(MF(train.num_users, train.num_items, channels=64), train.popularity)
 module = BipartiteModule(model, train, valid, negatives=PopularityMarginSampler())
-folder = f'runs/dice-{args.dataset}'
+folder = f'runs/dice-{args.dataset}-{args.epochs}-epochs'
 result = fit(module, folder, max_epochs=args.epochs, patience=4, overwrite=True)
 
 print('popularity:', evaluate_catalogue(Popularity.fit(train), test, train))

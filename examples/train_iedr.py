@@ -42,7 +42,8 @@ module = InteractionModule(
     batch_size=512,
     learning_rate=3e-3,
 )
-result = fit(module, f'runs/{args.dataset}', max_epochs=args.epochs, overwrite=True)
+folder = f'runs/iedr-{args.dataset}-{args.epochs}-epochs'
+result = fit(module, folder, max_epochs=args.epochs, overwrite=True)
 
 lists = dataset.candidates('test')
 evaluations = {
@@ -53,4 +54,4 @@ for name, evaluation in evaluations.items():
     print(f'{name}: {evaluation}')
 print(compare(evaluations).loc['ndcg@10'].round(4).to_string())
 
-Recommender(result.model, dataset).save(f'runs/{args.dataset}/model')
+Recommender(result.model, dataset).save(f'{folder}/model')

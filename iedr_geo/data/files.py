@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 import zipfile
@@ -77,5 +78,9 @@ def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:
         return torch.load(path, map_location='cpu', weights_only=True)
     except FileNotFoundError:
         raise
+    except pickle.UnpicklingError as error:  # torch's advice is to execute it.
+        raise ValueError(
+            f'{os.fspath(path)} is damaged: it holds more than tensors and plain values'
+        ) from error
     except Exception as error:
         raise ValueError(f'{os.fspath(path)} is damaged: {error}') from error

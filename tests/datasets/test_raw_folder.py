@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -302,3 +305,51 @@ def test_cannot_write(reader, root, tmp_path, monkeypatch):
         reader.cls(root)
     with pytest.raises(OSError, match=f'Cannot write to {folder}: '):
         reader.cls()
+
+
+def test_nothing_is_unpickled(reader, root, home, monkeypatch):
+    """Neither what PyG keeps beside a cache nor the cache, which is made again."""
+    expected = rows(reader.cls(root))
+    [path] = home.rglob('[0-9a-f]' * 16 + '*.pt')
+    load = torch.load
+
+    def weights_alone(*args: Any, weights_only: bool = False, **kwargs: Any) -> Any:
+        assert weights_only
+        return load(*args, weights_only=True, **kwargs)
+
+    monkeypatch.setattr(torch, 'load', weights_alone)
+    monkeypatch.setattr(pickle, 'load', pytest.fail)
+    content = path.read_bytes()
+    for name in ('pre_transform.pt', 'pre_filter.pt'):
+        torch.save(Trap(), path.with_name(name))
+    assert rows(reader.cls(root)) == expected
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    torch.save(Trap(), path)
+    for damage in (path.read_bytes(), bytes(flipped), content[:-9], b''):
+        path.write_bytes(damage)
+        with pytest.warns(UserWarning, match=rf'^{path} is damaged: .*made again'):
+            assert rows(reader.cls(root)) == expected
+        assert rows(reader.cls(root)) == expected
+
+
+class Trap:
+    """Ends the test when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return pytest.fail, ('unpickled',)
+
+
+@pytest.mark.parametrize('kind', ['latest', 'gowalla'], indirect=True)
+def test_processes_that_make_one_cache_at_once(reader, root, home):
+    """One makes it, and all succeed."""
+    code = 'import sys; from iedr_geo.datasets import {0}; print({0}(sys.argv[1]))'
+    command = [sys.executable, '-c', code.format(reader.cls.__name__), str(root)]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert len({output for output, _ in outputs}) == 1
+    assert not any(b'damaged' in error for _, error in outputs)

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -117,9 +118,11 @@ def forks():
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['training_runs'])
 
-    def end(folder: Path, kill=None) -> int | None:
+    def end(folder: Path, kill=None, seconds: float | None = None) -> int | None:
         process = context.Process(target=run_or_die, args=(folder, EPOCHS, kill))
         process.start()
+        process.join(seconds)
+        process.kill()  # If that was before its end.
         process.join()
         return process.exitcode
 
@@ -155,3 +158,17 @@ def test_killed_at(forks, uninterrupted, tmp_path, kill):
         load(tmp_path, path.stem)  # What is there can be read.
     assert forks(tmp_path) == 0
     assert_same_run(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize('seed', [0, *[pytest.param(1, marks=pytest.mark.slow)]])
+def test_killed_at_any_moment(forks, uninterrupted, tmp_path, seed):
+    """Again and again, until one run comes to its end."""
+    moments = np.random.default_rng(seed).uniform(0.2, 1.5, 40 if seed else 2)
+    for i, moment in enumerate(moments):
+        folder = tmp_path / str(i // 4)  # Some are killed several times.
+        assert forks(folder, seconds=moment) in (0, -signal.SIGKILL)
+        for path in folder.glob('*.ckpt'):
+            load(folder, path.stem)
+        if i % 4 == 3 or i == len(moments) - 1:
+            assert forks(folder) == 0
+            assert_same_run(folder, uninterrupted)
