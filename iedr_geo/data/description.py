@@ -125,7 +125,11 @@ def describe(dataset: InteractionDataset) -> Description:
         title,
         pd.DataFrame([field.summary() for field in fields]),
         pd.DataFrame(graphs),
-        [*_of_log(dataset, fields), *(w for f in fields for w in _of_field(dataset, f))],
+        [
+            *dataset.notes,
+            *_of_log(dataset, fields),
+            *(w for f in fields for w in _of_field(dataset, f)),
+        ],
     )
 
 
@@ -181,8 +185,8 @@ def _of_field(dataset: InteractionDataset, field: _Field) -> Iterator[str]:
         elif numbers.abs().max() > 10:
             yield (
                 f'{what} holds numbers up to {numbers.abs().max():,.0f}, by which '
-                f'embeddings are multiplied: bring them to a scale near one, or use '
-                f'Bucketized'
+                f'embeddings are multiplied: bring them to a scale near one, e.g. with '
+                f'standardize=True, or use Bucketized'
             )
     elif not column.is_number and side != 'user' and len(field.values) > 10:
         own_id = name == dataset.item_name and side == 'item'

@@ -22,6 +22,7 @@ from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.replacing import replacing
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import check_columns, match_ids, parse_labels, parse_times
+from iedr_geo.data.warning import warn_caller
 
 ROWS = (*SIDES, 'y', 'time')  # The tensors that have a number for each row.
 GRAPHS = ('users', 'items', 'contexts')
@@ -88,7 +89,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.tolist()
     if isinstance(value, (set, frozenset)):
-        return sorted(value, key=token)  # As the schema does.
+        return sorted(value, key=token)  # Sets of text change order between runs.
     if pd.api.types.is_list_like(value):
         return list(value)
     if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float)):
@@ -132,6 +133,7 @@ class InteractionDataset(Dataset):
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
             as negatives and ranked. :obj:`None` if all do.
         transform: Applied to each sample that is read.
+        notes: Sentences on what is odd in the tables, for :func:`describe`.
     """
 
     users: FeatureGraphs
@@ -152,6 +154,7 @@ class InteractionDataset(Dataset):
     item_name: str = 'item'
     catalogue: Tensor | None = None
     transform: Any = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__init__(transform=self.transform)
@@ -200,6 +203,9 @@ class InteractionDataset(Dataset):
             ValueError: If a table is empty, lacks or repeats a column, has no or twice
                 the same id, or if the interactions name an id that its table lacks.
                 The message names table, column and value.
+
+        Warns:
+            UserWarning: If a fitted schema does not know over half of a column.
         """
         context_columns = schema.sources('context')
         extra = [name for name in (label, time) if name is not None]
@@ -224,6 +230,14 @@ class InteractionDataset(Dataset):
             fitted.encode('item', items),
             fitted.encode('context', contexts),
         )
+        notes: list[str] = []
+        if schema.vocabulary is not None:
+            count = np.bincount(of_context)
+            frames = (users, None), (items, None), (contexts, count)
+            for side, (frame, of_row), made in zip(SIDES, frames, graphs, strict=True):
+                notes += fitted.mostly_unknown(side, frame, made, of_row).values()
+        for note in notes:
+            warn_caller(note)
         # Last: tables with an error leave the schema as it was.
         schema.vocabulary = fitted.vocabulary
         return cls(
@@ -240,6 +254,7 @@ class InteractionDataset(Dataset):
             exclude_seen=exclude_seen,
             user_name=user,
             item_name=item,
+            notes=tuple(notes),
         )
 
     @property
@@ -321,7 +336,7 @@ class InteractionDataset(Dataset):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the dataset to a file of tensors and text (nothing is pickled)."""
-        kept = (*ROWS, 'catalogue', 'exclude_seen', 'user_name', 'item_name')
+        kept = (*ROWS, 'catalogue', 'exclude_seen', 'user_name', 'item_name', 'notes')
         state: dict[str, Any] = {name: getattr(self, name) for name in kept}
         for name in GRAPHS:
             state[name] = getattr(self, name).state()

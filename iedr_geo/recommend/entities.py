@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -16,6 +15,7 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.schema import Side
+from iedr_geo.data.warning import warn_caller
 
 
 class UnknownValueWarning(UserWarning):
@@ -64,7 +64,8 @@ class Entities(ABC):
             side: :obj:`'user'` or :obj:`'item'`.
             entities: Ids, or mappings from columns to values.
         """
-        wanted = pd.Index([_token(entity) for entity in entities], dtype=object)
+        where = f"Column '{self.names[side]}'"
+        wanted = pd.Index([_token(entity, where) for entity in entities], dtype=object)
         return self.ids[side].get_indexer(wanted)
 
     def candidates(self, candidates: Iterable[Any]) -> Tensor:
@@ -73,7 +74,7 @@ class Entities(ABC):
         Raises:
             ValueError: If there are none, or one is not in the table or comes twice.
         """
-        ids = pd.Index([token(candidate) for candidate in candidates], dtype=object)
+        ids = pd.Index([token(item, 'A candidate') for item in candidates], dtype=object)
         number = self.ids['item'].get_indexer(ids)
         strangers = ids[number < 0]
         if ids.empty:
@@ -113,10 +114,10 @@ class Entities(ABC):
         return numbers
 
 
-def _token(entity: Any) -> str | None:
+def _token(entity: Any, where: str) -> str | None:
     described = isinstance(entity, Mapping)
     missing = pd.api.types.is_scalar(entity) and pd.isna(entity)
-    return None if described or missing else token(entity)
+    return None if described or missing else token(entity, where)
 
 
 def _numbers(found: np.ndarray, size: int) -> Tensor:
@@ -174,8 +175,17 @@ class DatasetEntities(Entities):
         self.exclude_seen = dataset.exclude_seen
         self.context_names = tuple(dataset.schema.sources('context'))
 
-    def _encode(self, side: Side, frame: pd.DataFrame) -> FeatureGraphs:
-        """Encodes rows of features, and warns of values that are not known."""
+    def _encode(
+        self,
+        side: Side,
+        frame: pd.DataFrame,
+        count: np.ndarray | None = None,
+        known: int = 0,
+    ) -> FeatureGraphs:
+        """Encodes rows of features, and warns of values that are not known.
+
+        The rows count as :meth:`FeatureSchema.mostly_unknown` says.
+        """
         schema = self.data.schema
         names = schema.sources(side)
         others = [] if side == 'context' else [self.names[side]]
@@ -186,17 +196,19 @@ class DatasetEntities(Entities):
             )
         graphs = schema.encode(side, frame)
         offsets = schema.offsets(side)
+        mostly = schema.mostly_unknown(side, frame, graphs, count, known)
+        for sentence in mostly.values():
+            warn_caller(sentence, UnknownValueWarning)
         for column in schema.columns(side):
             row = (graphs.x == offsets[column.name]).nonzero()
-            if row.numel():
+            if row.numel() and column.column not in mostly:
                 graph = int(torch.searchsorted(graphs.ptr, row[0], right=True)) - 1
                 name = column.column
                 value = frame[name].iloc[graph]
-                warnings.warn(
+                warn_caller(
                     f"The model has not seen the value {value!r} of column '{name}': it "
                     f'stands for all values that are unknown',
                     UnknownValueWarning,
-                    stacklevel=2,
                 )
         return graphs
 
@@ -214,7 +226,8 @@ class DatasetEntities(Entities):
             rows.append(
                 blank | (dict(entity) if described else {self.names[side]: entity})
             )
-        graphs = self._encode(side, pd.DataFrame(rows, dtype=object)) if rows else None
+        known, frame = len(found) - len(rows), pd.DataFrame(rows, dtype=object)
+        graphs = self._encode(side, frame, known=known) if rows else None
         return Numbers(_numbers(found, len(self.ids[side])), graphs)
 
     @cached_property
@@ -240,7 +253,7 @@ class DatasetEntities(Entities):
                 f'is missing)'
             )
         first, row = self.data.schema.distinct('context', frame)
-        graphs = self._encode('context', frame.iloc[first])
+        graphs = self._encode('context', frame.iloc[first], np.bincount(row))
         found = self._hashes.get_indexer(pd.Index(graphs.hashes()))
         new = torch.from_numpy(found < 0)
         number = _numbers(found, self.data.num_contexts)[torch.from_numpy(row)]

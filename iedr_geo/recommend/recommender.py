@@ -230,7 +230,7 @@ class Recommender:
         names = list(self._entities.context_names)
         check_columns(rows, [name, *names], 'rows')
         contexts = self._entities.contexts(rows[names])
-        users = self._entities.numbers('user', rows[name].tolist())
+        users = self._entities.numbers('user', [*rows[name].array])  # As they are.
         queries = self._queries(users.number, contexts, users=users.new)
         row, columns = self._rank(queries, k, exclude_seen, candidates, progress)
         heads = {'row': rows.index[row], name: rows[name].to_numpy()[row]}
