@@ -81,7 +81,8 @@ class CandidateLists:
             pair = dataset.user * dataset.num_contexts + dataset.context
             codes, names = pd.factorize(pair.numpy())
         else:
-            codes, names = tokens(pd.Series(list_id), '`list_id`')
+            codes, texts = tokens(pd.Series(list_id), '`list_id`')
+            names = np.array(texts)
         if len(codes) != len(dataset):
             raise ValueError(
                 f'`list_id` must name the list of each of the {len(dataset)} rows (got '

@@ -232,8 +232,7 @@ class InteractionDataset(Dataset):
         )
         notes: list[str] = []
         if schema.vocabulary is not None:
-            count = np.bincount(of_context)
-            frames = (users, None), (items, None), (contexts, count)
+            frames = (users, None), (items, None), (interactions, of_context)
             for side, (frame, of_row), made in zip(SIDES, frames, graphs, strict=True):
                 notes += fitted.mostly_unknown(side, frame, made, of_row).values()
         for note in notes:

@@ -176,7 +176,7 @@ class FeatureSchema:
         side: Side,
         frame: pd.DataFrame,
         graphs: FeatureGraphs,
-        count: np.ndarray | None = None,
+        row: np.ndarray | None = None,
         known: int = 0,
     ) -> dict[str, str]:
         """Says of which columns the schema does not know over half of the values.
@@ -186,17 +186,18 @@ class FeatureSchema:
         Args:
             side: Which side the table describes.
             frame: The table.
-            graphs: Its graphs, as :meth:`encode` returned them.
-            count: How often each row counts (default: once).
+            graphs: Graphs of its rows, as :meth:`encode` returned them.
+            row: The graph of each row (default: each has one).
             known: How many more rows there are, all of them of known values.
 
         Returns:
             A sentence for each of these columns.
         """
-        weight = np.ones(len(frame)) if count is None else count
         sentences: dict[str, str] = {}
-        if weight.sum() + known < 10:
+        if len(frame) + known < 10:
             return sentences
+        row = np.arange(len(frame)) if row is None else row
+        weight = np.bincount(row, minlength=len(graphs))
         x, field = graphs.x.numpy(), self.fields_of(side, graphs.x).numpy()
         graph = np.arange(len(graphs)).repeat(graphs.ptr.diff().numpy())
         offsets = self.offsets(side).values()
@@ -207,11 +208,11 @@ class FeatureSchema:
             present = graph[(field == i) & (x != first + MISSING)]
             unknown, total = weight[new].sum(), weight[present].sum() + known
             if unknown > total / 2:
-                cells = map(repr, frame[name].iloc[new].head(1000).tolist())
+                cells = frame[name][np.isin(row, new)].head(1000).map(repr)
                 sentences[name] = (
                     f'The schema does not know {unknown / total:.0%} of the values of '
                     f"{side} column '{name}', among them "
-                    f'{", ".join(list(dict.fromkeys(cells))[:3])}: all of them stand for '
+                    f'{", ".join(cells.unique()[:3])}: all of them stand for '
                     f'one value. Are they written as in the tables that it was fitted to?'
                 )
         return sentences

@@ -179,12 +179,16 @@ class DatasetEntities(Entities):
         self,
         side: Side,
         frame: pd.DataFrame,
-        count: np.ndarray | None = None,
+        distinct: tuple[np.ndarray, np.ndarray] | None = None,
         known: int = 0,
     ) -> FeatureGraphs:
         """Encodes rows of features, and warns of values that are not known.
 
-        The rows count as :meth:`FeatureSchema.mostly_unknown` says.
+        Args:
+            side: Which side it is.
+            frame: The rows.
+            distinct: As :meth:`FeatureSchema.distinct` says, which of them are encoded.
+            known: As :meth:`FeatureSchema.mostly_unknown` wants it.
         """
         schema = self.data.schema
         names = schema.sources(side)
@@ -194,17 +198,19 @@ class DatasetEntities(Entities):
             raise ValueError(
                 f"The {side} has no column '{unknown[0]}' (it has: {', '.join(names)})"
             )
-        graphs = schema.encode(side, frame)
+        first, row = distinct or (np.arange(len(frame)), None)
+        encoded = frame.iloc[first]
+        graphs = schema.encode(side, encoded)
         offsets = schema.offsets(side)
-        mostly = schema.mostly_unknown(side, frame, graphs, count, known)
+        mostly = schema.mostly_unknown(side, frame, graphs, row, known)
         for sentence in mostly.values():
             warn_caller(sentence, UnknownValueWarning)
         for column in schema.columns(side):
-            row = (graphs.x == offsets[column.name]).nonzero()
-            if row.numel() and column.column not in mostly:
-                graph = int(torch.searchsorted(graphs.ptr, row[0], right=True)) - 1
+            node = (graphs.x == offsets[column.name]).nonzero()
+            if node.numel() and column.column not in mostly:
+                graph = int(torch.searchsorted(graphs.ptr, node[0], right=True)) - 1
                 name = column.column
-                value = frame[name].iloc[graph]
+                value = encoded[name].iloc[graph]
                 warn_caller(
                     f"The model has not seen the value {value!r} of column '{name}': it "
                     f'stands for all values that are unknown',
@@ -253,7 +259,7 @@ class DatasetEntities(Entities):
                 f'is missing)'
             )
         first, row = self.data.schema.distinct('context', frame)
-        graphs = self._encode('context', frame.iloc[first], np.bincount(row))
+        graphs = self._encode('context', frame, (first, row))
         found = self._hashes.get_indexer(pd.Index(graphs.hashes()))
         new = torch.from_numpy(found < 0)
         number = _numbers(found, self.data.num_contexts)[torch.from_numpy(row)]

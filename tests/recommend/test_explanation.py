@@ -38,7 +38,7 @@ NOVELTY = {'tags': 's|p|z', 'price': 8.5}
 NEW_FEATURES = [
     ('user', 'customer=<missing>'),
     *FEATURES[1:4],
-    *(('item', f) for f in ('tags=s', 'tags=p', 'tags=<unknown>', 'price=3 to 9')),
+    *(('item', f) for f in ('tags=<unknown>', 'tags=p', 'tags=s', 'price=3 to 9')),
     *FEATURES[8:],
 ]
 
@@ -196,7 +196,7 @@ def test_sides_of_a_single_feature():
     assert found.features.empty and found.pairs.empty
     assert 'Without' not in str(found)
     found = recommender.explain('a', 2, {'place': 'y'})
-    assert found.features['feature'].tolist() == ['tags=q', 'tags=p']
+    assert found.features['feature'].tolist() == ['tags=p', 'tags=q']
     assert found.pairs['side'].tolist() == ['item'] * 3
 
 

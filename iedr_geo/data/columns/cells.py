@@ -30,7 +30,7 @@ def check_exact(number: Any, where: str) -> None:
     exact = _EXACT.get(type(number), 2**53)
     if abs(number) >= exact:
         raise ValueError(
-            f'{where} holds {number}, a floating point number from {exact} on, where '
+            f'{where} holds {number:.0f}, a floating point number from {exact} on, where '
             f'neighbouring integers are one: read the column as text or Int64'
         )
 
@@ -38,7 +38,8 @@ def check_exact(number: Any, where: str) -> None:
 def token(value: Any, where: str = 'A value') -> str:
     """Returns the text that a value is the same by.
 
-    1, 1.0, '1', '1.0' and Decimal('1.00') agree, as do a date, its midnight and their texts.
+    1, 1.0, '1', '1.0' and Decimal('1.00') agree, as do a date, its midnight and the texts
+    of both.
 
     A column of integers becomes floating point as soon as one value is missing,
     and text when it goes through a CSV file; neither may change who is who.
@@ -82,21 +83,23 @@ def tokens(column: pd.Series, where: str | None = None) -> tuple[np.ndarray, lis
         where: What it is, for errors (default: the column by its name).
     """
     where = f"Column '{column.name}'" if where is None else where
+    cells: Any = column
     if column.dtype.kind == 'f':  # Arrow tells NaN from what is missing.
         kind = f'f{getattr(column.dtype, "itemsize", 8)}'
-        column = column.to_numpy(kind, na_value=np.nan)  # Not an index, which widens it.
+        cells = column.to_numpy(kind, na_value=np.nan)  # An index would widen it.
     try:
-        codes, values = pd.factorize(column)
+        codes, values = pd.factorize(cells)
         if column.dtype == object and infer_dtype(column).startswith('mixed'):
             # To Python, True equals 1.
-            texts = column.map(lambda value: token(value, where), na_action='ignore')
-            codes, values = pd.factorize(texts)
+            cells = column.map(lambda value: token(value, where), na_action='ignore')
+            codes, values = pd.factorize(cells)
     except (TypeError, NotImplementedError):  # What is not hashable.
         raise ValueError(
             f'{where} holds lists where single values belong: use MultiCategorical'
         ) from None
-    texts = np.array([token(value, where) for value in values], dtype=object)
-    same, texts = pd.factorize(texts)
+    same, texts = pd.factorize(
+        np.array([token(value, where) for value in values], dtype=object)
+    )
     return np.append(same, -1)[codes], list(texts)
 
 
