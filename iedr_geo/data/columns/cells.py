@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,9 +98,8 @@ def tokens(column: pd.Series, where: str | None = None) -> tuple[np.ndarray, lis
         raise ValueError(
             f'{where} holds lists where single values belong: use MultiCategorical'
         ) from None
-    same, texts = pd.factorize(
-        np.array([token(value, where) for value in values], dtype=object)
-    )
+    write = str if values.dtype.kind in 'iu' else partial(token, where=where)
+    same, texts = pd.factorize(np.array([write(value) for value in values], dtype=object))
     return np.append(same, -1)[codes], list(texts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,8 @@ class MultiCategorical(Column):
 
     def _list(self, cell: Any) -> Sequence[Any]:
         """Returns the values of a cell."""
+        if isinstance(cell, str) and self.separator is not None:
+            return cell.split(self.separator)
         if isinstance(cell, (list, tuple)):
             return cell
         if isinstance(cell, Mapping):
@@ -64,8 +67,7 @@ class MultiCategorical(Column):
                 f"Column '{self.name}' holds text or single values, not lists: pass "
                 f'`separator` to MultiCategorical, or use Categorical'
             )
-        text = cell if isinstance(cell, str) else token(cell, self._where)
-        return text.split(self.separator)
+        return token(cell, self._where).split(self.separator)
 
     def _text(self, value: Any) -> str | None:
         if is_list_like(value):
@@ -79,7 +81,11 @@ class MultiCategorical(Column):
         """Returns a row for each distinct value of a cell, or for that it has none."""
         cells = column.reset_index(drop=True).astype(object)
         values = cells.map(self._list, na_action='ignore').explode()
-        values = values.map(self._text, na_action='ignore')
+        text = lru_cache(None, typed=True)(self._text)  # To Python, True equals 1.
+        try:
+            values = values.map(text, na_action='ignore')
+        except TypeError:  # What is not hashable, which is refused here.
+            values = values.map(self._text, na_action='ignore')
         some = values.notna().to_numpy()
         kept = some | ~np.isin(values.index, values.index[some])
         return values[kept & ~values.reset_index().duplicated().to_numpy()]
