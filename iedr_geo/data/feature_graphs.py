@@ -266,7 +266,9 @@ class FeatureGraphs:
         return self._graph_hashes(self._node_hashes())
 
     def _node_hashes(self) -> np.ndarray:
-        node = _mixed(self.x.cpu().numpy())
+        x = self.x.cpu().numpy()
+        few = x.max() < x.size  # Rows, which are then looked up.
+        node = _mixed(np.arange(x.max() + 1))[x] if few else _mixed(x)
         if self.value is not None:
             value = self.value.cpu().float().numpy() + 0.0  # Zero has two signs.
             node = _mixed(node ^ _mixed(value.view(np.int32).astype(np.int64)))

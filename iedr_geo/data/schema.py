@@ -248,7 +248,7 @@ class FeatureSchema:
                 ]
             )
         return FeatureGraphs(
-            x=torch.from_numpy(code[order].astype(np.int64)),
+            x=torch.from_numpy(code[order].astype(np.int64, copy=False)),
             ptr=torch.from_numpy(np.append(0, np.bincount(row).cumsum())),
             value=None if value is None else torch.from_numpy(value[order]).float(),
             vectors={
