@@ -74,7 +74,7 @@ class Numerical(Column):
             # What is equal differs by rounding from its mean.
             return [f'{mean!r} {scale if scale > 1e-12 * abs(mean) else 1.0!r}']
         size = np.sqrt(np.mean(numbers**2)) if len(numbers) else 1.0
-        if size > LARGE or 0 < np.abs(numbers).max(initial=0) < 1 / LARGE**3:
+        if size > LARGE or 0 < np.abs(numbers).max(initial=0) < 1e-3:
             warn_caller(
                 f"Column '{self.name}' holds numbers of about {size:,.3g}, by which "
                 f'embeddings are multiplied: bring them to a scale near one with '
