@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data.bipartite import BipartiteGraph
+from iedr_geo.data.columns import tokens
 from iedr_geo.data.fingerprint import Fingerprint, sides_of
 from iedr_geo.data.interaction import InteractionDataset
 from iedr_geo.data.negative_sampling import UniformNegativeSampler
@@ -82,8 +83,10 @@ class CandidateLists:
             raise ValueError('There is no row to make a list of')
         if list_id is None:
             pair = dataset.user * dataset.num_contexts + dataset.context
-            list_id = pd.Series(pair.numpy())
-        codes, names = pd.factorize(pd.Series(list_id))
+            codes, names = pd.factorize(pair.numpy())
+        else:
+            codes, texts = tokens(pd.Series(list_id), '`list_id`')
+            names = np.array(texts)
         if len(codes) != len(dataset):
             raise ValueError(
                 f'`list_id` must name the list of each of the {len(dataset)} rows (got '

@@ -142,6 +142,7 @@ def describe(dataset: InteractionDataset) -> Description:
         pd.DataFrame([field.summary() for field in fields]),
         pd.DataFrame(graphs),
         [
+            *dataset.notes,
             *_of_log(dataset, fields),
             *(w for row in graphs for w in _of_graphs(row, fields)),
             *(w for field in fields for w in _of_field(dataset, field)),
@@ -214,8 +215,8 @@ def _of_field(dataset: InteractionDataset, field: _Field) -> Iterator[str]:
         elif numbers.abs().max() > 10:
             yield (
                 f'{what} holds numbers up to {numbers.abs().max():,.0f}, by which '
-                f'embeddings are multiplied: bring them to a scale near one, or use '
-                f'Bucketized'
+                f'embeddings are multiplied: bring them to a scale near one, e.g. with '
+                f'standardize=True, or use Bucketized'
             )
     elif not column.is_number and side != 'user' and field.num_values > 10:
         own_id = name == dataset.item_name and side == 'item'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,9 +95,9 @@ class FeatureGraphs:
         self.edges = self._unless_complete(edges)
         # Which of a row's vectors each node has.
         self._which = {row: (x == row).cumsum(0) - 1 for row in self.vectors}
-        self.node_id = self._node_id()
 
-    def _node_id(self) -> Tensor | None:
+    @cached_property
+    def node_id(self) -> Tensor | None:
         """Numbers the nodes: the same number where row, value and vector are the same."""
         if self.value is None and not self.vectors:
             return None
@@ -279,7 +280,9 @@ class FeatureGraphs:
         return self._graph_hashes(self._node_hashes())
 
     def _node_hashes(self) -> np.ndarray:
-        node = _mixed(self.x.cpu().numpy())
+        x = self.x.cpu().numpy()
+        few = x.max() < x.size  # Rows, which are then looked up.
+        node = _mixed(np.arange(x.max() + 1))[x] if few else _mixed(x)
         if self.value is not None:
             value = self.value.cpu().float().numpy() + 0.0  # Zero has two signs.
             node = _mixed(node ^ _mixed(value.view(np.int32).astype(np.int64)))
@@ -365,6 +368,7 @@ class FeatureGraphs:
                 return Edges(*map(move, value))
             return None if value is None else value.to(device)
 
+        _ = self.node_id  # Where graphs are made, so that no batch waits for it.
         moved = FeatureGraphs.__new__(FeatureGraphs)
         vars(moved).update({name: move(value) for name, value in vars(self).items()})
         return moved

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,8 @@ def hide_new(split: Split) -> Split:
 
     A value that no training sample has, *e.g.*, the id of a new user or item, becomes its
     field's *unknown* value, which it will be when the model serves: its own embedding is
-    never trained. Numbers and missing values stay. Training samples are the training rows
+    never trained. Numbers and missing values stay. Rows whose contexts are the same
+    then have one context. Training samples are the training rows
     and, where there are no labels, all items of their catalogue as negatives.
 
     Args:
@@ -60,7 +62,15 @@ def hide_new(split: Split) -> Split:
     for part in (train, valid, test):
         part.users, part.items = hide(part.users), hide(part.items)
         part.contexts = hide(part.contexts)
+        part.context = _first_alike(part.contexts).to(part.context.device)[part.context]
     return split._replace(train=train, valid=valid, test=test)
+
+
+def _first_alike(graphs: FeatureGraphs) -> Tensor:
+    """Returns, for each graph, the first that has the same nodes."""
+    hashes = graphs.hashes()
+    _, first, number = np.unique(hashes, return_index=True, return_inverse=True)
+    return torch.from_numpy(first[number])
 
 
 def _restrict(part: InteractionDataset, exists: Tensor) -> InteractionDataset:

@@ -30,6 +30,7 @@ from iedr_geo.data.tables import (
     parse_labels,
     parse_times,
 )
+from iedr_geo.data.warning import warn_caller
 
 ROWS = (*SIDES, 'y', 'time')  # The tensors that have a number for each row.
 GRAPHS = ('users', 'items', 'contexts')
@@ -129,6 +130,7 @@ class InteractionDataset(Dataset):
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
             as negatives and ranked. :obj:`None` if all do.
         transform: Applied to each sample that is read.
+        notes: Sentences on what is odd in the tables, for :func:`describe`.
     """
 
     users: FeatureGraphs
@@ -151,6 +153,7 @@ class InteractionDataset(Dataset):
     item_dtype: str = 'str'
     catalogue: Tensor | None = None
     transform: Any = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__init__(transform=self.transform)
@@ -202,6 +205,9 @@ class InteractionDataset(Dataset):
                 the same id, if users and items are one column, or if the interactions
                 name an id that its table lacks. The message names table, column and
                 value.
+
+        Warns:
+            UserWarning: If a fitted schema does not know over half of a column.
         """
         check_names(user, item)
         context_columns = schema.sources('context')
@@ -227,6 +233,13 @@ class InteractionDataset(Dataset):
             fitted.encode('item', items),
             fitted.encode('context', contexts),
         )
+        notes: list[str] = []
+        if schema.vocabulary is not None:
+            frames = (users, None), (items, None), (interactions, of_context)
+            for side, (frame, of_row), made in zip(SIDES, frames, graphs, strict=True):
+                notes += fitted.mostly_unknown(side, frame, made, of_row).values()
+        for note in notes:
+            warn_caller(note)
         # Last: tables with an error leave the schema as it was.
         schema.vocabulary = fitted.vocabulary
         dataset = cls(
@@ -244,6 +257,7 @@ class InteractionDataset(Dataset):
             item_name=item,
             user_dtype=str(own_users.dtype),
             item_dtype=str(own_items.dtype),
+            notes=tuple(notes),
         )
         if exclude_seen is None:
             exclude_seen = dataset.repeated <= MAX_REPEATED
@@ -368,7 +382,7 @@ class InteractionDataset(Dataset):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the dataset to a file of tensors and text (nothing is pickled)."""
         kept = (*ROWS, 'catalogue', 'exclude_seen', 'user_name', 'item_name')
-        kept += 'user_dtype', 'item_dtype'
+        kept += 'user_dtype', 'item_dtype', 'notes'
         state: dict[str, Any] = {name: getattr(self, name) for name in kept}
         for name in GRAPHS:
             state[name] = getattr(self, name).state()

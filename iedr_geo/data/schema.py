@@ -14,9 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.data.columns import RESERVED, Column
-from iedr_geo.data.columns.cells import number_rows
-from iedr_geo.data.columns.column import Nodes
+from iedr_geo.data.columns import MISSING, RESERVED, UNKNOWN, Column
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.fingerprint import Fingerprint, digest
 from iedr_geo.data.tables import check_columns
@@ -176,23 +174,62 @@ class FeatureSchema:
     def distinct(self, side: Side, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Returns a row for each distinct feature graph, and which of them each row has.
 
-        Rows that differ in what no field looks at, *e.g.*, in the minute of a time of
-        which the hour is a feature, have the same graph.
+        Rows are the same where what is encoded of them is, whatever the cells: the minute
+        of a time of which the hour is a feature, the order of tags, or which of the
+        unknown values it is, tells nothing apart.
 
         Args:
             side: Which side the table describes.
             frame: The table, as in :meth:`encode`.
         """
-        key = number_rows(nodes.key() for nodes in self._nodes(side, frame).values())
-        return np.unique(key, return_index=True)[1], key
+        row, _ = pd.factorize(self._graphs(side, frame).hashes())
+        return np.flatnonzero(~pd.Series(row).duplicated()), row
 
-    def _nodes(self, side: Side, frame: pd.DataFrame) -> dict[str, Nodes]:
-        """Returns the nodes of each field."""
-        check_columns(frame, self.sources(side), side)
-        values = self._fitted()[side]
-        return {
-            c.name: c.encode(frame[c.column], values[c.name]) for c in self.columns(side)
-        }
+    def mostly_unknown(
+        self,
+        side: Side,
+        frame: pd.DataFrame,
+        graphs: FeatureGraphs,
+        row: np.ndarray | None = None,
+        known: int = 0,
+    ) -> dict[str, str]:
+        """Says of which columns the schema does not know over half of the values.
+
+        Of less than ten rows it says nothing.
+
+        Args:
+            side: Which side the table describes.
+            frame: The table.
+            graphs: Graphs of its rows, as :meth:`encode` returned them.
+            row: The graph of each row (default: each has one).
+            known: How many more rows there are, all of them of known values.
+
+        Returns:
+            A sentence for each of these columns.
+        """
+        sentences: dict[str, str] = {}
+        if len(frame) + known < 10:
+            return sentences
+        row = np.arange(len(frame)) if row is None else row
+        weight = np.bincount(row, minlength=len(graphs))
+        x, field = graphs.x.numpy(), self.fields_of(side, graphs.x).numpy()
+        graph = np.arange(len(graphs)).repeat(graphs.ptr.diff().numpy())
+        offsets = self.offsets(side).values()
+        for i, (column, first) in enumerate(
+            zip(self.columns(side), offsets, strict=True)
+        ):
+            name, new = column.column, graph[x == first + UNKNOWN]
+            present = graph[(field == i) & (x != first + MISSING)]
+            unknown, total = weight[new].sum(), weight[present].sum() + known
+            if unknown > total / 2:
+                cells = frame[name][np.isin(row, new)].head(1000).map(repr)
+                sentences[name] = (
+                    f'The schema does not know {unknown / total:.0%} of the values of '
+                    f"{side} column '{name}', among them "
+                    f'{", ".join(cells.unique()[:3])}: all of them stand for '
+                    f'one value. Are they written as in the tables that it was fitted to?'
+                )
+        return sentences
 
     def encode(self, side: Side, frame: pd.DataFrame) -> FeatureGraphs:
         """Turns a table into one feature graph a row.
@@ -203,26 +240,37 @@ class FeatureSchema:
             side: Which side the table describes.
             frame: The table, with a column for every field of the side.
         """
-        offsets = self.offsets(side)
-        parts, vectors, has_values = [], {}, False
-        for name, nodes in self._nodes(side, frame).items():
-            first = offsets[name]
-            if nodes.vector is not None:
-                vectors[first + RESERVED] = torch.from_numpy(nodes.vector)
-            has_values |= nodes.value is not None
-            value = np.ones(len(nodes.code)) if nodes.value is None else nodes.value
-            row = np.arange(len(frame)) if nodes.row is None else nodes.row
-            parts.append((row, nodes.code + first, value))
-        row, code, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return self.build_edges(side, self._graphs(side, frame))
+
+    def _graphs(self, side: Side, frame: pd.DataFrame) -> FeatureGraphs:
+        """Returns complete graphs of the rows of a table."""
+        check_columns(frame, self.sources(side), side)
+        values, offsets = self._fitted()[side], self.offsets(side)
+        fields = {
+            c.name: c.encode(frame[c.column], values[c.name]) for c in self.columns(side)
+        }
+        code = np.concatenate([n.code + offsets[name] for name, n in fields.items()])
+        rows = np.arange(len(frame))
+        row = np.concatenate([rows if n.row is None else n.row for n in fields.values()])
         order = np.argsort(row, kind='stable')  # Keeps the order of the fields.
-        sizes = np.bincount(row)
-        graphs = FeatureGraphs(
-            x=torch.from_numpy(code[order].astype(np.int64)),
-            ptr=torch.from_numpy(np.append(0, sizes.cumsum())),
-            value=torch.from_numpy(value[order]).float() if has_values else None,
-            vectors=vectors,
+        value = None
+        if any(nodes.value is not None for nodes in fields.values()):
+            value = np.concatenate(
+                [
+                    np.ones(len(nodes.code)) if nodes.value is None else nodes.value
+                    for nodes in fields.values()
+                ]
+            )
+        return FeatureGraphs(
+            x=torch.from_numpy(code[order].astype(np.int64, copy=False)),
+            ptr=torch.from_numpy(np.append(0, np.bincount(row).cumsum())),
+            value=None if value is None else torch.from_numpy(value[order]).float(),
+            vectors={
+                offsets[name] + RESERVED: torch.from_numpy(nodes.vector)
+                for name, nodes in fields.items()
+                if nodes.vector is not None
+            },
         )
-        return self.build_edges(side, graphs)
 
     def build_edges(self, side: Side, graphs: FeatureGraphs) -> FeatureGraphs:
         """Returns graphs of a side with the edges that :obj:`edges` says.

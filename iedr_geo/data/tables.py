@@ -9,7 +9,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from iedr_geo.data.columns.cells import check_rows, to_numbers, token, tokens
+from iedr_geo.data.columns.cells import (
+    check_exact,
+    check_rows,
+    to_numbers,
+    to_numeric,
+    token,
+    tokens,
+)
 
 
 def check_columns(frame: pd.DataFrame, names: Sequence[Hashable], table: str) -> None:
@@ -34,17 +41,9 @@ def check_columns(frame: pd.DataFrame, names: Sequence[Hashable], table: str) ->
 
 def _ids(column: pd.Series, table: str) -> tuple[np.ndarray, list[str]]:
     """Factorizes a column of ids, none of which may be missing."""
-    if column.dtype.kind == 'f':
-        size = getattr(column.dtype, 'itemsize', 8)
-        exact = 2.0 ** (np.finfo(f'f{size}').nmant + 1)
-        if (np.abs(column.to_numpy(float, na_value=np.nan)) > exact).any():
-            raise ValueError(
-                f"Column '{column.name}' of the {table} holds ids that a floating point "
-                f'number cannot tell apart, beyond {exact:.0f}: read them as integers or '
-                f'as text'
-            )
-    codes, values = tokens(column)
-    check_rows(codes < 0, f"Column '{column.name}' of the {table} has no id")
+    where = f"Column '{column.name}' of the {table}"
+    codes, values = tokens(column, where)
+    check_rows(codes < 0, f'{where} has no id')
     return codes, values
 
 
@@ -143,16 +142,20 @@ def parse_times(column: pd.Series) -> Tensor:
                 f"Column '{name}' holds times that nanoseconds cannot count: {error}"
             ) from None
         times = column.to_numpy(dtype=f'{kind}8[ns]').astype(np.int64)
-    elif kind == 'i' and column.notna().all() and column.abs().max() > 2**53:
-        times = column.to_numpy(np.int64)  # Nanoseconds, which float64 would round.
     else:
         try:
-            times = to_numbers(column)
+            numbers = to_numeric(column)
         except (ValueError, TypeError):
             raise ValueError(
                 f"Column '{name}' holds neither numbers nor dates: convert it with "
                 f'pandas.to_datetime first'
             ) from None
+        times = numbers.to_numpy(float, na_value=np.nan)
+        if numbers.dtype.kind in 'iu' and 2**53 <= np.abs(times).max() < 2**63:
+            times = numbers.to_numpy(np.int64)  # Nanoseconds, which float64 would round.
     missing = column.isna().to_numpy() | ~np.isfinite(times)
     check_rows(missing, f"Column '{name}' has no time")
+    if times.dtype.kind == 'f':
+        size = getattr(column.dtype, 'itemsize', 8) if kind == 'f' else 8
+        check_exact(times.astype(f'f{size}')[np.abs(times).argmax()], f"Column '{name}'")
     return torch.from_numpy(times.copy())  # The column may share its memory.

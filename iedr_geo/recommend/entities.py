@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -19,6 +18,7 @@ from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.columns import MISSING, UNKNOWN, scalar, token
 from iedr_geo.data.schema import Side
 from iedr_geo.data.tables import as_own
+from iedr_geo.data.warning import warn_caller
 
 
 class UnknownValueWarning(UserWarning):
@@ -80,7 +80,10 @@ class Entities(ABC):
             side: :obj:`'user'` or :obj:`'item'`.
             ids: Their ids.
         """
-        wanted = pd.Index([None if _missing(i) else token(i) for i in ids], dtype=object)
+        where = f"Column '{self.names[side]}'"
+        wanted = pd.Index(
+            [None if _missing(i) else token(i, where) for i in ids], dtype=object
+        )
         return self.ids[side].get_indexer(wanted)
 
     def candidates(self, candidates: Iterable[Any]) -> Tensor:
@@ -89,7 +92,7 @@ class Entities(ABC):
         Raises:
             ValueError: If there are none, or one is not in the table or comes twice.
         """
-        ids = pd.Index([token(candidate) for candidate in candidates], dtype=object)
+        ids = pd.Index([token(item, 'A candidate') for item in candidates], dtype=object)
         number = self.ids['item'].get_indexer(ids)
         strangers = ids[number < 0]
         if ids.empty:
@@ -190,7 +193,12 @@ class DatasetEntities(Entities):
         self.context_names = tuple(dataset.schema.sources('context'))
 
     def _encode(
-        self, side: Side, frame: pd.DataFrame, given: Tensor | None = None
+        self,
+        side: Side,
+        frame: pd.DataFrame,
+        given: Tensor | None = None,
+        distinct: tuple[np.ndarray, np.ndarray] | None = None,
+        known: int = 0,
     ) -> FeatureGraphs:
         """Encodes rows of features, and warns of values that are not known.
 
@@ -199,6 +207,8 @@ class DatasetEntities(Entities):
             frame: The rows.
             given: Whether each field of each row is said, or else of no account
                 (default: all are).
+            distinct: As :meth:`FeatureSchema.distinct` says, which of them are encoded.
+            known: As :meth:`FeatureSchema.mostly_unknown` wants it.
         """
         schema = self.data.schema
         names = schema.sources(side)
@@ -208,7 +218,12 @@ class DatasetEntities(Entities):
             raise ValueError(
                 f"The {side} has no column '{unknown[0]}' (it has: {', '.join(names)})"
             )
-        graphs = schema.encode(side, frame)
+        distinct_rows, row_of = distinct or (np.arange(len(frame)), None)
+        encoded = frame.iloc[distinct_rows]
+        graphs = schema.encode(side, encoded)
+        mostly = schema.mostly_unknown(side, frame, graphs, row_of, known)
+        for sentence in mostly.values():
+            warn_caller(sentence, UnknownValueWarning)
         if side not in self._had:
             self._had[side] = getattr(self.data, f'{side}s').x.cpu().unique()
         first = [*schema.offsets(side).values()]
@@ -216,7 +231,8 @@ class DatasetEntities(Entities):
             enumerate(schema.columns(side)), (UNKNOWN, MISSING)
         ):
             row = first[field] + kind
-            if kind == MISSING and (self._had[side] == row).any():
+            trained = kind == MISSING and row in self._had[side]
+            if trained or (kind == UNKNOWN and column.column in mostly):
                 continue
             node = (graphs.x == row).nonzero()[:, 0]
             graph = torch.searchsorted(graphs.ptr, node, right=True) - 1
@@ -226,15 +242,13 @@ class DatasetEntities(Entities):
                 continue
             what, why = 'a missing value', 'what stands for it was never trained'
             if kind == UNKNOWN:
-                what = f'the value {frame[column.column].iloc[int(graph[0])]!r}'
+                what = f'the value {encoded[column.column].iloc[int(graph[0])]!r}'
                 why = 'it stands for all values that are unknown'
-            self._warn(
-                f"The model has not seen {what} of column '{column.column}': {why}"
+            warn_caller(
+                f"The model has not seen {what} of column '{column.column}': {why}",
+                UnknownValueWarning,
             )
         return graphs
-
-    def _warn(self, message: str) -> None:
-        warnings.warn(message, UnknownValueWarning, stacklevel=3)
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
         """Returns users or items, stored or new.
@@ -254,7 +268,7 @@ class DatasetEntities(Entities):
         where, described = torch.tensor(more), [rows[i] for i in more]
         known = number[where]
         stored = getattr(self.data, f'{side}s').select(known.clamp(min=0)).to('cpu')
-        graphs = self._described(side, described, known, stored)
+        graphs = self._described(side, described, known, stored, len(rows) - len(more))
         same = torch.from_numpy(graphs.hashes() == stored.hashes()) & (known >= 0)
         new = torch.arange(size, size + len(where))
         return Numbers(
@@ -267,6 +281,7 @@ class DatasetEntities(Entities):
         rows: Sequence[Mapping[str, Any]],
         known: Tensor,
         stored: FeatureGraphs,
+        others: int,
     ) -> FeatureGraphs:
         """Returns the graphs of users or items that are described.
 
@@ -275,6 +290,7 @@ class DatasetEntities(Entities):
             rows: Their columns, the id among them or not.
             known: The stored ones that they are, -1 for those that are new.
             stored: The graphs of the stored ones; for those that are new, any.
+            others: The number of those beside them of which nothing is said.
         """
         schema, name = self.data.schema, self.names[side]
         fields, sources = schema.columns(side), schema.sources(side)
@@ -283,12 +299,13 @@ class DatasetEntities(Entities):
         blank = dict.fromkeys(sources)
         cells = [{n: scalar(v) for n, v in (blank | {**row}).items()} for row in rows]
         frame = pd.DataFrame(cells, dtype=object)
-        graphs = self._encode(side, frame, given)
+        graphs = self._encode(side, frame, given, known=others)
         strangers = [row[name] for row, k in pairs if k < 0 and name in row]
         if strangers and name not in sources:
-            self._warn(
+            warn_caller(
                 f"The {side} table has no id {strangers[0]!r} in column '{name}': "
-                f'nothing is known of this {side} by it'
+                f'nothing is known of this {side} by it',
+                UnknownValueWarning,
             )
         if (known < 0).all():
             return graphs
@@ -324,7 +341,7 @@ class DatasetEntities(Entities):
                 f'is missing)'
             )
         first, row = self.data.schema.distinct('context', frame)
-        graphs = self._encode('context', frame.iloc[first])
+        graphs = self._encode('context', frame, distinct=(first, row))
         found = self._hashes.get_indexer(pd.Index(graphs.hashes()))
         new = torch.from_numpy(found < 0)
         number = _numbers(found, self.data.num_contexts)[torch.from_numpy(row)]

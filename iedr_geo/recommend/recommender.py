@@ -287,7 +287,7 @@ class Recommender:
         # Before the work is done, to be told of two columns of one name.
         self._table([(head, []) for head in heads], [(one, []) for one in rest])
         contexts = self._entities.contexts(rows[names])
-        users = self._entities.numbers('user', rows[name].tolist())
+        users = self._entities.numbers('user', [*rows[name].array])  # As they are.
         queries = self._queries(users.number, contexts, users=users.new)
         self._check_contexts()
         asked = k, exclude_seen, candidates, progress

@@ -1,5 +1,7 @@
 """Candidate lists: sampled for each row, or those of labelled rows."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shop import SALES, make_shop
 
-from iedr_geo.data import CandidateLists, InteractionDataset
+from iedr_geo.data import (
+    CandidateLists,
+    Categorical,
+    FeatureSchema,
+    InteractionDataset,
+    MultiCategorical,
+)
+from iedr_geo.evaluation import evaluate_candidates
+from iedr_geo.metrics import NDCG
 
 SHOP = make_shop(SALES[:7])  # Nobody has all items.
 ITEMS = set(range(SHOP.num_items))
@@ -47,6 +57,25 @@ def test_a_list_for_each_row(with_seen: bool, catalogue, device: torch.device):
         assert found == [held_out.item[row]] and len(others) == 90
         wrong = SHOP.item[SHOP.user == user].tolist() if with_seen else found
         assert set(others) == set(catalogue or ITEMS) - set(wrong)
+
+
+def test_one_context_is_one_list():
+    """However its tags are written: this list was cut in two, of other metrics."""
+    log = pd.DataFrame({'user': 1, 'item': range(6), 'clicked': [0, 0, 1, 0, 0, 1]})
+    log['with'] = ['a|b', 'b|a', 'b|a', 'a| b', 'a|b|a', 'b|a']
+    schema = FeatureSchema(
+        [Categorical('user')], [Categorical('item')], [MultiCategorical('with', '|')]
+    )
+    dataset = InteractionDataset.from_pandas(log, None, None, schema, label='clicked')
+    lists = CandidateLists.from_labels(dataset)
+    assert read(lists) == [(0, 0, [2, 5], [0, 1, 3, 4])]
+    result = evaluate_candidates(lambda b: b.item_id / 1.0, dataset, lists, [NDCG(5)])
+    best = 1 + 1 / math.log2(3)
+    assert result.metrics['ndcg@5'] == pytest.approx((1 + 1 / math.log2(5)) / best)
+    ids = CandidateLists.from_labels(dataset, [1, 1.0, '1', '1.0', '1', 1])
+    assert torch.equal(ids.list_index, lists.list_index)
+    with pytest.raises(ValueError, match=r'`list_id` holds 15.*as text or Int64'):
+        CandidateLists.from_labels(dataset, [1.5e18] * 6)
 
 
 def test_negative_rows_make_no_list():

@@ -1,6 +1,7 @@
 """The fields of a schema, their rows of embeddings, and its text."""
 
 import json
+import tracemalloc
 
 import pandas as pd
 import pytest
@@ -31,6 +32,20 @@ def test_fields_have_rows_of_their_own():
         assert rows.tolist() == wanted
         fields = schema.fields_of(side, torch.arange(start, start + 11))
         assert fields.tolist() == [0] * 4 + [1] * 4 + [2] * 3
+
+
+def test_one_large_graph_costs_what_its_nodes_do():
+    """Others are not filled up to its size."""
+    tags = [['a'], [*map(str, range(1500))]] + [['b']] * 5000
+    frame = pd.DataFrame({'tags': tags})
+    schema = FeatureSchema(*[[MultiCategorical('tags')]] * 3)
+    schema.fit(dict.fromkeys(SIDES, frame))
+    graphs = schema.encode('item', frame)
+    tracemalloc.start()
+    assert graphs.content()[1:].unique().numel() == 2
+    assert schema.distinct('item', frame)[0].tolist() == [0, 1, 2]
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
 
 
 def test_json():

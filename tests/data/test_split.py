@@ -16,6 +16,7 @@ from iedr_geo.data import (
     Categorical,
     FeatureSchema,
     InteractionDataset,
+    Numerical,
     Split,
     cold_start_split,
     given_split,
@@ -27,7 +28,6 @@ from iedr_geo.data import (
     time_split,
 )
 
-NAMES = ('user', 'item', 'row')
 NEW = pd.DataFrame({'user': list('abcabdaebcfgaghh'), 'item': list('stustuvwsxyvwzxs')})
 LOGS = st.integers(1, 24).flatmap(
     lambda size: st.tuples(
@@ -40,7 +40,8 @@ SHARES = st.tuples(st.floats(0.05, 0.45), st.floats(0.05, 0.45))
 
 def build(frame: pd.DataFrame, **kwargs: object) -> InteractionDataset:
     """A log in which each row has a context of its own, which tells its number."""
-    schema = FeatureSchema(*[[Categorical(name)] for name in NAMES])
+    row = Numerical('row', standardize=True)  # Which stays where others are hidden.
+    schema = FeatureSchema([Categorical('user')], [Categorical('item')], [row])
     if 'row' not in frame:
         frame = frame.assign(row=range(len(frame)))
     return InteractionDataset.from_pandas(

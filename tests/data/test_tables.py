@@ -80,19 +80,31 @@ def test_ids_keep_the_type_of_their_column(ids: pd.Series, tmp_path: Path):
 @pytest.mark.parametrize('dtype', ['float64', 'Float64', 'float32'])
 def test_ids_that_floating_point_merges(dtype: str):
     exact = 2**24 if dtype == 'float32' else 2**53
-    log = TABLES['log'].assign(guest=[0, 1, 2, exact + 2] * 2)
-    users = TABLES['users'].assign(guest=pd.Series([0, 1, 2, exact + 2], dtype=dtype))
+    log = TABLES['log'].assign(guest=[0, 1, 2, exact] * 2)
+    users = TABLES['users'].assign(guest=pd.Series([0, 1, 2, exact + 1], dtype=dtype))
     tables = {'users': users, 'log': log}
-    with pytest.raises(ValueError, match=r"'guest' of the user table.*read them as inte"):
+    with pytest.raises(ValueError, match=r"'guest' of the user table.*as text or Int64"):
         build(TABLES | tables)
     for frame in tables.values():
-        frame['guest'] = frame['guest'].clip(upper=exact)
-    assert build(TABLES | tables).user_ids[-1] == str(exact)
+        frame['guest'] = frame['guest'].clip(upper=exact - 1)
+    assert build(TABLES | tables).user_ids[-1] == str(exact - 1)
+
+
+@pytest.mark.parametrize('dtype', ['float64', 'float32', object])
+def test_times_that_floating_point_merges(dtype: Any):
+    exact = 2**24 if dtype == 'float32' else 2**53
+    sold = pd.Series([float(exact), *range(7)], dtype=dtype)
+    with pytest.raises(ValueError, match=rf"'sold' holds {exact}, .*as text or Int64"):
+        build(TABLES | {'log': TABLES['log'].assign(sold=sold)})
+    times = build(TABLES | {'log': TABLES['log'].assign(sold=sold - 1)}).time
+    assert times[0] == exact - 1
 
 
 @pytest.mark.parametrize(
     'times',
     [
+        [str(2**62 + i) for i in (3, 0, 1, 2, 7, 6, 5, 4)],
+        pd.Series([2**62 + i for i in (3, 0, 1, 2, 7, 6, 5, 4)], dtype='Int64'),
         [2**62 + i for i in (3, 0, 1, 2, 7, 6, 5, 4)],
         pd.to_datetime([2**62 + i for i in (3, 0, 1, 2, 7, 6, 5, 4)]),
         pd.to_timedelta([2**62 + i for i in (3, 0, 1, 2, 7, 6, 5, 4)]),

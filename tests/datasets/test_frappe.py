@@ -78,7 +78,10 @@ def test_small_log(small):
     assert nodes(data, 'item') == [features(app) for app in APPS]
     contexts = dict.fromkeys(use[2:] for use in USES)
     assert nodes(data, 'context') == [
-        [f'{name}={value}' for name, value in zip(CONTEXT, context, strict=True)]
+        [
+            f'{name}={value.removesuffix(".0")}'
+            for name, value in zip(CONTEXT, context, strict=True)
+        ]
         for context in contexts
     ]
     assert data.apps()['name'].tolist() == [f'App {app[0]}' for app in APPS]

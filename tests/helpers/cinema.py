@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import calendar
+import datetime
 import math
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -230,18 +233,30 @@ def is_missing(cell: Any) -> bool:
 def text_of(cell: Any) -> str:
     if isinstance(cell, torch.Tensor) and cell.dim() == 0:
         cell = cell.item()
+    """The text of a value, however it is spelled."""
+    if isinstance(cell, Decimal) and cell == int(cell):
+        return str(int(cell))
+    if isinstance(cell, Decimal):
+        return str(cell.normalize())
+    if isinstance(cell, str) and re.fullmatch(r'-?\d+\.0', cell):
+        return str(int(float(cell)))
+    is_time = isinstance(cell, str) and re.fullmatch(r'\d{4}-\d\d-\d\d[T ]\d.*', cell)
+    if is_time or isinstance(cell, (datetime.date, np.datetime64)):
+        text = str(pd.Timestamp(cell))
+        return text[:-9] if text.endswith(' 00:00:00') else text
     if isinstance(cell, (float, np.floating)):
         return str(int(cell) if float(cell).is_integer() else float(cell))
     return str(cell)
 
 
-def _several(column: MultiCategorical, cell: Any) -> list[str]:
-    if isinstance(cell, (set, frozenset)):
-        cell = sorted(cell, key=text_of)
-    elif not pd.api.types.is_list_like(cell):
+def _several(column: MultiCategorical, cell: Any, values: list[str]) -> list[str]:
+    if not pd.api.types.is_list_like(cell):
         cell = text_of(cell).split(column.separator)
     texts = [text_of(value).strip() for value in cell if not is_missing(value)]
-    return [text for text in dict.fromkeys(texts) if text]
+    return sorted(
+        (text for text in dict.fromkeys(texts) if text),
+        key=lambda text: values.index(text) if text in values else -1,
+    )
 
 
 def _part_of_time(column: DateTime, cell: Any) -> list[tuple]:
@@ -274,7 +289,7 @@ def nodes_of(column: Any, cell: Any, values: list[str]) -> list[tuple]:
     if is_missing(cell) or (not is_text and str(cell) in ('', 'nan')):
         nodes = []
     elif isinstance(column, MultiCategorical):
-        nodes = [(text, 1.0) for text in _several(column, cell)]
+        nodes = [(text, 1.0) for text in _several(column, cell, values)]
     elif isinstance(column, Categorical):
         nodes = [(text_of(cell), 1.0)]
     elif isinstance(column, DateTime):

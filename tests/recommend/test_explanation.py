@@ -38,7 +38,7 @@ NOVELTY = {'tags': 's|p|z', 'price': 8.5}
 NEW_FEATURES = [
     ('user', 'customer=<missing>'),
     *FEATURES[1:4],
-    *(('item', f) for f in ('tags=s', 'tags=p', 'tags=<unknown>', 'price=3 to 9')),
+    *(('item', f) for f in ('tags=<unknown>', 'tags=p', 'tags=s', 'price=3 to 9')),
     *FEATURES[8:],
 ]
 
@@ -212,7 +212,7 @@ def test_sides_of_a_single_feature():
         line = f'  {difference:+.3f}  {feature} ({side}, replaced by missing)'
         assert line in str(found).splitlines()
     found = recommender.explain('a', 2, {'place': 'y'})
-    assert found.features['feature'].tolist() == ['user=a', 'tags=q', 'tags=p', 'place=y']
+    assert found.features['feature'].tolist() == ['user=a', 'tags=p', 'tags=q', 'place=y']
     assert found.pairs['side'].tolist() == ['item'] * 3
     assert str(found).count('replaced by missing') == 2
 

@@ -33,7 +33,7 @@ from shop import (
     row_of,
 )
 
-from iedr_geo.data import FeatureSchema, InteractionDataset
+from iedr_geo.data import FeatureSchema, InteractionDataset, describe
 from iedr_geo.nn import IEDR, Popularity
 from iedr_geo.recommend import Recommender, UnknownValueWarning
 from iedr_geo.testing import toy_tables
@@ -186,6 +186,22 @@ def test_unknown_values_are_warned_of(recommender, ask, message):
                 ([], 'There are no candidates'),
                 ([40, 'a', 7, 'b'], "2 of 4 .* not in column 'article' .* them: a, b"),
                 ([40, 7, '40'], "candidates hold '40' twice"),
+                ([40, 1.5e18], 'A candidate holds 15.*as text or Int64'),
+            )
+        ),
+        *(
+            (ask, 'olumn .* holds 15.*as text or Int64')
+            for ask in (
+                lambda r: r.recommend(1.5e18, CONTEXT),
+                lambda r: r.score(30, 1.5e18, CONTEXT),
+                lambda r: r.recommend(30, CONTEXT | {'day': 1.5e18}),
+                lambda r: r.recommend({'town': np.float32(15e8)}, CONTEXT),
+                lambda r: r.score(30, {'tags': [15e18]}, CONTEXT),
+                lambda r: r.recommend_many(
+                    pd.DataFrame({'customer': 15e8, **CONTEXT}, [0]).astype(
+                        {'customer': 'float32'}
+                    )
+                ),
             )
         ),
         (lambda r: r.similar_users(4, CONTEXT, by=''), "factor '' .*intrinsic, extri"),
@@ -361,6 +377,38 @@ def test_tables_meet_the_users_own(recommender, tmp_path):
         many = loaded.recommend_many(rows[['customer']] if context is None else rows)
         assert len(many.merge(ARTICLES).merge(CUSTOMERS)) == len(many) > 20
         assert (many[['customer', 'article']].dtypes == 'int64').all()
+
+
+@pytest.mark.parametrize(
+    ('column', 'cells', 'message'),
+    [
+        ('day', ['Mon', 'Tue', 'Sat', 'sat'], "83% of .*'day', .*'Mon', 'Tue', 'Sat':"),
+        ('customer', ['a', 'b', 'b', 4], "83% of .*'customer', among them 'a', 'b':"),
+    ],
+)
+def test_columns_that_are_mostly_unknown(recommender, shop, column, cells, message):
+    """They are written in another way, perhaps."""
+    rows = pd.DataFrame(
+        {'customer': 30, 'article': 40, 'day': 'mon', 'gift': True}, range(12)
+    )
+    rows[column] = [*cells[:3] * 3, cells[0], cells[3], cells[3]]
+    with pytest.warns(UnknownValueWarning, match=message) as caught:
+        recommender.recommend_many(rows)
+    with pytest.warns(UnknownValueWarning, match='not seen the value'):
+        recommender.recommend_many(rows[:9])
+    assert ['83%' in str(warning.message) for warning in caught].count(True) == 1
+    names = {'user': 'customer', 'item': 'article'}
+    users = rows[['customer']].join(CUSTOMERS.drop(columns='customer'))
+    if column == 'day':
+        users = CUSTOMERS
+    else:  # Of a table, each counts once.
+        rows['customer'] = users['customer'] = [*'abcdefghij', 4, 30]
+    with pytest.warns(UserWarning, match=message.replace("'b':", "'b', 'c':")) as caught:
+        later = InteractionDataset.from_pandas(
+            rows, users, ARTICLES, shop.schema, **names
+        )
+    assert [str(caught[0].message)] == describe(later[:3]).warnings[:1]
+    assert len(caught) == 1 and caught[0].filename == __file__
 
 
 def test_progress(recommender, rows, capsys, monkeypatch):

@@ -10,6 +10,9 @@ import pandas as pd
 
 from iedr_geo.data.columns.cells import tokens
 from iedr_geo.data.columns.column import MISSING, RESERVED, UNKNOWN, Column, Nodes
+from iedr_geo.data.warning import warn_caller
+
+_LIKE_MISSING = {'', 'NA', 'N/A', '<NA>', 'NaN', 'nan', 'NULL', 'null', 'None'}
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Categorical(Column):
     def fit(self, column: pd.Series, weight: np.ndarray | None = None) -> list[str]:
         """Returns the sorted distinct values."""
         codes, values = tokens(column)
+        if (codes < 0).any() and (texts := _LIKE_MISSING.intersection(values)):
+            warn_caller(
+                f"Column '{self.name}' has missing cells, and beside them the text "
+                f"'{min(texts)}', which is a value like any other: replace it by None if "
+                f'it means that there is none'
+            )
         if self.min_count == 1:  # Those of rows that the log does not have as well.
             return sorted(values)
         present = codes >= 0

@@ -10,8 +10,6 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 
-from iedr_geo.data.columns.cells import number_rows
-
 UNKNOWN = 0
 MISSING = 1
 RESERVED = 2  # Rows of every field before its values: unknown and missing.
@@ -31,25 +29,6 @@ class Nodes(NamedTuple):
     value: np.ndarray | None = None
     row: np.ndarray | None = None
     vector: np.ndarray | None = None
-
-    def key(self) -> np.ndarray:
-        """Returns a number for each row of the table, equal where all nodes are."""
-        same = [self.code]
-        if self.value is not None:
-            same.append(self.value.astype(np.float32))
-        if self.vector is not None:
-            texts = np.array([None] * len(self.code), dtype=object)
-            texts[self.code >= RESERVED] = [vector.tobytes() for vector in self.vector]
-            same.append(texts)
-        node = number_rows(same)
-        if self.row is None:
-            return node
-        sizes = np.bincount(self.row)
-        first = sizes.cumsum() - sizes
-        return number_rows(
-            np.where(i < sizes, node[np.minimum(first + i, len(node) - 1)], -1)
-            for i in range(sizes.max())
-        )
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ class DateTime(Column):
 
     The field is called, *e.g.*, :obj:`'time.hour'`; several fields can be made of one
     column. Its values are all that there are, whether the fitted rows hold them or not.
-    Hours are those of the column's own time zone.
+    Hours are local: those of the column's own time zone or, in text, those that are
+    written, also where offsets differ, as over a change of summer time.
 
     Args:
         column: The column. It holds dates, text in ISO 8601 or, given a unit, numbers.
@@ -119,7 +120,10 @@ class DateTime(Column):
             if numbers is not None:
                 moments = pd.to_datetime(numbers, unit=self.unit)
             elif cells.map(lambda cell: isinstance(cell, _MOMENTS)).all():
-                moments = pd.to_datetime(cells, format='ISO8601')
+                try:
+                    moments = pd.to_datetime(cells, format='ISO8601')
+                except ValueError:
+                    moments = _local(cells)
             else:
                 raise TypeError('numbers, durations or lists among times')
             return pd.Series(moments).reindex(column.index)
@@ -167,3 +171,12 @@ class DateTime(Column):
             np.where(missing[row], 1.0, value),
             row,
         )
+
+
+def _local(cells: pd.Series) -> pd.Series:
+    """Returns times of several offsets without them."""
+    pd.to_datetime(cells, format='ISO8601', utc=True)  # What is no time fails.
+    moments = cells.map(pd.Timestamp)
+    if moments.map(lambda moment: moment.tz is None).nunique() > 1:
+        raise ValueError('times with and without an offset')
+    return pd.to_datetime(moments.map(lambda moment: moment.tz_localize(None)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from pandas.api.types import is_list_like
 
 from iedr_geo.data.columns.categorical import Categorical
 from iedr_geo.data.columns.cells import token
-from iedr_geo.data.columns.column import Column, Nodes
+from iedr_geo.data.columns.column import RESERVED, Column, Nodes
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class MultiCategorical(Column):
     """A column with any number of categories a row: one node for each of them.
 
     An empty list or text is a missing value and has the field's missing node.
-    A value that a row repeats is one node.
+    A value that a row repeats is one node. The order within a cell means nothing: nodes
+    are in that of the field's values.
 
     Args:
         column: The column. It holds lists (tuples, sets, arrays), or text that
@@ -44,16 +46,20 @@ class MultiCategorical(Column):
     def _one(self) -> Categorical:
         return Categorical(self.column, self.min_count)
 
+    @property
+    def _where(self) -> str:
+        return f"Column '{self.name}'"
+
     def _list(self, cell: Any) -> Sequence[Any]:
         """Returns the values of a cell."""
+        if isinstance(cell, str) and self.separator is not None:
+            return cell.split(self.separator)
         if isinstance(cell, (list, tuple)):
             return cell
         if isinstance(cell, Mapping):
             raise ValueError(
                 f"Column '{self.name}' holds mappings where lists belong: {cell!r}"
             )
-        if isinstance(cell, (set, frozenset)):
-            return sorted(cell, key=token)  # Sets of text change order between runs.
         if is_list_like(cell):
             return list(cell)
         if self.separator is None:
@@ -61,20 +67,25 @@ class MultiCategorical(Column):
                 f"Column '{self.name}' holds text or single values, not lists: pass "
                 f'`separator` to MultiCategorical, or use Categorical'
             )
-        return token(cell).split(self.separator)
+        return token(cell, self._where).split(self.separator)
 
     def _text(self, value: Any) -> str | None:
         if is_list_like(value):
             raise ValueError(
                 f"Column '{self.name}' holds lists in lists, among them: {value!r}"
             )
-        return token(value).strip() or None
+        value = value.strip() if isinstance(value, str) else value
+        return token(value, self._where) or None
 
     def _explode(self, column: pd.Series) -> pd.Series:
         """Returns a row for each distinct value of a cell, or for that it has none."""
         cells = column.reset_index(drop=True).astype(object)
         values = cells.map(self._list, na_action='ignore').explode()
-        values = values.map(self._text, na_action='ignore')
+        text = lru_cache(None, typed=True)(self._text)  # To Python, True equals 1.
+        try:
+            values = values.map(text, na_action='ignore')
+        except TypeError:  # What is not hashable, which is refused here.
+            values = values.map(self._text, na_action='ignore')
         some = values.notna().to_numpy()
         kept = some | ~np.isin(values.index, values.index[some])
         return values[kept & ~values.reset_index().duplicated().to_numpy()]
@@ -87,4 +98,6 @@ class MultiCategorical(Column):
     def encode(self, column: pd.Series, values: Sequence[str]) -> Nodes:
         """Looks each value of each row up."""
         cells = self._explode(column)
-        return self._one.encode(cells, values)._replace(row=cells.index.to_numpy())
+        code, row = self._one.encode(cells, values).code, cells.index.to_numpy()
+        order = np.argsort(row * (RESERVED + len(values)) + code, kind='stable')
+        return Nodes(code[order], row=row[order])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,36 @@ def test_tables(fitted: list, rows: list):
     schema = fit(columns, table)
     assert schema == fit(columns, reverse)
     assert_distinct(schema, frame, assert_means(schema, frame))
+
+
+SPELLINGS = [[1, 1.0, '1', '1.0', Decimal('1.00')], [-20, '-20.0', -20.0], [True, 'True']]
+SPELLINGS += [[pd.Timestamp('2020-01-02'), '2020-01-02', '2020-01-02 00:00:00'], ['x']]
+KEYS = st.sampled_from(range(len(SPELLINGS)))
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(st.none() | KEYS, st.sets(KEYS)), min_size=1, max_size=8),
+    st.integers(1, 3),
+    st.randoms(),
+)
+def test_spelling_and_order_mean_nothing(rows: list, min_count: int, random: Any):
+    def spell(key: int | None) -> Any:
+        return None if key is None else random.choice(SPELLINGS[key])
+
+    def write() -> pd.DataFrame:
+        tags = [[spell(k) for k in random.sample([*keys], len(keys))] for _, keys in rows]
+        tags = [some or random.choice([[], None, ['']]) for some in tags]
+        cells = [spell(key) for key, _ in rows]
+        return pd.DataFrame({'f': objects(cells), 'g': objects(tags)})
+
+    columns = [Categorical('f', min_count), MultiCategorical('g', min_count=min_count)]
+    one, two = write(), write()
+    schema = fit(columns, one)
+    assert schema == fit(columns, two.sample(frac=1, random_state=random.randrange(9)))
+    nodes = assert_means(schema, one)
+    assert decode(schema.encode('item', two), schema) == nodes
+    assert_distinct(schema, two, nodes)
 
 
 @st.composite
@@ -188,9 +219,15 @@ def test_labels_of_rows_mean_nothing(table: str, labels: list):
         (DateTime('f', 'hour'), ['29.02.2024'], "'f' holds what is no time"),
         (
             DateTime('f', 'hour'),
-            ['2024-01-01 05:00+01:00', '2024-01-01 05:00+02:00'],
-            "'f'.*timezones",
+            ['2024-01-01 05:00+01:00', '2024-01-01 05:00', '2024-01-01 05:00+02:00'],
+            "'f'.*times with and without an offset",
         ),
+        *(
+            (column, cells, f"'f' holds {cells[0]:.0f}.*as text or Int64")
+            for column in (Categorical('f'), MultiCategorical('f', '|'))
+            for cells in ([2.0**53, None], [-1.5e18, 'x'], [np.float32(2**24)])
+        ),
+        (MultiCategorical('f'), [[1.0, 2.0**53]], "'f' holds 9007199254740992,"),
         (Vector('f'), [[1, 2], [1]], r'of one length: row 1 .*\(1,\).*\(2,\)'),
         (Vector('f'), [[[1, 2]]], r"'f' must hold vectors of one length: row 0 .*\(1, 2"),
         (Vector('f'), [None, []], r"'f' must hold vectors of one length: row 1 .*\(0,\)"),

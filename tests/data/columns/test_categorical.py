@@ -1,8 +1,10 @@
 """Categories: which are the same, which are unknown, and which are too rare."""
 
 from collections import Counter
+from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cinema import FRAME, TABLES, build, column_of, decode, expected, fit, nodes_of
@@ -37,6 +39,15 @@ SAME_IDS = [
     (['1', '20', None], 'string'),
     ([1, 20, None], 'category'),
     (['1', '20', None], 'category'),
+    (['1.0', '20.0', None], None),
+    ([Decimal('1.00'), Decimal(20), None], object),
+]
+DAY = pd.Timestamp('2020-01-02')
+SAME_TIMES = [
+    (['2020-01-02', '2020-01-02 05:00:00', None], None),
+    (['2020-01-02T00:00', '2020-01-02T05:00', None], None),
+    ([DAY, DAY.replace(hour=5), None], None),
+    ([DAY.date(), DAY.to_numpy() + np.timedelta64(5, 'h'), None], object),
 ]
 SAME_TRUTHS = [
     ([True, False, None], object),
@@ -46,7 +57,7 @@ SAME_TRUTHS = [
 
 
 @pytest.mark.parametrize('kind', [Categorical('f'), MultiCategorical('f', '|')])
-@pytest.mark.parametrize('same', [SAME_IDS, SAME_TRUTHS])
+@pytest.mark.parametrize('same', [SAME_IDS, SAME_TRUTHS, SAME_TIMES])
 def test_types_do_not_matter(kind: Column, same: list):
     for fitted in same:
         schema = fit(kind, column_of(*fitted))
@@ -88,6 +99,12 @@ def test_rare_values_are_counted_over_the_log(rows: list, count: int):
             assert schema.vocabulary[side][column.name] == kept
 
 
+def test_text_that_may_mean_missing():
+    with pytest.warns(UserWarning, match="'f' has missing cells, and beside .* 'NA'"):
+        schema = fit(Categorical('f'), column_of(['NA', None, 'DE']))
+    assert words(schema, ['NA', None]) == ['NA', '<missing>']
+
+
 def test_without_a_log_rows_of_tables_count():
     schema = fit(Categorical('f', 2), column_of([1, '1', 1.0, 2, None]))
     assert schema.vocabulary['item'] == {'f': ['1']}
@@ -101,17 +118,17 @@ def test_without_a_log_rows_of_tables_count():
     ('cells', 'dtype', 'separator', 'wanted'),
     [
         ([['a', 'b'], ['b'], []], object, None, ['ab', 'b', '']),
-        ([('a', 'b'), ('b', 'b', 'a'), ()], object, None, ['ab', 'ba', '']),
+        ([('a', 'b'), ('b', 'b', 'a'), ()], object, None, ['ab', 'ab', '']),
         ([{'b', 'a'}, frozenset('ca'), set()], object, None, ['ab', 'ac', '']),
-        ([np.array(['b', 'a']), ['a', 'a'], np.array([])], object, None, ['ba', 'a', '']),
+        ([np.array(['b', 'a']), ['a', 'a'], np.array([])], object, None, ['ab', 'a', '']),
         ([['a', None], [np.nan, None], None], object, None, ['a', '', '']),
         ([[' a', 'a '], ['', ' '], ['b', '']], object, None, ['a', '', 'b']),
         ([[1, 2.0], ['2', 2], np.array([3.0])], object, None, ['12', '2', '3']),
-        (['a|b', 'b|a', 'a'], None, '|', ['ab', 'ba', 'a']),
+        (['a|b', 'b|a', 'a'], None, '|', ['ab', 'ab', 'a']),
         (['a| b |a', ' | ', ''], None, '|', ['ab', '', '']),
         (['a||b', None, '|c|'], 'string', '|', ['ab', '', 'c']),
         (['a|b', None, 'c'], 'category', '|', ['ab', '', 'c']),
-        (['a||b', 'a', 'c||a'], None, '||', ['ab', 'a', 'ca']),
+        (['a||b', 'a', 'c||a'], None, '||', ['ab', 'a', 'ac']),
         (['a.b', 'a', None], None, '.', ['ab', 'a', '']),
         ([['a', 'b'], 'b|c', None], object, '|', ['ab', 'bc', '']),
     ],

@@ -76,6 +76,7 @@ def same_times() -> dict[str, tuple[pd.Series, str | None]]:
     times: dict[str, tuple[pd.Series, str | None]] = {
         'text with a T': (text.str.replace(' ', 'T'), None),
         'offset': (text + '+02:00', None),
+        'offsets': (text + pd.Series(['+02:00', '+01:00'] * 3), None),  # Of summer time.
         'Timestamp': (plain.astype(object), None),
         'mixed': (pd.Series([*plain[:3], *TIMES[3:]], dtype=object), None),
         'zone': (plain.dt.tz_localize('Europe/Berlin'), None),

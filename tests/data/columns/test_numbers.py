@@ -22,6 +22,33 @@ def test_numerical():
     assert nodes == [[('g=x', 1), (f'f={name}', value)] for name, value in wanted]
 
 
+@pytest.mark.parametrize(
+    ('scale', 'about'), [(100, '79.4'), (1e30, '7.94e.29'), (1e-6, '7.94e-07')]
+)
+def test_standardized(scale: float, about: str):
+    cells = [scale, 0.5 * scale, None, -0.8 * scale]
+    message = f"'f' holds numbers of about {about}.*standardize"
+    with pytest.warns(UserWarning, match=message):
+        fit(Numerical('f'), column_of(cells))
+    schema = fit(Numerical('f', standardize=True), column_of(cells))
+    schema = FeatureSchema.from_json(schema.to_json())
+    graphs = schema.encode('item', column_of([*cells, 2 * scale]))
+    numbers = np.array([1, 0.5, -0.8, 2])
+    wanted = (numbers - numbers[:3].mean()) / numbers[:3].std()
+    np.testing.assert_allclose(graphs.value[[0, 1, 3, 4]], wanted, rtol=1e-6)
+    assert schema.names()[-5:-3] == ['f=<missing>', 'f=<number>']
+    if scale < 1:
+        with pytest.raises(ValueError, match="'f' holds numbers beyond"):
+            schema.encode('item', column_of([3e38]))
+
+
+def test_standardized_constants():
+    schema = fit(Numerical('f', standardize=True), column_of([0.1] * 10))
+    assert schema.encode('item', column_of([0.1, 1.1])).value.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="'f' holds no number to fit"):
+        fit(Numerical('f', standardize=True), column_of([None, None]))
+
+
 def test_buckets_begin_at_their_boundary():
     boundary = 0.1 + 0.2  # Of which every digit is kept.
     schema = fit(Bucketized('f', [boundary, 7, 7.5]), column_of([1.0]))
