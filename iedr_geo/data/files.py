@@ -9,9 +9,12 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeAlias
 
 import torch
+
+Source: TypeAlias = str | os.PathLike[str] | IO[bytes]
+"""A file by its path, or one that is open."""
 
 STRAY = 24 * 3600.0  # Seconds after which nobody can still be writing.
 
@@ -54,7 +57,12 @@ def save_tensors(content: Any, path: str | os.PathLike[str]) -> None:
             raise OSError(str(error)) from error
 
 
-def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:
+def name_of(source: Source) -> str:
+    """Returns the path of a file."""
+    return os.fspath(source if isinstance(source, str | os.PathLike) else source.name)
+
+
+def load_tensors(path: Source, verify: bool = True) -> Any:
     """Reads tensors and plain values that :func:`torch.save` wrote, onto the CPU.
 
     Nothing in the file is executed.
@@ -78,4 +86,4 @@ def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f'{os.fspath(path)} is damaged: {error}') from error
+        raise ValueError(f'{name_of(path)} is damaged: {error}') from error
