@@ -62,6 +62,19 @@ def name_of(source: Source) -> str:
     return os.fspath(source if isinstance(source, str | os.PathLike) else source.name)
 
 
+def _odd(archive: zipfile.ZipFile) -> str | None:
+    """Returns a part of a file that it says other things of than torch writes.
+
+    Torch would ask for memory of any size, or leave it as it finds it, for what is marked
+    as a folder.
+    """
+    for part in archive.infolist():
+        as_written = part.compress_type, part.compress_size, part.external_attr
+        if as_written != (zipfile.ZIP_STORED, part.file_size, 0):
+            return part.filename
+    return None
+
+
 def load_tensors(path: Source, verify: bool = True) -> Any:
     """Reads tensors and plain values that :func:`torch.save` wrote, onto the CPU.
 
@@ -79,7 +92,7 @@ def load_tensors(path: Source, verify: bool = True) -> Any:
     try:
         if verify:
             with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()
+                broken = archive.testzip() or _odd(archive)
             if broken is not None:
                 raise ValueError(f'the checksum of {broken} does not agree')
         return torch.load(path, map_location='cpu', weights_only=True)

@@ -390,6 +390,7 @@ def _read_model(
     folder: str | os.PathLike[str],
 ) -> LoadedModel:
     state = load_tensors(files[WEIGHTS], verify=False)
+    trained_on: Any
     try:
         trained_on = dict(config['trained_on'])
         if model is not None:
