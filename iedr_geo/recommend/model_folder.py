@@ -38,8 +38,8 @@ MANIFEST, LOCK = 'manifest.json', '.lock'
 WEIGHTS, CONFIG, SCHEMA = 'weights.pt', 'config.json', 'schema.json'
 CATALOGUE = 'catalogue.pt'
 FILES = {WEIGHTS, CONFIG, SCHEMA, CATALOGUE}
-SAVE = re.compile('[0-9a-f]{32}')  # The name of the folder of one save.
-PARTIAL = re.compile(rf'\.{MANIFEST}\..*\.partial')
+SAVE = re.compile('save-[0-9a-f]{32}')  # The folder of one save.
+OWN = re.compile(rf'{SAVE.pattern}|\{LOCK}|\.{MANIFEST}\..*\.partial')
 REMEMBERED = 4  # Users, and items of each, whose scores are kept to know the model by.
 TOLERANCE = 1e-2  # Of the largest of these scores: another device rounds otherwise.
 
@@ -82,23 +82,15 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _strays(folder: Path) -> list[Path]:
-    """Returns what was written to a folder and is in no manifest any more, or not yet."""
-    kept = _manifest(folder).get('folder') if (folder / MANIFEST).exists() else None
-    return [
-        path
-        for path in folder.iterdir()
-        if PARTIAL.fullmatch(path.name)
-        or (SAVE.fullmatch(path.name) and path.name != kept)
-    ]
-
-
 def _remove_strays(folder: Path) -> None:
-    for path in _strays(folder):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    """Removes what was written to a folder and its manifest does not name, or not yet."""
+    kept = _manifest(folder).get('folder') if (folder / MANIFEST).exists() else None
+    for path in folder.iterdir():
+        if OWN.fullmatch(path.name) and path.name not in (LOCK, kept):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 @contextmanager
@@ -108,11 +100,9 @@ def _replaced(folder: str | os.PathLike[str]) -> Iterator[Path]:
     Those who write wait for each other; what a killed one has left is removed.
     """
     folder = Path(folder).resolve()
-    if folder.is_dir():
+    if folder.is_dir() and not all(OWN.fullmatch(p.name) for p in folder.iterdir()):
         try:
-            others = {path.name for path in folder.iterdir()} - {LOCK, MANIFEST}
-            if others - {path.name for path in _strays(folder)}:
-                _manifest(folder)
+            _manifest(folder)
         except (FileNotFoundError, ValueError) as error:
             raise FileExistsError(
                 f'{folder} is not replaced, as it is not empty: {error}'
@@ -122,7 +112,7 @@ def _replaced(folder: str | os.PathLike[str]) -> Iterator[Path]:
         with FileLock(folder / LOCK):
             _remove_strays(folder)
             try:
-                new = folder / uuid4().hex
+                new = folder / f'save-{uuid4().hex}'
                 new.mkdir()
                 yield new
                 files = {}
@@ -166,8 +156,8 @@ def _paths(folder: Path) -> dict[Path, Any]:
 def _opened(folder: str | os.PathLike[str], verify: bool) -> Iterator[Files]:
     """Yields the files of the model in a folder.
 
-    They are open, so that no save takes them away any more. Nothing is written, also no
-    lock.
+    They are open, so that no save takes them away any more. Nothing is written, no lock
+    either.
     """
     folder = Path(folder)
     paths: dict[Path, Any] = {}

@@ -106,8 +106,8 @@ def assert_same(one: Recommender, two: Recommender) -> None:
 
 def save_in(folder: Path) -> Path:
     """The only folder of files in a model folder, beside its manifest and its lock."""
-    *hidden, save, manifest = sorted(folder.iterdir())
-    assert {path.name for path in hidden} <= {'.lock', '.git'}
+    *hidden, manifest, save = sorted(folder.iterdir())
+    assert {path.name for path in hidden} <= {'.lock'}
     assert manifest.name == 'manifest.json' and save.is_dir()
     return save
 
