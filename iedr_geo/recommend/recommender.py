@@ -528,11 +528,12 @@ class Recommender:
         state: :meth:`load` needs such a model again.
 
         Args:
-            folder: Where to write. An older model folder is replaced.
+            folder: Where to write. An older model is replaced, as :func:`save_model`
+                does.
 
         Raises:
             ValueError: If the model is a function, which has no state.
-            OSError: If the folder cannot be written, or holds anything but a model.
+            OSError: If the folder cannot be written, or holds something and no model.
         """
         save_recommender(folder, self.model, self.data)
 
@@ -543,6 +544,7 @@ class Recommender:
         model: torch.nn.Module | None = None,
         edges: Mapping[Side, Any] | None = None,
         rename: Mapping[str, str] | None = None,
+        verify: bool = True,
     ) -> Recommender:
         """Reads what :meth:`save` wrote, onto the CPU.
 
@@ -553,13 +555,14 @@ class Recommender:
             edges: The transforms that build the edges of feature graphs, by side, where
                 they are one's own: the folder has those of :mod:`iedr_geo.transforms`.
             rename: What tables call columns of ours, as for the class.
+            verify: If :obj:`True`, sizes and checksums of all files are compared.
 
         Raises:
             FileNotFoundError: If a file is missing.
             ValueError: If a file is damaged, does not fit the others or the model, or a
                 model is needed.
         """
-        return cls(*load_recommender(folder, model, edges), rename)
+        return cls(*load_recommender(folder, model, edges, verify), rename)
 
     def __repr__(self) -> str:
         return (

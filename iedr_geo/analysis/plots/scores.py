@@ -132,7 +132,7 @@ def plot_explanation(
     ax.scatter(x, y, s=(2 * radius) ** 2, c=colors.to_rgba(node), zorder=2)
     for label, a, b, away in zip(labels, x, y, radius + 9, strict=True):
         ax.annotate(
-            label if len(label) <= 20 else label.replace('=', '=\n', 1),
+            style.plain(label if len(label) <= 20 else label.replace('=', '=\n', 1)),
             (a, b),
             (away * a, away * b),
             textcoords='offset points',
