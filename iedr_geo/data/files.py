@@ -101,7 +101,7 @@ def load_tensors(path: Source, verify: bool = True) -> Any:
         raise
     except pickle.UnpicklingError as error:  # torch's advice is to execute it.
         raise ValueError(
-            f'{os.fspath(path)} is damaged: it holds more than tensors and plain values'
+            f'{name_of(path)} is damaged: it holds more than tensors and plain values'
         ) from error
     except Exception as error:
         raise ValueError(f'{name_of(path)} is damaged: {error}') from error
