@@ -125,7 +125,7 @@ seconds = time.perf_counter() - start
 
 percentiles = 50, 95, 99, 100
 milliseconds = {
-    kind: {f'p{p}': float(np.percentile(times[kind], p)) for p in percentiles}
+    kind: {f'p{p}': round(float(np.percentile(times[kind], p)), 2) for p in percentiles}
     for kind in CALLS
     if times[kind]
 }
@@ -143,7 +143,7 @@ write_json(
     args,
     device,
     calls={kind: len(found) for kind, found in times.items()},
-    seconds=seconds,
+    seconds=round(seconds, 1),
     errors=dict(errors),
     milliseconds=milliseconds,
     resident_mib={'before': memory[0], 'after': memory[-1], 'tenths': memory[1:]},
