@@ -37,6 +37,7 @@ class Divergence:
         """
         self.epoch, self.best, self.step = epoch, best, 0
         self.terms: dict[str, Tensor] = {}
+        self.first: dict[tuple[str, ...], Tensor] = {}
 
     def note(self, terms: Mapping[str, Tensor]) -> None:
         """Takes the terms of a step, and checks them as often as that is cheap.
@@ -45,25 +46,28 @@ class Divergence:
             DivergenceError: If one was not finite since the last check.
         """
         # Of several, the sum is not the one to be named.
-        terms = {name: terms[name].detach() for name in sorted(terms, key='loss'.__eq__)}
-        if not self.terms:
-            self.terms = terms
-            device = next(iter(terms.values())).device
-            self.first = torch.full((len(terms),), NEVER, device=device)
-        finite = torch.stack([term.isfinite() for term in terms.values()])
-        self.first.masked_fill_(~finite & (self.first == NEVER), self.step)
+        names = tuple(sorted(terms, key='loss'.__eq__))
+        device = terms['loss'].device
+        if names not in self.first:  # Not every step has to have every term.
+            self.first[names] = torch.full((len(names),), NEVER, device=device)
+            self.terms = {name: terms[name].detach() for name in names} | self.terms
+        values = [terms[name].detach().reshape(()).to(device) for name in names]
+        finite, first = torch.stack(values).isfinite(), self.first[names]
+        first.masked_fill_(~finite & (first == NEVER), self.step)
         self.step += 1
-        if self.first.device.type == 'cpu' or self.step % CHECKED == 0:
+        if device.type == 'cpu' or self.step % CHECKED == 0:
             self.check()
 
     def check(self) -> None:
         """Raises an error if a term was not finite."""
-        if not self.terms:
+        steps = [
+            (step, name)
+            for names, first in self.first.items()
+            for name, step in zip(names, first.tolist(), strict=True)
+        ]
+        step, name = min(steps, key=lambda pair: pair[0], default=(NEVER, ''))
+        if step == NEVER:
             return
-        first = self.first.tolist()
-        if min(first) == NEVER:
-            return
-        name = list(self.terms)[first.index(min(first))]
         kept = 'There is no complete epoch whose model could be kept'
         if self.epoch:
             kept = (
@@ -71,8 +75,8 @@ class Divergence:
                 f'resume=True, max_epochs={self.epoch}) returns it'
             )
         raise DivergenceError(
-            f"The term '{name}' of the loss was not finite in step {min(first)} of epoch"
-            f' {self.epoch}: {ADVICE}. {kept}'
+            f"The term '{name}' of the loss was not finite in step {step} of epoch "
+            f'{self.epoch}: {ADVICE}. {kept}'
         )
 
     def compare(
@@ -85,7 +89,8 @@ class Divergence:
             history: All epochs with this one.
         """
         for name, term in self.terms.items():
-            start = history[0][name] if len(history) > 1 else float(term)
+            before = [epoch[name] for epoch in history[:-1] if name in epoch]
+            start = before[0] if before else float(term)
             if abs(means[name]) > GROWTH * max(1.0, abs(start)) and not self.warned:
                 self.warned = True
                 warnings.warn(
