@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+from iedr_geo.data.warning import warn_caller
 
 CHECKED = 50  # Steps on a device after which the host looks: it has to wait for it.
 GROWTH = 1e3  # Times the value at the start, or 1, beyond which a term explodes.
@@ -93,8 +94,7 @@ class Divergence:
             start = before[0] if before else float(term)
             if abs(means[name]) > GROWTH * max(1.0, abs(start)) and not self.warned:
                 self.warned = True
-                warnings.warn(
+                warn_caller(
                     f"The term '{name}' of the loss has gone from {start:.3g} to "
-                    f'{means[name]:.3g} in epoch {self.epoch}: {ADVICE}',
-                    stacklevel=1,
+                    f'{means[name]:.3g} in epoch {self.epoch}: {ADVICE}'
                 )
