@@ -24,6 +24,7 @@ from iedr_geo.data.files import Source, load_tensors, name_of, save_tensors
 from iedr_geo.data.fingerprint import Fingerprint, digest, numbering
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import (
+    as_own,
     check_columns,
     check_names,
     match_ids,
@@ -125,8 +126,9 @@ class InteractionDataset(Dataset):
             rankings, and are no targets there. :obj:`False` is for logs of repeated use.
         user_name: The column with the user's id in the user's own tables.
         item_name: The column with the item's id, likewise.
-        user_dtype: The type of that column, which recommendations are given in.
-        item_dtype: The type of the item's column, likewise.
+        own_user_ids: The user's ids as in that column, which recommendations are given
+            in (default: as text).
+        own_item_ids: The item's ids, likewise.
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
             as negatives and ranked. :obj:`None` if all do.
         transform: Applied to each sample that is read.
@@ -149,8 +151,8 @@ class InteractionDataset(Dataset):
     exclude_seen: bool = True
     user_name: str = 'user'
     item_name: str = 'item'
-    user_dtype: str = 'str'
-    item_dtype: str = 'str'
+    own_user_ids: pd.Index | None = None
+    own_item_ids: pd.Index | None = None
     catalogue: Tensor | None = None
     transform: Any = None
     notes: tuple[str, ...] = ()
@@ -255,8 +257,8 @@ class InteractionDataset(Dataset):
             time=moment,
             user_name=user,
             item_name=item,
-            user_dtype=str(own_users.dtype),
-            item_dtype=str(own_items.dtype),
+            own_user_ids=own_users,
+            own_item_ids=own_items,
             notes=tuple(notes),
         )
         if exclude_seen is None:
@@ -271,11 +273,11 @@ class InteractionDataset(Dataset):
             side: :obj:`'user'` or :obj:`'item'`.
 
         Returns:
-            Ids of the type of their column, by its name.
+            Ids of the type and spelling of their column, by its name.
         """
         ids: pd.Index = getattr(self, f'{side}_ids')
-        ids = ids.astype(getattr(self, f'{side}_dtype'))
-        return ids.rename(getattr(self, f'{side}_name'))
+        own: pd.Index | None = getattr(self, f'own_{side}_ids')
+        return (ids if own is None else own).rename(getattr(self, f'{side}_name'))
 
     @property
     def num_users(self) -> int:
@@ -349,7 +351,11 @@ class InteractionDataset(Dataset):
         if of == 'vocabulary':
             return self.schema.fingerprint
         if of == 'rows':
-            rows = self.user, self.item, self.context, self.y, self.catalogue
+            rows = (self.user, self.item, self.context, self.y, self.catalogue)
+            for graphs in (self.users, self.items, self.contexts):
+                # Numbers and vectors of features are in no vocabulary.
+                nodes = torch.from_numpy(graphs.hashes().view(np.int64))
+                rows += (nodes, *(graphs.edges or ()))
             return Fingerprint(len(self), digest(*rows))
         tables = {'user': self.user_ids, 'item': self.item_ids}
         return numbering(tables.get(of, self.context_frame), size)
@@ -382,12 +388,17 @@ class InteractionDataset(Dataset):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the dataset to a file of tensors and text (nothing is pickled)."""
         kept = (*ROWS, 'catalogue', 'exclude_seen', 'user_name', 'item_name')
-        kept += 'user_dtype', 'item_dtype', 'notes'
-        state: dict[str, Any] = {name: getattr(self, name) for name in kept}
+        state: dict[str, Any] = {name: getattr(self, name) for name in (*kept, 'notes')}
         for name in GRAPHS:
             state[name] = getattr(self, name).state()
         state['schema'] = self.schema.to_json()
         state['ids'] = json.dumps([list(self.user_ids), list(self.item_ids)])
+        for side in ('user', 'item'):
+            own = self.own_ids(side)
+            typed = as_own(getattr(self, f'{side}_ids'), own)
+            # The type says it all, unless they are spelled in ways of their own.
+            kept_own = str(typed.dtype) if typed.equals(own) else list(own)
+            state[f'own_{side}_ids'] = json.dumps(kept_own, default=plain)
         frame = self.context_frame.astype(object)
         content = frame.where(frame.notna(), None).to_dict('split', index=False)
         state['context_frame'] = json.dumps(content, default=plain)
@@ -411,6 +422,14 @@ class InteractionDataset(Dataset):
                 state[name] = FeatureGraphs.from_state(state[name])
             state['schema'] = FeatureSchema.from_json(state['schema'])
             state['user_ids'], state['item_ids'] = json.loads(state.pop('ids'))
+            for side in ('user', 'item'):
+                own = json.loads(state[f'own_{side}_ids'])
+                typed = (
+                    pd.Index(state[f'{side}_ids']).astype
+                    if type(own) is str
+                    else pd.Index
+                )
+                state[f'own_{side}_ids'] = typed(own)
             frame = pd.DataFrame(**json.loads(state.pop('context_frame')), dtype=object)
             return InteractionDataset(**state, context_frame=frame.apply(_infer))
         except Exception as error:

@@ -77,6 +77,13 @@ def as_own(ids: pd.Index, column: pd.Series | pd.Index) -> pd.Index:
     return (own if same else ids).rename(column.name)
 
 
+def _index_of(column: pd.Series) -> pd.Index:
+    """Returns the cells of a column as they are."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    return pd.Index(column.infer_objects(), copy=True)
+
+
 def match_ids(
     column: pd.Series, frame: pd.DataFrame | None, table: str
 ) -> tuple[pd.DataFrame, pd.Index, pd.Index, Tensor]:
@@ -96,7 +103,8 @@ def match_ids(
     codes, values = _ids(column, 'interactions')
     if frame is None:
         frame, index = pd.DataFrame({name: values}), pd.Index(values)
-        return frame, index, as_own(index, column), torch.from_numpy(codes)
+        first = column[~pd.Series(codes).duplicated().to_numpy()]
+        return frame, index, _index_of(first), torch.from_numpy(codes)
     check_columns(frame, [name], table)
     index = pd.Index(unique_ids(frame[name], f'{table} table'))
     found = index.get_indexer(pd.Index(values))
@@ -106,7 +114,7 @@ def match_ids(
             f"{len(absent)} of {len(values)} ids in column '{name}' of the interactions "
             f'are absent from the {table} table, among them: {", ".join(absent[:5])}'
         )
-    return frame, index, as_own(index, frame[name]), torch.from_numpy(found[codes])
+    return frame, index, _index_of(frame[name]), torch.from_numpy(found[codes])
 
 
 def check_names(user: str, item: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.data.bipartite import check_one_log
 from iedr_geo.data.feature_graphs import ragged_arange
 from iedr_geo.data.fingerprint import Fingerprint, check_fits, digest
+from iedr_geo.data.warning import warn_caller
 from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.top_ranks import top_metrics, values_of
 from iedr_geo.metrics import AUC, NDCG, HitRatio, RankedLists, RankingMetric, Recall
@@ -279,7 +279,7 @@ class CatalogueRankings(Rankings):
             if number == size:
                 raise ValueError(message + advice)
             if number > self.max_dropped * size:
-                warnings.warn(message + advice, stacklevel=3)
+                warn_caller(message + advice)
             if number:
                 self.note = message
         super().__init__(queries, metrics, index, item, ids, row)
@@ -365,10 +365,9 @@ def _check_graph(
         if held_out.exclude_seen and seen.exclude_seen:
             return seen.to(held_out.device), ''
         if not seen.to(held_out.device).contains(held_out.user, held_out.item).any():
-            warnings.warn(
+            warn_caller(
                 'Items that users have had are ranked, too, but no pair to be found is '
-                'one of them: if nothing recurs, pass graphs with `exclude_seen=True`',
-                stacklevel=4,
+                'one of them: if nothing recurs, pass graphs with `exclude_seen=True`'
             )
         graphs.append(seen)
     share = max(graph.repeated for graph in graphs)

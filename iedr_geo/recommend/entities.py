@@ -17,7 +17,6 @@ from torch_geometric.utils import cumsum
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.columns import MISSING, UNKNOWN, scalar, token
 from iedr_geo.data.schema import Side
-from iedr_geo.data.tables import as_own
 from iedr_geo.data.warning import warn_caller
 from iedr_geo.nn.blocks import blocks
 
@@ -178,7 +177,7 @@ class GraphEntities(Entities):
     def __init__(self, graph: BipartiteGraph) -> None:
         columns = pd.Index(graph.user_ids), pd.Index(graph.item_ids)
         ids = [pd.Index(list(map(token, column))) for column in columns]
-        super().__init__(ids, map(as_own, ids, columns))
+        super().__init__(ids, columns)
         self.exclude_seen = graph.exclude_seen
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, TypedDict, cast
@@ -19,6 +18,7 @@ from torch.optim import Adam, Optimizer
 from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
 from iedr_geo.data.fingerprint import check_fits
 from iedr_geo.data.randomness import derive_seed
+from iedr_geo.data.warning import warn_caller
 from iedr_geo.evaluation import Rankings
 from iedr_geo.loader import Curriculum
 from iedr_geo.nn import Objective
@@ -438,11 +438,10 @@ class TrainingModule(LightningModule, ABC):
                 self._idle.add(name)
                 reasons = getattr(self.model, 'why_zero', {})
                 reason = reasons.get(name, 'look at what it is computed from')
-                warnings.warn(
+                warn_caller(
                     f"The term '{name}' of the loss was exactly 0 in all of epoch "
                     f'{self.current_epoch}, so nothing was learned by it: {reason} '
-                    f'(negatives: {self.negatives})',
-                    stacklevel=1,
+                    f'(negatives: {self.negatives})'
                 )
 
     # Validation.

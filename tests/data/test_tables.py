@@ -57,11 +57,15 @@ TYPES = [pd.Series(GUESTS, dtype=kind) for kind in ('int64', 'uint8', 'Int32', '
 TYPES += [pd.Series(GUESTS, dtype=object), pd.Series(GUESTS).astype('category')]
 TYPES += [pd.Series(map(str, GUESTS)), pd.Series(map(str, GUESTS), dtype='string')]
 TYPES += [pd.Series(pd.to_datetime(GUESTS, unit='D'))]
+TYPES += [pd.Series(['3.0', '1.0', '2.0', '7']), pd.Series([3, 'one', True, '7.0'])]
+TYPES += [pd.Series([f'2024-03-0{guest}T00:00:00Z' for guest in GUESTS])]
 
 
 @pytest.mark.parametrize('ids', TYPES, ids=lambda ids: str(ids.dtype))
 def test_ids_keep_the_type_of_their_column(ids: pd.Series, tmp_path: Path):
-    """So that they find their rows in the user's own tables, also after a file."""
+    """And its spelling, so that they find their rows in the user's own tables, also after
+    a file.
+    """
     users = TABLES['users'].assign(guest=ids)
     log = TABLES['log'].assign(guest=ids.take([0, 1, 2, 0, 3, 1, 3, 2]).array)
     dataset = build(TABLES | {'users': users, 'log': log})

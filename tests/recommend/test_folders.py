@@ -187,8 +187,10 @@ def test_ids_of_any_kind(tmp_path, ids):
     loaded = Recommender.load(tmp_path / 'model')
     assert 'repeated=50.0%, exclude_seen=False' in repr(loaded.data)
     for one in ids:
-        assert len(loaded.recommend(one)) == 3
-        assert_frame_equal(loaded.recommend(one), recommender.recommend(one))
+        table, before = loaded.recommend(one), recommender.recommend(one)
+        assert len(table) == 3
+        # Those of several types are text in the folder.
+        assert_frame_equal(table, before.astype({'item': table['item'].dtype}))
 
 
 def test_seen_rows_alone_are_written(tmp_path):
