@@ -23,8 +23,8 @@ class RankingMetric(ABC):
     label: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if self.k <= 0:
-            raise ValueError(f'k must be positive, got {self.k}')
+        if type(self.k) is not int or self.k <= 0:
+            raise ValueError(f'k must be a positive integer, got {self.k!r}')
 
     @property
     def name(self) -> str:

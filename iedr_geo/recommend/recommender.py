@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
+from iedr_geo.data.arguments import check_count
 from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.data.tables import check_columns
 from iedr_geo.recommend.comparison import compare
@@ -164,7 +165,7 @@ class Recommender:
             candidates: As in :meth:`recommend`.
             progress: As in :meth:`recommend_many`.
         """
-        check_k(k)
+        check_count(k, 'k')
         made, items, size = self.scorer, None, self.scorer.num_items
         if candidates is not None:
             items = self._entities.candidates(candidates).to(made.device)
@@ -439,7 +440,7 @@ class Recommender:
     def _similar(
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
-        check_k(k)
+        check_count(k, 'k')
         if by is None and self.scorer.factor_names:
             by = self.scorer.factor_names[0]
         own, one = self._entities.numbers(side, [entity]), self._context(context)
@@ -496,6 +497,10 @@ class Recommender:
         if not tables:
             raise ValueError(
                 f'The model has no vectors of {side}s that its scores are made of'
+            )
+        for table in tables.values():
+            check_finite(
+                table, lambda row, _: f"{side} '{ids[row]}'", 'numbers in vectors'
             )
         frames = {key: pd.DataFrame(table.cpu().numpy()) for key, table in tables.items()}
         return pd.concat(frames, axis=1).set_axis(ids)
@@ -566,9 +571,3 @@ class Recommender:
             f'{self.__class__.__name__}(num_users={self.scorer.num_users}, '
             f'num_items={self.scorer.num_items}, parts={list(self.parts)})'
         )
-
-
-def check_k(k: int) -> None:
-    """Raises an error if a number of items is not one."""
-    if not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f'`k` must be at least 1 (got {k}), and an integer')
