@@ -238,9 +238,9 @@ class BipartiteGraph:
         """
         from iedr_geo.data.interaction import InteractionDataset
 
+        check_one_log(*datasets)
         for dataset in datasets:
             check_type(dataset, 'datasets', InteractionDataset)
-        check_one_log(*datasets)
         first = datasets[0]
         rows = [d if d.y is None else d[d.y == 1] for d in datasets]
         return cls(

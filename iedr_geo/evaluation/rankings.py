@@ -190,7 +190,7 @@ class CandidateRankings(Rankings):
             ('user', dataset.num_users),
             ('context', dataset.num_contexts),
             ('item', dataset.num_items),
-            ('list_index', len(lists)),
+            ('list_index', len(lists.user)),
         ):
             check_ids(getattr(lists, name), size, name)
         rows = [len(getattr(lists, n)) for n in ('item', 'target', 'list_index')]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 
 from iedr_geo.data import BipartiteGraph
-from iedr_geo.data.arguments import check_count, check_type
+from iedr_geo.data.arguments import check_type
 from iedr_geo.evaluation.evaluate import Model
 from iedr_geo.scoring import Queries, items_of, progress_bar, scorer, top_k
 
@@ -34,8 +36,7 @@ def popularity_overlap(
             seconds.
     """
     check_type(train, 'train', BipartiteGraph)
-    check_count(k, 'k')
-    if k > train.num_items:
+    if not isinstance(k, Integral) or not 0 < k <= train.num_items:
         raise ValueError(f'`k` must be from 1 to {train.num_items} (got {k})')
     made = scorer(model, train)
     train = train.to(made.device)

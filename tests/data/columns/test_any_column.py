@@ -15,17 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from cinema import (
-    FRAME,
     TABLES,
     assert_means,
+    assert_means_what_tables_say,
     assert_same_nodes,
     build,
     column_of,
     decode,
-    expected,
     fit,
     make_schema,
-    text_of,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,26 +141,6 @@ def corrupted(draw: Any) -> tuple[dict[str, pd.DataFrame], list[str]]:
         tables[name] = frame.assign(**{column: changed.set_axis(frame.index)})
         columns.append(f"'{column}'")
     return tables, columns
-
-
-def assert_means_what_tables_say(dataset: InteractionDataset, tables: dict) -> None:
-    schema, log = dataset.schema, tables['log']
-    for side, name in (('user', 'guest'), ('item', 'film')):
-        frame = tables[FRAME[side]]
-        nodes = decode(getattr(dataset, f'{side}s'), schema)
-        assert_same_nodes(nodes, expected(side, frame, schema))
-        ids = [text_of(cell) for cell in frame[name].astype(object)]
-        assert list(getattr(dataset, f'{side}_ids')) == ids
-        wanted = [text_of(cell) for cell in log[name].astype(object)]
-        assert [ids[row] for row in getattr(dataset, side).tolist()] == wanted
-    contexts = decode(dataset.contexts, schema)
-    nodes = [contexts[context] for context in dataset.context.tolist()]
-    assert_same_nodes(nodes, expected('context', log, schema))
-    assert dataset.y.tolist() == [float(cell) for cell in log['liked']]
-    moments = [float(cell) if isinstance(cell, str) else cell for cell in log['sold']]
-    for one, a in zip(dataset.time.tolist(), moments, strict=True):
-        for two, b in zip(dataset.time.tolist(), moments, strict=True):
-            assert (one < two) == (a < b)
 
 
 @settings(max_examples=50)
