@@ -88,7 +88,7 @@ MODEL = IEDR(DATA.schema.num_embeddings, 4, 8).double().eval()
 PLAIN_MF = MF(GRAPH.num_users, GRAPH.num_items, 4)
 RECOMMENDER, OF_GRAPH = Recommender(MODEL, DATA), Recommender(PLAIN_MF, GRAPH)
 LISTS = CandidateLists.sample(DATA, 2)
-FINGERS, WRITTEN = 'fingerprints', dict.fromkeys(('friends', 'none'), 'z')
+OF_LISTS = 'user', 'context', 'item', 'target', 'list_index'
 PARTS = pd.Series(['train'] * 6 + ['valid', 'test'])
 METRICS, DAY = [NDCG(2)], pd.Timestamp('2020-01-01')
 SAMPLERS = UniformNegativeSampler, PopularityNegativeSampler, PopularityMarginSampler
@@ -109,15 +109,7 @@ SAMPLERS = UniformNegativeSampler, PopularityNegativeSampler, PopularityMarginSa
         (lambda t: t.iloc[:, :1], r"{} table has no column '.*' \(it has: \w+\)"),
         (lambda t: t.rename(columns=str.upper), "{} table has no column '"),
     ],
-    ids=[
-        'two levels',
-        'a dict',
-        'a column',
-        'columns twice',
-        'no row',
-        'one column',
-        'capitals',
-    ],
+    ids=['levels', 'a dict', 'a column', 'twice', 'no row', 'one column', 'capitals'],
 )
 def test_tables_of_another_form(table: str, change: Callable, message: str):
     names = {'users': 'user', 'items': 'item', 'log': 'interactions'}
@@ -449,7 +441,7 @@ WRONG: dict[str, dict[str, tuple[Callable[..., Any], Any]]] = {
             f'{what} {name}': (
                 partial(lambda n, f: ranked(**{n: f(getattr(LISTS, n))}), name, one),
                 f'{name[1:]} ids`? must be {text}')
-            for name in ('user', 'context', 'item', 'list_index')
+            for name in [n for n in OF_LISTS if n != 'target']
             for what, one, text in (
                 ('a negative', lambda one: one - 1 - one.max(), 'from 0'),
                 ('an unknown', lambda one: one + 99, r'from 0 to less than \d \(got 99'),
@@ -469,7 +461,7 @@ WRONG: dict[str, dict[str, tuple[Callable[..., Any], Any]]] = {
         'booleans as targets': (lambda: ranked(target=LISTS.target == 1) == ranked(),
             True),
         'no list': (
-            lambda: ranked(**{n: torch.arange(0) for n in vars(LISTS) if n != FINGERS}),
+            lambda: ranked(**dict.fromkeys(OF_LISTS, torch.arange(0))),
             'no lists to rank'),
         'no model': (lambda: evaluate_candidates(None, DATA, LISTS, METRICS),
             'model whose `forward` takes a batch.*NoneType'),
@@ -602,7 +594,7 @@ WRONG: dict[str, dict[str, tuple[Callable[..., Any], Any]]] = {
         'unknown users': (lambda: RECOMMENDER.recommend_many(LOG.assign(guest=99)),
             Warns('99.* of column .guest')),
         'unknown contexts': (
-            lambda: RECOMMENDER.recommend_many(LOG.iloc[[0, 1] * 5].replace({'with': WRITTEN})),
+            lambda: RECOMMENDER.recommend_many(LOG.take([0] * 10).replace('friends', 'z')),
             Warns("100% of .* column 'with', among them 'z'")),
         'labels twice': (
             lambda: RECOMMENDER.recommend_many(LOG.set_axis([0] * 8), 5)['row'].tolist(),

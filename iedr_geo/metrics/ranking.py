@@ -8,6 +8,7 @@ left out of averages, as :meth:`torch.Tensor.nanmean` does. A list shorter than
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar
 
 from torch import Tensor
@@ -23,7 +24,8 @@ class RankingMetric(ABC):
     label: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if type(self.k) is not int or self.k <= 0:
+        is_integer = isinstance(self.k, Integral) and not isinstance(self.k, bool)
+        if not is_integer or self.k <= 0:
             raise ValueError(f'k must be a positive integer, got {self.k!r}')
 
     @property

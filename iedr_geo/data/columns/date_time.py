@@ -118,7 +118,7 @@ class DateTime(Column):
             )
         try:
             if numbers is not None:
-                if column.dtype == object and cells.map(type).eq(bool).any():
+                if column.dtype == object and bool in set(map(type, cells)):
                     raise TypeError('True or False among times')
                 moments = pd.to_datetime(numbers, unit=self.unit)
             elif cells.map(lambda cell: isinstance(cell, _MOMENTS)).all():
