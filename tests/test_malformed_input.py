@@ -594,7 +594,8 @@ WRONG: dict[str, dict[str, tuple[Callable[..., Any], Any]]] = {
         'unknown users': (lambda: RECOMMENDER.recommend_many(LOG.assign(guest=99)),
             Warns('99.* of column .guest')),
         'unknown contexts': (
-            lambda: RECOMMENDER.recommend_many(LOG.take([0] * 10).replace('friends', 'z')),
+            lambda: RECOMMENDER.recommend_many(
+                LOG.take([0] * 10).replace('friends', 'z')),
             Warns("100% of .* column 'with', among them 'z'")),
         'labels twice': (
             lambda: RECOMMENDER.recommend_many(LOG.set_axis([0] * 8), 5)['row'].tolist(),
