@@ -120,7 +120,8 @@ def parse_labels(column: pd.Series) -> Tensor:
     try:
         labels = to_numbers(column)
     except (ValueError, TypeError):
-        labels = pd.to_numeric(column.map(str), errors='coerce').to_numpy(float)
+        cells = column.map(lambda cell: cell if isinstance(cell, bool) else str(cell))
+        labels = pd.to_numeric(cells, errors='coerce').to_numpy(float)
     wrong = np.flatnonzero(~np.isin(labels, (0, 1)))
     if len(wrong):
         raise ValueError(
