@@ -516,7 +516,7 @@ WRONG: dict[str, dict[str, tuple[Callable[..., Any], Any]]] = {
         **{
             f'a {name} weight of IEDR': (
                 partial(IEDR, 5, 4, 8, contrastive_weight=weight),
-                f'must be finite and not negative .got {weight}')
+                f'must not be negative or infinite .got {weight}')
             for name, weight in (('negative', -1), ('NaN', np.nan), ('infinite', np.inf))
         },
     },

@@ -187,7 +187,7 @@ class IEDR(Rebuildable):
         weights = contrastive_weight, disentangling_weight
         if not all(0 <= weight < math.inf for weight in weights):
             raise ValueError(
-                f'The weights of the losses must be finite and not negative (got '
+                f'The weights of the losses must not be negative or infinite (got '
                 f'{contrastive_weight} and {disentangling_weight})'
             )
         if dropout > 0 and encoder not in ('sign', 'bi'):
