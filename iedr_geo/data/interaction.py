@@ -17,6 +17,7 @@ from pandas.api.types import infer_dtype
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.bipartite import MAX_REPEATED
 from iedr_geo.data.columns.cells import plain
 from iedr_geo.data.feature_graphs import FeatureGraphs
@@ -212,6 +213,7 @@ class InteractionDataset(Dataset):
             UserWarning: If a fitted schema does not know over half of a column.
         """
         check_names(user, item)
+        check_type(schema, 'schema', FeatureSchema)
         context_columns = schema.sources('context')
         extra = [name for name in (label, time) if name is not None]
         check_columns(

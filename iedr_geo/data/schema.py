@@ -91,6 +91,8 @@ class FeatureSchema:
 
     def columns(self, side: Side) -> Sequence[Column]:
         """Returns the fields of a side."""
+        if side not in SIDES:
+            raise ValueError(f'A side is one of {", ".join(SIDES)} (got {side!r})')
         columns: Sequence[Column] = getattr(self, side)
         return columns
 

@@ -128,7 +128,8 @@ def parse_labels(column: pd.Series) -> Tensor:
     try:
         labels = to_numbers(column)
     except (ValueError, TypeError):
-        labels = np.full(len(column), np.nan)
+        cells = column.map(lambda cell: cell if isinstance(cell, bool) else str(cell))
+        labels = pd.to_numeric(cells, errors='coerce').to_numpy(float)
     wrong = np.flatnonzero(~np.isin(labels, (0, 1)))
     if len(wrong):
         raise ValueError(
@@ -161,6 +162,9 @@ def parse_times(column: pd.Series) -> Tensor:
         times = numbers.to_numpy(float, na_value=np.nan)
         if numbers.dtype.kind in 'iu' and 2**53 <= np.abs(times).max() < 2**63:
             times = numbers.to_numpy(np.int64)  # Nanoseconds, which float64 would round.
+            for cell in column if column.dtype == object else ():
+                if isinstance(cell, (float, np.floating)):
+                    check_exact(cell, f"Column '{name}'")
     missing = column.isna().to_numpy() | ~np.isfinite(times)
     check_rows(missing, f"Column '{name}' has no time")
     if times.dtype.kind == 'f':

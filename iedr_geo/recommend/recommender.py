@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
+from iedr_geo.data.arguments import check_count
 from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.data.tables import check_columns
+from iedr_geo.data.warning import warn_caller
 from iedr_geo.nn.blocks import blocks
 from iedr_geo.recommend.comparison import compare
 from iedr_geo.recommend.context_use import ContextIgnoredWarning, ignores_contexts
@@ -179,7 +180,7 @@ class Recommender:
             progress: As in :meth:`recommend_many`.
             rows_at_once: The number of queries of which each is (default: all).
         """
-        check_at_least_one(k=k)
+        check_count(k, 'k')
         made, items, size = self.scorer, None, self.scorer.num_items
         if candidates is not None:
             items = self._entities.candidates(candidates).to(made.device)
@@ -244,11 +245,10 @@ class Recommender:
         if not self._contexts_tried:
             self._contexts_tried = True
             if ignores_contexts(self.scorer, self.data):
-                warnings.warn(
+                warn_caller(
                     f'The scores of {type(self.model).__name__} do not depend on the '
                     f'context: contexts cannot change its lists',
                     ContextIgnoredWarning,
-                    stacklevel=4,  # Of whoever asks, beyond `no_grad`.
                 )
 
     @torch.no_grad()
@@ -357,7 +357,7 @@ class Recommender:
             >>> for number, part in enumerate(recommender.recommend_in_parts(rows)):
             ...     part.to_parquet(f'lists/{number:05}.parquet')
         """
-        check_at_least_one(rows_at_once=rows_at_once)
+        check_count(rows_at_once, 'rows_at_once')
         self._check_contexts()
         return self._many(rows, k, exclude_seen, candidates, progress, rows_at_once)
 
@@ -530,7 +530,7 @@ class Recommender:
     def _similar(
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
-        check_at_least_one(k=k)
+        check_count(k, 'k')
         if by is None and self.scorer.factor_names:
             by = self.scorer.factor_names[0]
         own, one = self._entities.numbers(side, [entity]), self._context(context)
@@ -587,6 +587,10 @@ class Recommender:
         if not tables:
             raise ValueError(
                 f'The model has no vectors of {side}s that its scores are made of'
+            )
+        for table in tables.values():
+            check_finite(
+                table, lambda row, _: f"{side} '{ids[row]}'", 'numbers in vectors'
             )
         frames = {key: pd.DataFrame(table.cpu().numpy()) for key, table in tables.items()}
         return pd.concat(frames, axis=1).set_axis(ids)
@@ -660,10 +664,3 @@ class Recommender:
             f'{self.__class__.__name__}(num_users={self.scorer.num_users}, '
             f'num_items={self.scorer.num_items}, parts={list(self.parts)})'
         )
-
-
-def check_at_least_one(**numbers: int) -> None:
-    """Raises an error if a number, given by its name, is not one."""
-    for name, k in numbers.items():
-        if not isinstance(k, (int, np.integer)) or k < 1:
-            raise ValueError(f'`{name}` must be at least 1 (got {k}), and an integer')

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.fingerprint import check_fits
 from iedr_geo.data.randomness import derive_seed
 from iedr_geo.data.warning import warn_caller
@@ -140,6 +141,7 @@ class TrainingModule(LightningModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_type(model, 'model', torch.nn.Module)
         name = type(model).__name__
         kind = getattr(model, 'batches', self.takes[0])
         if kind not in self.takes:

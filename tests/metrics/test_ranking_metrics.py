@@ -70,7 +70,7 @@ def test_brute_force_on_ragged_lists(metric, dtype, device):
     assert metric(1)(RankedLists.from_rows(empty, empty, empty.long())).shape == (0,)
     assert metric(20).name == f'{NAMES[metric]}@20'
     for k in (0, -1):
-        with pytest.raises(ValueError, match=f'k must be positive, got {k}'):
+        with pytest.raises(ValueError, match=f'k must be a positive integer, got {k}'):
             metric(k)
 
 

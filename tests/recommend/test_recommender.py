@@ -177,12 +177,7 @@ def test_unknown_values_are_warned_of(recommender, ask, message):
         (lambda r: r.explain(30, 40, {'day': 'mon'}), "lacks column 'gift'"),
         (lambda r: r.score(30, 40, CONTEXT | {'place': 'x'}), "no column 'place'"),
         (lambda r: r.recommend(30), "lacks column 'day'"),
-        *(
-            (lambda r, k=k: r.recommend(30, CONTEXT, k), '`k` must be at least 1')
-            for k in (0, -1, 2.5)
-        ),
         (lambda r: r.recommend_in_parts(CUSTOMERS, rows_at_once=0), '`rows_at_once` mus'),
-        (lambda r: r.similar_items(40, CONTEXT, 0), r'`k` must be .* \(got 0\)'),
         *(
             (lambda r, ids=ids: r.recommend(30, CONTEXT, candidates=ids), message)
             for ids, message in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -183,9 +184,10 @@ class IEDR(Rebuildable):
             for name, value in locals().items()
             if name not in ('self', '__class__')
         }
-        if contrastive_weight < 0 or disentangling_weight < 0:
+        weights = contrastive_weight, disentangling_weight
+        if not all(0 <= weight < math.inf for weight in weights):
             raise ValueError(
-                f'The weights of the losses must not be negative (got '
+                f'The weights of the losses must not be negative or infinite (got '
                 f'{contrastive_weight} and {disentangling_weight})'
             )
         if dropout > 0 and encoder not in ('sign', 'bi'):
