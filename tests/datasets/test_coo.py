@@ -1,7 +1,5 @@
 """Splits read from sparse matrices: DICE's own layout, and what is wrong with others."""
 
-from __future__ import annotations
-
 import re
 import struct
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Frappe, small and against its raw files, read here in another way."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import hashlib

@@ -1,7 +1,5 @@
 """MovieLens-1M against its raw arrays, the data of DICE, and files written by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

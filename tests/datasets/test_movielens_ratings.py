@@ -1,7 +1,5 @@
 """The datasets of films and timed ratings, on small files and on their own."""
 
-from __future__ import annotations
-
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path

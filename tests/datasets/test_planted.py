@@ -1,7 +1,5 @@
 """Planted data must follow their own truth: draws, factors, features."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import Any

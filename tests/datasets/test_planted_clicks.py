@@ -1,7 +1,5 @@
 """Planted clicks: their law, and what their known factors are good for."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """The planted data as a dataset: ids, lists and scores belong together."""
 
-from __future__ import annotations
-
 import math
 import re
 

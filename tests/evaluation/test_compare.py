@@ -1,7 +1,5 @@
 """Several models in one table."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

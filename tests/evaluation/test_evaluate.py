@@ -1,7 +1,5 @@
 """Rankings of candidate lists and catalogues against every order of their items."""
 
-from __future__ import annotations
-
 import copy
 import math
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Means over lists and over groups of them, and their bootstrap intervals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

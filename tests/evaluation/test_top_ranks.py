@@ -1,7 +1,5 @@
 """The metrics of the top of catalogues against whole rankings."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Small graphs of users and items, batches of edges, and adjacencies written out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """Distinct pairs by brute force."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

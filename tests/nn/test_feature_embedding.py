@@ -1,7 +1,5 @@
 """Features of nodes, and their sums, against the tables that they are of."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from cinema import FIELDS, make_cinema

@@ -1,7 +1,5 @@
 """Sparse products against dense ones."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

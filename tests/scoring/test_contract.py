@@ -1,7 +1,5 @@
 """Every scorer of every model against the model's own answer for every pair."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

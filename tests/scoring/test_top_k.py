@@ -1,7 +1,5 @@
 """The best of a catalogue against a stable sort in plain Python."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

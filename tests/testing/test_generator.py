@@ -1,7 +1,5 @@
 """Generators that are right pass; each of those that are not fails at its property."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from changed import assert_left_as_it_was, changed, of_result

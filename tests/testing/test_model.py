@@ -1,7 +1,5 @@
 """Models that are right pass; each of those that are not fails at its property."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Runs on rows: labels and devices."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

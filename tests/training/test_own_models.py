@@ -1,7 +1,5 @@
 """Any model by any objective, against loops that call it on pairs."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections import namedtuple

@@ -1,7 +1,5 @@
 """Validation is Lightning's: what it limits, and who sees the metrics."""
 
-from __future__ import annotations
-
 import optuna
 import pandas as pd
 import pytest

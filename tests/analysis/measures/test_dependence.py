@@ -1,7 +1,5 @@
 """Measures of dependence against loops."""
 
-from __future__ import annotations
-
 import math
 from itertools import permutations
 

@@ -1,7 +1,5 @@
 """Invariance and shares of variance against loops."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

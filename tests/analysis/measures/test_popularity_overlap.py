@@ -1,7 +1,5 @@
 """How much of a ranking is popular items, against a loop over users."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Samples in which who is in which context is left to chance."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

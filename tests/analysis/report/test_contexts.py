@@ -1,7 +1,5 @@
 """Reports of models whose factors are known to be disentangled, or not."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections import namedtuple

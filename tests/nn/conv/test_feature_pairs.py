@@ -1,7 +1,5 @@
 """The pairs of features of a batch of graphs, by brute force."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """The factor generators against their formulas."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """Contrastive losses against loops over rows and negatives."""
 
-from __future__ import annotations
-
 import math
 import weakref
 from unittest.mock import Mock

@@ -1,7 +1,5 @@
 """The cross-entropy of the first of many, and its gradient written out."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """What all models of users and items have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """CausE: which edge trains which table, and the loss in loops."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from clicks import (

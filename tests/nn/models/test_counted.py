@@ -1,7 +1,5 @@
 """Baselines that count, against loops over rows."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

@@ -1,7 +1,5 @@
 """DICE against its loss written out, and what each of its masks moves."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

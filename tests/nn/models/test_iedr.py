@@ -1,7 +1,5 @@
 """IEDR: one model on two forms of a batch, against its formula, and its losses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

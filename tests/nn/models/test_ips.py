@@ -1,7 +1,5 @@
 """Weights of inverse popularity, by hand, and what they do to the loss."""
 
-from __future__ import annotations
-
 import statistics
 
 import pytest

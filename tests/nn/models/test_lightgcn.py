@@ -1,7 +1,5 @@
 """LightGCN against dense powers of the adjacency and PyG's own."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F
