@@ -90,61 +90,30 @@ def test_distinct_graphs_equal_rows_of_their_own(
 
 # The weight of the edge from the i-th node to the j-th, or none.
 RULES: dict[str, Callable[[int, int], float | None]] = {
+    'complete': lambda i, j: 1.0,
     'loops removed': lambda i, j: None if i == j else 1.0,
     'own': lambda i, j: 0.5 + i if j == i + 1 else None,
     'none': lambda i, j: None,
 }
 
 
-def readout_by_hand(nodes: list[Tensor], rule, message) -> Tensor:
-    out = torch.zeros_like(nodes[0])
-    for j, z_j in enumerate(nodes):
-        weights = [rule(i, j) for i in range(len(nodes))]
-        pairs = [(w, z_i) for w, z_i in zip(weights, nodes, strict=True) if w is not None]
-        total = sum((w * message(z_j * z_i) for w, z_i in pairs), torch.zeros_like(out))
-        out = out + total / max(1, len(pairs))
-    return out / len(nodes)
-
-
-@pytest.mark.parametrize('edges', RULES)
-@pytest.mark.parametrize('encoder', ['sign', 'bi'])
-def test_readouts_of_edges_equal_double_loops(
-    edges, encoder, cinema, perceptron, assert_same
-):
-    dataset = cinema.with_edges(**EDGES[edges])
-    model = make(dataset, encoder=encoder)
-    rows = [dataset.user[ROWS].tolist(), dataset.item[ROWS].tolist(), ROWS]
-    readouts = model.readouts(as_batch(dataset))
-    for side, column, actual in zip(FIELDS, rows, readouts, strict=True):
-        network = model.encoders[side].conv.nn
-
-        def message(x: Tensor, network=network) -> Tensor:
-            return x if encoder == 'bi' else perceptron(network, x)
-
-        expected = []
-        for row in column:
-            nodes = features_by_hand(model.embedding.weight, dataset, side, row)
-            nodes = [z for _, z in nodes]
-            expected.append(readout_by_hand(nodes, RULES[edges], message))
-        tensors = [model.embedding.weight] if edges != 'none' else []
-        # Values and vectors are stored in single precision.
-        assert_same(actual, torch.stack(expected), tensors, tol=1e-6)
-
-
 @pytest.mark.aggregation
 @pytest.mark.parametrize(
-    'kwargs',
+    ('edges', 'kwargs'),
     [
-        {},
-        {'encoder': 'bi', 'combine': 'sum', 'generator': 'split', 'pointwise': True},
-        {'encoder': 'mean', 'generator': 'linear'},
-        {'encoder': 'mlp', 'pointwise': True},
-        {'generator': 'residual', 'pointwise': True},
+        *((edges, {'encoder': name}) for edges in RULES for name in ('sign', 'bi')),
+        ('own', {'encoder': 'bi', 'combine': 'sum', 'generator': 'split'}),
+        ('complete', {'encoder': 'mean', 'generator': 'linear'}),
+        ('complete', {'encoder': 'mlp', 'pointwise': True}),
+        ('own', {'generator': 'residual', 'pointwise': True}),
     ],
     ids=str,
 )
-def test_equals_formula(kwargs, cinema, device, aggregation, assert_same, perceptron):
-    """Of complete graphs: nodes by the tables, readouts by loops, factors, their sums."""
+def test_equals_formula(
+    edges, kwargs, cinema, device, aggregation, assert_same, perceptron
+):
+    """Nodes by the tables, readouts by double loops, factors, their sums."""
+    cinema, rule = cinema.with_edges(**EDGES[edges]), RULES[edges]
     model, kind = make(cinema, **kwargs).to(device), kwargs.get('encoder', 'sign')
 
     def read(side: str, row: int) -> tuple[Tensor, Tensor]:
@@ -158,10 +127,13 @@ def test_equals_formula(kwargs, cinema, device, aggregation, assert_same, percep
             out = sum(z) / len(z)
             out = perceptron(encoder.mlp, out) if kind == 'mlp' else out
         else:
-            products = [a * b for a in z for b in z]
-            if kind == 'sign':
-                products = [perceptron(encoder.conv.nn, product) for product in products]
-            out = sum(products) / len(products)
+            out = torch.zeros_like(z[0])
+            for j, z_j in enumerate(z):
+                ends = [(rule(i, j), z_j * z_i) for i, z_i in enumerate(z)]
+                heard = [(w, x) for w, x in ends if w is not None]
+                for w, x in heard:
+                    message = perceptron(encoder.conv.nn, x) if kind == 'sign' else x
+                    out = out + w * message / len(heard) / len(z)
         if model.direct is not None:
             out = torch.cat([out, sum(nodes(model.direct))])
         if model.pointwise is None:
@@ -185,7 +157,8 @@ def test_equals_formula(kwargs, cinema, device, aggregation, assert_same, percep
     }
     if model.pointwise is not None:
         parts['pointwise'] = terms
-    batch, tensors = as_batch(cinema.to(device)), [model.embedding.weight]
+    batch = as_batch(cinema.to(device))
+    tensors = [] if edges == 'none' else [model.embedding.weight]
     encoded = model.encode(batch)
     assert all(map(torch.equal, model.readouts(batch), encoded[:3]))
     for graphs in (batch.user, batch.item):
@@ -260,6 +233,8 @@ def test_each_step_has_parameters_of_its_own(variant, cinema):
     )
     assert estimator == {n for n in names.values() if n.startswith('disentangling.')}
     assert main == set(names.values()) - estimator
+    assert bool(estimator) == (model.disentangling_weight > 0)
+    assert (model.contrastive is None) == (model.contrastive_weight == 0)
     runs = run(model, batch)
     for step, mine in (('total', main), ('estimator', estimator)):
         prefix = f'{step} '
@@ -282,29 +257,13 @@ def test_each_step_has_parameters_of_its_own(variant, cinema):
     torch.testing.assert_close(model.estimator_variance(encoded), sum(variances))
 
 
-def test_parts(cinema):
-    """Section 5.1: all networks have parameters of their own. Ablations lack some."""
-    model = make(cinema)
-    full = {name for name, _ in model.named_parameters()}
-    parts = model.encoders, model.generators, model.disentangling
-    assert [len(part) for part in parts] == [3, 2, 2]
-    assert len(full) == 1 + 4 * 7 + 4 * 2  # Layers have weight and bias.
-    lacking = {'noDis': 'disentangling', 'noCL': None, 'vCLUB': 'to_intrinsic'}
-    for variant, lacks in lacking.items():
-        model = make(cinema, **VARIANTS[variant])
-        names = {name for name, _ in model.named_parameters()}
-        assert names == {name for name in full if lacks not in name.split('.')}
-        assert (model.contrastive is None) == (variant == 'noCL')
-
-
 def test_arguments_reach_the_parts(cinema):
     drawn = {'num_negatives': 7, 'temperature': 0.9}
     contrast = {'contexts': 'sample', 'mask_false_negatives': True, **drawn}
-    kwargs = {'combine': 'sum', 'context_dropout': 0.2, 'bidirectional': False}
-    kwargs |= {'dropout': 0.3, 'contrastive_variant': 'released'}
-    kwargs |= {'num_disentangling_negatives': 9, 'halve': False, **contrast}
-    model = make(cinema, **kwargs)
-    assert all(model.config[name] == value for name, value in kwargs.items())
+    model = make(
+        cinema, combine='sum', context_dropout=0.2, bidirectional=False, dropout=0.3,
+        contrastive_variant='released', num_disentangling_negatives=9, **contrast,
+    )  # fmt: skip
     bi = make(cinema, encoder='bi', dropout=0.3)
     for encoder in [*model.encoders.values(), *bi.encoders.values()]:
         assert encoder.conv.dropout == 0.3

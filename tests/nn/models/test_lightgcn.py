@@ -1,9 +1,8 @@
-"""LightGCN against dense powers of the adjacency and PyG's own."""
+"""LightGCN against dense powers of the adjacency."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-import torch_geometric.nn
 from clicks import (
     NUM_ITEMS,
     NUM_USERS,
@@ -42,16 +41,6 @@ def test_equals_dense_powers(num_layers, self_loops, empty, device, assert_same)
     users, items = model(user, item)
     assert_same(users, expected[user], parameters, 1e-12)
     assert_same(items, expected[NUM_USERS + item], parameters, 1e-12)
-
-
-def test_equals_pyg(device):
-    graph = random_graph().to(device)
-    model = LightGCN(*SIZES, *graph.adjacency(), 16, 3).to(device)
-    other = torch_geometric.nn.LightGCN(sum(SIZES), 16, 3).to(device)
-    other.embedding.weight.data = tables(model).detach()
-    actual = torch.cat(model.embeddings())
-    expected = other.get_embedding(graph.adjacency()[0].as_tensor())
-    torch.testing.assert_close(actual, expected)
 
 
 def test_dropout_equals_layers_with_the_same_draws(device, assert_same):
