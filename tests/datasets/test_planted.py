@@ -59,8 +59,8 @@ def test_tables_belong_together(data: Planted) -> None:
         assert len(counts) == size[0] and counts.min() >= MIN_RECORDS
     counts = data.interactions['user'].value_counts()
     assert counts.mean() > 1.1 * counts.median()  # Few users are very active.
-    assert data.users['user'].is_unique
-    assert data.items['item'].is_unique
+    assert data.users['user'].is_unique and data.items['item'].is_unique
+    assert 0.9 < data.truth.popularity.max() / (1.2 * math.log(100)) <= 1
     assert data.interactions['user'].isin(data.users['user']).all()
     assert data.interactions['item'].isin(data.items['item']).all()
     for name, values in CONTEXTS.items():
