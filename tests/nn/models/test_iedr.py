@@ -158,7 +158,9 @@ def test_equals_formula(
     if model.pointwise is not None:
         parts['pointwise'] = terms
     batch = as_batch(cinema.to(device))
-    tensors = [] if edges == 'none' else [model.embedding.weight]
+    tables = model.embedding, model.pointwise, model.direct
+    tensors = [table.weight for table in tables if table is not None]
+    tensors = [] if edges == 'none' else tensors
     encoded = model.encode(batch)
     assert all(map(torch.equal, model.readouts(batch), encoded[:3]))
     for graphs in (batch.user, batch.item):
