@@ -252,10 +252,10 @@ def test_both_formats_are_the_same_dataset(tmp_path):
         assert torch.equal(one.candidates(part).item, two.candidates(part).item)
 
 
-# Interactions, users, films and contexts; ratings of at least 4.
+# Interactions, users, films and contexts; features and nodes of films; high ratings.
 FACTS = {
-    MovieLens100K: ((100_000, 943, 1682, 220), 55_375),
-    MovieLensLatestSmall: ((100_836, 610, 9742, 336), 48_580),
+    MovieLens100K: ((100_000, 943, 1682, 220), (2728, 6257), 55_375),
+    MovieLensLatestSmall: ((100_836, 610, 9742, 336), (10_422, 41_568), 48_580),
 }
 
 
@@ -263,8 +263,9 @@ FACTS = {
 def test_facts(cls, data_root):
     """Counts, rows as the raw file has them, and the split."""
     data = cls(data_root / cls.folder)
-    sizes, high = FACTS[cls]
+    sizes, features, high = FACTS[cls]
     assert (len(data), data.num_users, data.num_items, data.num_contexts) == sizes
+    assert (data.schema.num_embeddings, data.items.x.numel()) == features
     assert len(cls(data.root, min_rating=4)) == high
     path = data_root / cls.folder / data.raw_file_names[0]
     separator = ',' if cls is MovieLensLatestSmall else '\t'
@@ -274,41 +275,3 @@ def test_facts(cls, data_root):
     for part in held_out:
         assert sorted(part.user.tolist()) == list(range(data.num_users))
         assert set(part.context.tolist()) <= set(train.context.tolist())
-
-
-def test_features_of_ml_100k(data_root):
-    data, folder = MovieLens100K(data_root / 'ml-100k'), data_root / 'ml-100k'
-    users, films = (
-        [line.split('\t') for line in path.read_text('utf-8').splitlines()[1:]]
-        for path in (folder / 'ml-100k.user', folder / 'ml-100k.item')
-    )
-    ages, years = buckets(data, 'user', 'age'), buckets(data, 'item', 'year')
-    for (user, age, gender, work, _), read in zip(
-        users, nodes(data, 'user'), strict=True
-    ):
-        of_age = read.pop(1)
-        assert read == [f'user={user}', f'gender={gender}', f'occupation={work}']
-        assert ages[of_age][0] <= int(age) < ages[of_age][1]
-    for (item, _, year, genres), read in zip(films, nodes(data, 'item'), strict=True):
-        *others, of_year = read
-        expected = ['<missing>'] if genres == 'unknown' else genres.split(' ')
-        assert others == [f'item={item}', *(f'genres={genre}' for genre in expected)]
-        if item == '267':
-            assert of_year == 'year=<missing>'
-        else:  # One is a video, with the year in the column of the title.
-            low, high = years[of_year]
-            assert low <= (1995 if year == 'V' else int(year)) < high
-    assert len(data.schema.vocabulary['item']['genres']) == 18
-
-
-def test_features_of_ml_latest_small(data_root):
-    data = MovieLensLatestSmall(data_root / 'ml-latest-small')
-    assert data.item.unique().numel() == 9724
-    films = pd.read_csv(data_root / 'ml-latest-small' / 'movies.csv', dtype=str)
-    none = {'(no genres listed)': ['<missing>']}
-    for (item, title, text), read in zip(films.values, nodes(data, 'item'), strict=True):
-        genres = none.get(text, sorted(text.split('|')))
-        assert read[:-1] == [f'item={item}', *(f'genres={genre}' for genre in genres)]
-        dated = title.strip()[-6] == '(' and title.strip()[-5:-1].isdigit()
-        assert (read[-1] == 'year=<missing>') == (not dated)
-    assert len(data.schema.vocabulary['item']['year']) == 10

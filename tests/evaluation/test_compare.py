@@ -124,16 +124,7 @@ def test_few_and_equal_differences():
     assert (alone.xs('more', level='model')['p'] == 1).all()
 
 
-def test_lists_with_nothing_to_be_found(evaluations):
-    """They do not count, even if there are no others."""
-    kept = {
-        name: Evaluation({}, e.per_list.dropna().reset_index(drop=True))
-        for name, e in evaluations.items()
-    }
-    assert len(kept['mf'].per_list) < len(evaluations['mf'].per_list)
-    pd.testing.assert_frame_equal(
-        compare(kept, **ARGUMENTS), compare(evaluations, **ARGUMENTS)
-    )
+def test_nothing_to_be_found():
     nothing = make([np.nan, np.nan])
     table = compare({'a': nothing, 'b': nothing}, num_samples=5)
     assert table[[*OWN, *DIFFERENCE]].isna().all(axis=None)

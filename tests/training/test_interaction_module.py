@@ -3,11 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from training_runs import (
-    SPLIT,
-    rows_module,
-    run,
-)
+from training_runs import SPLIT, rows_module, run
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.nn import IEDR_VARIANTS
