@@ -237,21 +237,6 @@ def test_bad_file(tmp_path, name, old, new, message):
         cls(tmp_path)
 
 
-def test_both_formats_are_the_same_dataset(tmp_path):
-    one, two = (
-        MovieLens100K(write(tmp_path / kind, FORMATS[kind][1]))
-        for kind in ('archive', 'typed')
-    )
-    assert rows(one) == rows(two) and one.schema == two.schema
-    assert torch.equal(one.context, two.context)
-    assert one.context_frame.equals(two.context_frame)
-    for side in ('user', 'item', 'context'):
-        assert nodes(one, side) == nodes(two, side)
-    assert one.films().equals(two.films())
-    for part in ('valid', 'test'):
-        assert torch.equal(one.candidates(part).item, two.candidates(part).item)
-
-
 # Interactions, users, films and contexts; features and nodes of films; high ratings.
 FACTS = {
     MovieLens100K: ((100_000, 943, 1682, 220), (2728, 6257), 55_375),

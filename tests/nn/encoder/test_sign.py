@@ -111,7 +111,7 @@ class Case:
             edge_index,
             None if single else graphs.ptr.to(device),
             edge_weight=None if weight is None else weight.to(device),
-            node_id=node_id if pairs else None,
+            node_id=10**8 * node_id if pairs else None,  # Numbers may be far apart.
             rows=None if rows is None else torch.tensor(rows, device=device),
         )
 
