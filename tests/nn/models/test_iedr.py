@@ -11,18 +11,9 @@ from pairs import distinct_rows_and_counts
 from torch import Tensor
 from torch_geometric.data import Batch
 
+from iedr_geo import nn
 from iedr_geo.data import InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import (
-    IEDR,
-    IEDR_VARIANTS,
-    SIGN,
-    FeatureEmbedding,
-    LinearGenerator,
-    MeanEncoder,
-    MLPGenerator,
-    ResidualGenerator,
-)
 from iedr_geo.testing import check_interaction_model
 
 # Graphs without edges are what some of these tests are about.
@@ -30,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings('ignore:.*graphs have no edges')
 
 # The first row twice, users and contexts with several items, and all labels.
 ROWS = [0, 1, 2, 3, 0, 4, 5, 6, 7]
-VARIANTS = IEDR_VARIANTS | {
+VARIANTS = nn.IEDR_VARIANTS | {
     'residual': {'generator': 'residual', 'pointwise': True},
     'BI and dropout': {'encoder': 'bi', 'dropout': 0.3},
 }
@@ -42,10 +33,10 @@ def cinema() -> InteractionDataset:
     return make_cinema()
 
 
-def make(dataset: InteractionDataset, **kwargs: Any) -> IEDR:
+def make(dataset: InteractionDataset, **kwargs: Any) -> nn.IEDR:
     torch.manual_seed(0)
     kwargs = {'channels': 4, 'hidden_channels': 8, 'num_negatives': 3} | kwargs
-    return IEDR(dataset.schema.num_embeddings, **kwargs).double()
+    return nn.IEDR(dataset.schema.num_embeddings, **kwargs).double()
 
 
 def as_batch(dataset: InteractionDataset, rows: list[int] = ROWS) -> InteractionBatch:
@@ -119,7 +110,7 @@ def test_equals_formula(
     def read(side: str, row: int) -> tuple[Tensor, Tensor]:
         """The readout and the pointwise term of a graph."""
 
-        def nodes(table: FeatureEmbedding) -> list[Tensor]:
+        def nodes(table: nn.FeatureEmbedding) -> list[Tensor]:
             return [z for _, z in features_by_hand(table.weight, cinema, side, row)]
 
         z, encoder = nodes(model.embedding), model.encoders[side]
@@ -278,8 +269,8 @@ def test_arguments_reach_the_parts(cinema):
     loss = make(cinema, generator='split', **drawn).contrastive
     assert (loss.num_negatives, loss.temperature, loss.dropout) == (7, 0.9, 0.5)
     # The defaults: Table 10, and the sizes of Section 7.1.
-    model = IEDR(10, pointwise=True)
-    tables = model.embedding, model.pointwise, IEDR(2, generator='residual').direct
+    model = nn.IEDR(10, pointwise=True)
+    tables = model.embedding, model.pointwise, nn.IEDR(2, generator='residual').direct
     assert [(t.mean, t.std) for t in tables] == [(1, 1), (0, 0.01), (0, 0.1)]
     networks = [
         model.encoders['user'].conv.nn,
@@ -296,11 +287,11 @@ def test_arguments_reach_the_parts(cinema):
 @pytest.mark.parametrize(
     ('named', 'own'),
     [
-        ({'dropout': 0.5}, {'encoder': SIGN(4, 8, dropout=0.5)}),
-        ({'encoder': 'mean'}, {'encoder': MeanEncoder()}),
-        ({'combine': 'sum'}, {'generator': MLPGenerator(4, 8, 'sum')}),
-        ({'generator': 'nonlinear'}, {'generator': LinearGenerator(4, relu=True)}),
-        ({'generator': 'residual'}, {'generator': ResidualGenerator(4, 8)}),
+        ({'dropout': 0.5}, {'encoder': nn.SIGN(4, 8, dropout=0.5)}),
+        ({'encoder': 'mean'}, {'encoder': nn.MeanEncoder()}),
+        ({'combine': 'sum'}, {'generator': nn.MLPGenerator(4, 8, 'sum')}),
+        ({'generator': 'nonlinear'}, {'generator': nn.LinearGenerator(4, relu=True)}),
+        ({'generator': 'residual'}, {'generator': nn.ResidualGenerator(4, 8)}),
     ],
     ids=lambda arguments: str([*arguments]),
 )
@@ -366,7 +357,7 @@ def test_mixed_precision(variant, expand, cinema, device):
         ({'dropout': 1.0}, r'\[0, 1\)'),
         ({'generator': 'split', 'context_dropout': 2.0}, r'\[0, 1\)'),
         ({'encoder': 'mean', 'dropout': 0.5}, "'mean' has no messages"),
-        ({'encoder': MeanEncoder(), 'dropout': 0.5}, "'MeanEncoder' has no messages"),
+        ({'encoder': nn.MeanEncoder(), 'dropout': 0.5}, "'MeanEncoder' has no messages"),
         ({'generator': 'split', 'contexts': 'sample'}, 'looks at no context'),
         ({'generator': 'split', 'mask_false_negatives': True}, 'looks at no context'),
         ({'generator': 'split', 'contrastive_variant': 'released'}, 'at no context'),
@@ -374,4 +365,4 @@ def test_mixed_precision(variant, expand, cinema, device):
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        IEDR(10, **arguments)
+        nn.IEDR(10, **arguments)
