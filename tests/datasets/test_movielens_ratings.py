@@ -118,11 +118,7 @@ def test_split_is_by_time_and_then_by_row(data):
     """Of user 1, three share a second; of user 2, the last two."""
     train, valid, test, order = data.split()
     assert order == 'time'
-    assert sorted(rows(test)) == [
-        (1, 5, 881250949),
-        (2, 1, 891717742),
-        (3, 1, 885967200),
-    ]
+    assert sorted(rows(test)) == [(1, 5, 881250949), (2, 1, 891717742), (3, 1, 885967200)]
     assert sorted(rows(valid)) == [
         (1, 1, 881250949),
         (2, 7, 891717742),

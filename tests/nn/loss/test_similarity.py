@@ -5,10 +5,7 @@ import math
 import pytest
 import torch
 
-from iedr_geo.nn.loss.similarity import (
-    cross_entropy_and_gradient,
-    cross_entropy_of_first,
-)
+from iedr_geo.nn.loss.similarity import cross_entropy_and_gradient, cross_entropy_of_first
 
 TEMPERATURE = 0.7
 INF = math.inf
