@@ -352,8 +352,8 @@ def test_mixed_precision(dtype, fused, device):
         ({}, {'rows': torch.zeros(7).long()}, '6 rows has no 7'),
         (
             {},
-            {'other_context': torch.zeros(5, 4)},
-            r'`other_context`.*\(6, 4\) \(got \(5',
+            {'rows': torch.tensor([4, 1]), 'other_context': torch.zeros(6, 4)},
+            r'`other_context`.*\(2, 4\) \(got \(6, 4\)\)',
         ),
     ],
 )
