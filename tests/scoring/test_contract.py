@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 import torch
+from changed import changed, of_result
 from shop import Pairs, every_triple, make_graph, make_shop
 from torch import Tensor
 from torch_geometric.nn import MLP
@@ -105,17 +106,16 @@ class Vectors(nn.MF):
         return user.exp(), item
 
 
+def overriding(cls: type, name: str) -> type:
+    """A subclass with a method of its own."""
+    return changed(cls, name, of_result(lambda out: out))
+
+
 def iedr(cls: type[nn.IEDR] = nn.IEDR, **kwargs: Any) -> Callable[[], nn.IEDR]:
     return lambda: cls(SHOP.schema.num_embeddings, 4, 8, **kwargs)
 
 
-def overriding(cls: type, name: str) -> type:
-    """A subclass with a method of its own."""
-    method = getattr(cls, name)
-    return type(name, (cls,), {name: lambda self, *args: method(self, *args)})
-
-
-def changed(model: Any, name: str, method: Callable[..., Tensor]) -> Any:
+def with_own(model: Any, name: str, method: Callable[..., Tensor]) -> Any:
     setattr(model, name, method)
     return model
 
@@ -153,7 +153,7 @@ MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = 
         'Repeat': lambda: nn.Repeat.fit(SHOP),
         'Encode': iedr(Encode),
         **{name: iedr(overriding(nn.IEDR, name)) for name in GIVEN},
-        'changed': lambda: changed(iedr()(), 'forward', by_ids),
+        'changed': lambda: with_own(iedr()(), 'forward', by_ids),
     },
     ('edges', VectorScorer): {
         'MF': mf,
@@ -170,7 +170,7 @@ MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = 
         'Repeat': lambda: nn.Repeat.fit(GRAPH),
         'score': lambda: mf(overriding(nn.MF, 'score')),
         'embeddings': lambda: mf(overriding(nn.MF, 'embeddings')),
-        'changed': lambda: changed(mf(), 'score', lambda user, item: user + 3 * item),
+        'changed': lambda: with_own(mf(), 'score', lambda user, item: user + 3 * item),
     },
 }
 CASES = [(*key, name) for key, models in MODELS.items() for name in models]

@@ -64,26 +64,6 @@ def draw_graphs(kind: str, weighted: bool, seed: int = 0) -> Graphs:
     return Graphs(nodes, edges, weights if weighted else None)
 
 
-def readout(
-    h: Callable[[Tensor], Tensor], table: Tensor, graphs: Graphs, masks: Tensor | None
-) -> Tensor:
-    """The mean over nodes i of the mean over their edges of e_ij m_ij h(z_i * z_j)."""
-    out, mask = [], iter(()) if masks is None else iter(masks)
-    for g, (nodes, edges) in enumerate(zip(graphs.nodes, graphs.edges, strict=True)):
-        of_target: list[list[Tensor]] = [[] for _ in nodes]
-        for k, (j, i) in enumerate(edges):
-            message = h(table[nodes[i]] * table[nodes[j]])
-            if masks is not None:
-                message = next(mask) * message
-            if graphs.weights is not None:
-                message = graphs.weights[g][k] * message
-            of_target[i].append(message)
-        # A node without edges counts as a node whose features are zero.
-        total = sum(sum(some) / len(some) for some in of_target if some)
-        out.append(total / len(nodes))
-    return torch.stack(out)
-
-
 @dataclass
 class Case:
     """An encoder, the features and what the encoder does to a product of two."""
@@ -116,7 +96,21 @@ class Case:
         )
 
     def expected(self, graphs: Graphs, masks: Tensor | None = None) -> Tensor:
-        return readout(self.h, self.table, graphs, masks)
+        """Means over nodes i of means over their edges of e_ij m_ij h(z_i * z_j)."""
+        out, mask, table = [], iter(() if masks is None else masks), self.table
+        for g, (nodes, edges) in enumerate(zip(graphs.nodes, graphs.edges, strict=True)):
+            of_target: list[list[Tensor]] = [[] for _ in nodes]
+            for k, (j, i) in enumerate(edges):
+                message = self.h(table[nodes[i]] * table[nodes[j]])
+                if masks is not None:
+                    message = next(mask) * message
+                if graphs.weights is not None:
+                    message = graphs.weights[g][k] * message
+                of_target[i].append(message)
+            # A node without edges counts as a node whose features are zero.
+            total = sum(sum(some) / len(some) for some in of_target if some)
+            out.append(total / len(nodes))
+        return torch.stack(out)
 
 
 @pytest.fixture(params=['sign', 'bi'])
