@@ -171,13 +171,9 @@ def expected_lists(
 
 KINDS = ('graph', 'dataset', 'labelled', 'repeated use')
 CASES = [('some', None), ('some', SUBSET), ('nothing', None), ('everything', SUBSET)]
-MORE = [('nothing', SUBSET), ('everything', None)]
 
 
-@pytest.mark.parametrize(
-    ('seen', 'catalogue'),
-    [*CASES, *(pytest.param(*case, marks=pytest.mark.full) for case in MORE)],
-)
+@pytest.mark.parametrize(('seen', 'catalogue'), CASES)
 @pytest.mark.parametrize('kind', KINDS)
 def test_catalogues_agree_with_brute_force(log, table, kind, seen, catalogue, device):
     """What is to be found may have been seen, which makes it no target, or be in no
