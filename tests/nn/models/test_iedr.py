@@ -7,7 +7,6 @@ import pytest
 import torch
 from cinema import EDGES, FIELDS, make_cinema
 from iedr_run import assert_same_run, features_by_hand, run
-from pairs import distinct_rows_and_counts
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -168,6 +167,14 @@ def test_equals_formula(
 @every_variant
 def test_is_a_model_of_a_dataset(variant, cinema):
     check_interaction_model(make(cinema, **VARIANTS[variant]), cinema)
+
+
+def distinct_rows_and_counts(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the first row of each distinct pair, and how many rows have the pair."""
+    pairs = list(zip(one.tolist(), two.tolist(), strict=True))
+    distinct = sorted(set(pairs))
+    rows = [pairs.index(pair) for pair in distinct]
+    return torch.tensor(rows), torch.tensor([pairs.count(pair) for pair in distinct])
 
 
 @pytest.mark.parametrize(
