@@ -191,15 +191,16 @@ def folders(tmp_path_factory, dataset, recommender) -> dict[str, Path]:
 @given(data=st.data())
 def test_damaged_model_folders(folders, kind: str, name: str, data: Any):
     folder = folders[kind]
-    text = (folder / name).read_text()
+    [path] = folder.glob(f'*/{name}')
+    text = path.read_text()
     try:
         content = data.draw(damaged(json.loads(text)))
-        (folder / name).write_text(json.dumps(content))
-        recommender = outcome(lambda: Recommender.load(folder), str(folder))
+        path.write_text(json.dumps(content))
+        recommender = outcome(lambda: Recommender.load(folder, verify=False), str(folder))
         if recommender is not None:  # What was damaged is of no account.
             context = CONTEXT if kind == 'iedr' else None
             assert len(recommender.recommend('3', context, 1)) == 1
             if kind == 'iedr':
-                load_model(folder)
+                load_model(folder, verify=False)
     finally:
-        (folder / name).write_text(text)
+        path.write_text(text)

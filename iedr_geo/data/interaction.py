@@ -20,7 +20,7 @@ from torch_geometric.data import Data, Dataset
 from iedr_geo.data.bipartite import MAX_REPEATED
 from iedr_geo.data.columns.cells import plain
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.files import load_tensors, save_tensors
+from iedr_geo.data.files import Source, load_tensors, name_of, save_tensors
 from iedr_geo.data.fingerprint import Fingerprint, digest, numbering
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import (
@@ -394,13 +394,11 @@ class InteractionDataset(Dataset):
         save_tensors(state, path)
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], verify: bool = True
-    ) -> InteractionDataset:
+    def load(cls, path: Source, verify: bool = True) -> InteractionDataset:
         """Reads what :meth:`save` wrote.
 
         Args:
-            path: The file.
+            path: The file, or one that is open.
             verify: If :obj:`True`, its checksums are compared.
 
         Raises:
@@ -417,7 +415,7 @@ class InteractionDataset(Dataset):
             return InteractionDataset(**state, context_frame=frame.apply(_infer))
         except Exception as error:
             raise ValueError(
-                f'{os.fspath(path)} is damaged or holds no dataset: {error!r}'
+                f'{name_of(path)} is damaged or holds no dataset: {error!r}'
             ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -37,6 +38,7 @@ class Divergence:
         """
         self.epoch, self.best, self.step = epoch, best, 0
         self.terms: dict[str, Tensor] = {}
+        self.first: Tensor | None = None
 
     def note(self, terms: Mapping[str, Tensor]) -> None:
         """Takes the terms of a step, and checks them as often as that is cheap.
@@ -46,24 +48,30 @@ class Divergence:
         """
         # Of several, the sum is not the one to be named.
         terms = {name: terms[name].detach() for name in sorted(terms, key='loss'.__eq__)}
-        if not self.terms:
-            self.terms = terms
-            device = next(iter(terms.values())).device
+        step, self.step = self.step, self.step + 1
+        self.terms = self.terms or terms
+        device = next(iter(terms.values())).device
+        if device.type == 'cpu':
+            for name, term in terms.items():
+                if not math.isfinite(term):
+                    self._fail(name, step)
+            return
+        if self.first is None:
             self.first = torch.full((len(terms),), NEVER, device=device)
         finite = torch.stack([term.isfinite() for term in terms.values()])
-        self.first.masked_fill_(~finite & (self.first == NEVER), self.step)
-        self.step += 1
-        if self.first.device.type == 'cpu' or self.step % CHECKED == 0:
+        self.first.masked_fill_(~finite & (self.first == NEVER), step)
+        if self.step % CHECKED == 0:
             self.check()
 
     def check(self) -> None:
-        """Raises an error if a term was not finite."""
-        if not self.terms:
+        """Raises an error if a term was not finite on a device."""
+        if self.first is None:
             return
         first = self.first.tolist()
-        if min(first) == NEVER:
-            return
-        name = list(self.terms)[first.index(min(first))]
+        if min(first) != NEVER:
+            self._fail(list(self.terms)[first.index(min(first))], min(first))
+
+    def _fail(self, name: str, step: int) -> None:
         kept = 'There is no complete epoch whose model could be kept'
         if self.epoch:
             kept = (
@@ -71,8 +79,8 @@ class Divergence:
                 f'resume=True, max_epochs={self.epoch}) returns it'
             )
         raise DivergenceError(
-            f"The term '{name}' of the loss was not finite in step {min(first)} of epoch"
-            f' {self.epoch}: {ADVICE}. {kept}'
+            f"The term '{name}' of the loss was not finite in step {step} of epoch "
+            f'{self.epoch}: {ADVICE}. {kept}'
         )
 
     def compare(

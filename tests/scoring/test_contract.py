@@ -251,8 +251,8 @@ def test_blocks(kind, size, name):
     made = small(model, data)
     check_scores(model, data, made)
     check_parts_and_factors(model, data, made)
-    assert [made.chunk_size(), made.chunk_size(0)] == [(1 << 22) // 12, 1 << 22]
-    made.scores_at_once = size
+    assert made.chunk_size() == made.chunk_size(0) == size
+    made.pairs_at_once, made.scores_at_once = 1 << 16, size
     assert [made.chunk_size(), made.chunk_size(2)] == [1, max(1, size // 2)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import NamedTuple
 
 import pytest
@@ -11,6 +12,7 @@ from training_runs import CLICKS, METRICS, SIZE, run
 
 from iedr_geo.nn import MF
 from iedr_geo.training import BipartiteModule, DivergenceError
+from iedr_geo.training.divergence import Divergence
 
 
 class Losses(NamedTuple):
@@ -44,7 +46,7 @@ def module(step: int, value: float, **kwargs) -> BipartiteModule:
 STEPS = -(-CLICKS.train.num_edges // 256)
 
 
-@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.parametrize('value', [nan, inf])
 @pytest.mark.parametrize('valid', [True, False])
 def test_what_is_not_finite_ends_the_run(tmp_path, value, valid):
     """Step and term are named, and the best model stays, with and without validation."""
@@ -62,9 +64,23 @@ def test_what_is_not_finite_ends_the_run(tmp_path, value, valid):
     assert all(torch.isfinite(table).all() for table in kept.model.state_dict().values())
 
 
+def test_a_device_is_asked_now_and_then(device):
+    """It keeps the first step and term; of one step, the sum is not the one named."""
+    watch = Divergence()
+    watch.begin(2, 0)
+    message = "The term 'extra' .* in step 3 of epoch 2"
+    steps = [(1.0, 1.0)] * 3 + [(nan, nan)] + [(nan, 1.0)] * 45
+    with pytest.raises(DivergenceError, match=message):
+        for i, values in enumerate(steps):
+            terms = zip(('loss', 'extra'), values, strict=True)
+            watch.note({name: torch.tensor(v, device=device) for name, v in terms})
+            assert i < 3 or device.type == 'cuda'
+        watch.check()
+
+
 def test_nothing_is_left_of_a_first_epoch(tmp_path):
     with pytest.raises(DivergenceError, match=r'step 1 of epoch 0.* no complete epoch'):
-        run(module(1, float('nan')), tmp_path, max_epochs=2)
+        run(module(1, nan), tmp_path, max_epochs=2)
     assert not list(tmp_path.glob('*.ckpt'))
 
 

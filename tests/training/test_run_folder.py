@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from lightning.pytorch import Callback
-from training_runs import assert_same_run, clicks_module, files, load, run
+from training_runs import assert_same_run, clicks_module, files, load, run, script
 
 
 class At(Callback):
@@ -39,6 +40,18 @@ def test_two_runs_in_one_folder(tmp_path):
     run(clicks_module(), tmp_path / 'alone', max_epochs=2)
     assert_same_run(tmp_path / 'run', tmp_path / 'alone')
     run(clicks_module(), tmp_path / 'run', max_epochs=3, resume=True)
+
+
+def test_what_is_loaded_is_of_this_run(tmp_path):
+    run(clicks_module(learning_rate=0.1), tmp_path / 'other', max_epochs=1)
+
+    def exchange() -> None:
+        shutil.copy(tmp_path / 'other' / 'best.ckpt', tmp_path / 'run' / 'best.ckpt')
+
+    module = clicks_module()
+    script(module, 0.3, 0.2)
+    with pytest.raises(RuntimeError, match=r'best\.ckpt is not of this run'):
+        run(module, tmp_path / 'run', max_epochs=2, callbacks=At(1, exchange))
 
 
 def interrupt() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from iedr_geo.analysis.plots import style
 from iedr_geo.data.schema import Side
 from iedr_geo.recommend import Explanation, Recommender
-from iedr_geo.recommend.recommender import check_k
+from iedr_geo.recommend.recommender import check_at_least_one
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def plot_scores(
             f'The scores must have an intrinsic and an extrinsic part (they have: '
             f'{", ".join(recommender.parts) or "none"})'
         )
-    check_k(k)
+    check_at_least_one(k=k)
     a, b, name = dict(a), dict(b), recommender.item_name
     size = recommender.scorer.num_items
     first, second = (recommender.recommend(user, c, size).set_index(name) for c in (a, b))
@@ -132,7 +132,7 @@ def plot_explanation(
     ax.scatter(x, y, s=(2 * radius) ** 2, c=colors.to_rgba(node), zorder=2)
     for label, a, b, away in zip(labels, x, y, radius + 9, strict=True):
         ax.annotate(
-            label if len(label) <= 20 else label.replace('=', '=\n', 1),
+            style.plain(label if len(label) <= 20 else label.replace('=', '=\n', 1)),
             (a, b),
             (away * a, away * b),
             textcoords='offset points',
