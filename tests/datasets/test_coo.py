@@ -1,7 +1,5 @@
 """Splits read from sparse matrices: DICE's own layout, and what is wrong with others."""
 
-from __future__ import annotations
-
 import io
 import re
 import struct
@@ -10,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from scipy.sparse import coo_array, coo_matrix, csr_matrix, load_npz, save_npz
 
-from iedr_geo.data import PopularityMarginSampler
 from iedr_geo.datasets import read_coo_split
 
 NAMES = ('train', 'train_skew', 'val', 'test')
@@ -48,12 +44,8 @@ def pairs(graph, edges=slice(None)) -> list[tuple[int, int]]:
 def test_split_of_movielens(data_root):
     folder = data_root / 'ml-1m-dice'
     split = read_coo_split(folder)
-    popularity = torch.from_numpy(np.load(folder / 'popularity.npy'))
     for graph in split:
-        assert (graph.num_users, graph.num_items) == (4627, 1865)
-        assert torch.equal(graph.popularity, popularity)
-    sampler = PopularityMarginSampler()  # As it was for all results on this split.
-    assert sampler.for_graph(split.train) == PopularityMarginSampler(4, 40.0, 40)
+        assert graph.popularity.tolist() == np.load(folder / 'popularity.npy').tolist()
     marked = split.train.intervened
     assert [graph.num_edges for graph in split] == [127_650 + 21_149, 21_149, 42_299]
     for name, graph, edges in (

@@ -321,11 +321,13 @@ def expected(side: Side, frame: pd.DataFrame, schema: FeatureSchema) -> list[lis
 
 def values_of(side: Side, row: int) -> list[tuple[str, str | None, Any]]:
     """The nodes of a guest, a film or the context of a ticket: field, value, factor."""
-    frame, columns = TABLES[FRAME[side]], make_cinema().schema.columns(side)
+    frame, schema = TABLES[FRAME[side]], make_cinema().schema
     return [
         (column.name, value, factor)
-        for column in columns
-        for value, factor in nodes_of(column, frame[column.column][row], [])
+        for column in schema.columns(side)
+        for value, factor in nodes_of(
+            column, frame[column.column][row], schema.vocabulary[side][column.name]
+        )
     ]
 
 

@@ -1,7 +1,5 @@
 """Every row with items of the batch, against the model on rows times items."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest
