@@ -1,5 +1,9 @@
 """The datasets of films and timed ratings, on small files and on their own."""
 
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +68,14 @@ def data(cls, root) -> Any:
 
 def rows(dataset: InteractionDataset) -> list[tuple[int, int, int]]:
     """Reads user, film and time of each row back."""
-    users = dataset.user_ids[dataset.user.numpy()].astype(int)
-    items = dataset.item_ids[dataset.item.numpy()].astype(int)
-    return list(zip(users, items, dataset.time.long().tolist(), strict=True))
+    return list(
+        zip(
+            dataset.user_ids[dataset.user.numpy()].astype(int),
+            dataset.item_ids[dataset.item.numpy()].astype(int),
+            dataset.time.long().tolist(),
+            strict=True,
+        )
+    )
 
 
 def test_rows_and_contexts(data):
@@ -76,6 +85,15 @@ def test_rows_and_contexts(data):
     names = data.schema.names()
     fields = ('hour', 'weekday', 'weekend', 'month')
     for sample, (*_, time) in zip(data, RATINGS, strict=True):
+        moment = datetime.fromtimestamp(time, timezone.utc)
+        quarter, *others = CONTEXTS[time]
+        first, last = map(int, quarter.split('-'))
+        assert first <= moment.hour <= last
+        assert others == [
+            moment.strftime('%A').lower(),
+            'weekend' if moment.isoweekday() > 5 else 'workday',
+            moment.strftime('%B').lower(),
+        ]
         assert [names[x] for x in sample.x_context] == [
             f'time.{n}={value}' for n, value in zip(fields, CONTEXTS[time], strict=True)
         ]
@@ -108,7 +126,11 @@ def test_split_is_by_time_and_then_by_row(data):
     """Of user 1, three share a second; of user 2, the last two."""
     train, valid, test, order = data.split()
     assert order == 'time'
-    assert sorted(rows(test)) == [(1, 5, 881250949), (2, 1, 891717742), (3, 1, 885967200)]
+    assert sorted(rows(test)) == [
+        (1, 5, 881250949),
+        (2, 1, 891717742),
+        (3, 1, 885967200),
+    ]
     assert sorted(rows(valid)) == [
         (1, 1, 881250949),
         (2, 7, 891717742),
@@ -223,20 +245,38 @@ def test_bad_file(tmp_path, name, old, new, message):
         cls(tmp_path)
 
 
-# Interactions, users, films and contexts; features and nodes of films; high ratings.
+def test_both_formats_are_the_same_dataset(tmp_path):
+    one, two = (
+        MovieLens100K(write(tmp_path / kind, FORMATS[kind][1]))
+        for kind in ('archive', 'typed')
+    )
+    assert rows(one) == rows(two) and one.schema == two.schema
+    assert torch.equal(one.context, two.context)
+    assert one.context_frame.equals(two.context_frame)
+    for side in ('user', 'item', 'context'):
+        assert nodes(one, side) == nodes(two, side)
+    assert one.films().equals(two.films())
+    for part in ('valid', 'test'):
+        assert torch.equal(one.candidates(part).item, two.candidates(part).item)
+
+
+# Interactions, users, films and contexts; ratings of at least 4; what limits contexts.
 FACTS = {
-    MovieLens100K: ((100_000, 943, 1682, 220), (2728, 6257), 55_375),
-    MovieLensLatestSmall: ((100_836, 610, 9742, 336), (10_422, 41_568), 48_580),
+    MovieLens100K: ((100_000, 943, 1682, 220), 55_375, (0.758, 532, 415, 0.935)),
+    MovieLensLatestSmall: ((100_836, 610, 9742, 336), 48_580, (0.23, 309, 94, 0.921)),
 }
 
 
 @pytest.mark.parametrize('cls', FACTS)
 def test_facts(cls, data_root):
-    """Counts, rows as the raw file has them, and the split."""
+    """Counts, rows as the raw file has them, the split, and sessions: the share of
+    ratings in the same second as another of the user, users with one context alone,
+    those whose last two ratings are in the same second, and the share of users whose
+    last two are in the same context.
+    """
     data = cls(data_root / cls.folder)
-    sizes, features, high = FACTS[cls]
+    sizes, high, facts = FACTS[cls]
     assert (len(data), data.num_users, data.num_items, data.num_contexts) == sizes
-    assert (data.schema.num_embeddings, data.items.x.numel()) == features
     assert len(cls(data.root, min_rating=4)) == high
     path = data_root / cls.folder / data.raw_file_names[0]
     separator = ',' if cls is MovieLensLatestSmall else '\t'
@@ -246,3 +286,59 @@ def test_facts(cls, data_root):
     for part in held_out:
         assert sorted(part.user.tolist()) == list(range(data.num_users))
         assert set(part.context.tolist()) <= set(train.context.tolist())
+    log = pd.DataFrame({n: getattr(data, n) for n in ('user', 'context', 'time')})
+    users = log.sort_values('time', kind='stable').groupby('user')
+    last, before = (users.nth(-i).set_index('user').sort_index() for i in (1, 2))
+    assert facts == (
+        log.duplicated(['user', 'time'], keep=False).mean().round(3),
+        (users['context'].nunique() == 1).sum(),
+        (last['time'] == before['time']).sum(),
+        (last['context'] == before['context']).mean().round(3),
+    )
+
+
+def test_features_of_ml_100k(data_root):
+    data, folder = MovieLens100K(data_root / 'ml-100k'), data_root / 'ml-100k'
+    users, films = (
+        [line.split('\t') for line in path.read_text('utf-8').splitlines()[1:]]
+        for path in (folder / 'ml-100k.user', folder / 'ml-100k.item')
+    )
+    ages, years = buckets(data, 'user', 'age'), buckets(data, 'item', 'year')
+    for (user, age, gender, work, _), read in zip(
+        users, nodes(data, 'user'), strict=True
+    ):
+        of_age = read.pop(1)
+        assert read == [f'user={user}', f'gender={gender}', f'occupation={work}']
+        assert ages[of_age][0] <= int(age) < ages[of_age][1]
+    counts: Counter[str] = Counter()
+    for (item, _, year, genres), read in zip(films, nodes(data, 'item'), strict=True):
+        *others, of_year = read
+        expected = ['<missing>'] if genres == 'unknown' else genres.split(' ')
+        assert others == [f'item={item}', *(f'genres={genre}' for genre in expected)]
+        counts.update(expected)
+        if item == '267':
+            assert of_year == 'year=<missing>'
+        else:  # One is a video, with the year in the column of the title.
+            low, high = years[of_year]
+            assert low <= (1995 if year == 'V' else int(year)) < high
+    assert (counts['Drama'], counts['Fantasy'], counts['<missing>']) == (725, 22, 2)
+    assert len(data.schema.vocabulary['item']['genres']) == 18
+
+
+def test_features_of_ml_latest_small(data_root):
+    data = MovieLensLatestSmall(data_root / 'ml-latest-small')
+    assert data.item.unique().numel() == 9724
+    films = pd.read_csv(data_root / 'ml-latest-small' / 'movies.csv', dtype=str)
+    counts: Counter[str] = Counter()
+    for (item, title, text), read in zip(films.values, nodes(data, 'item'), strict=True):
+        genres = (
+            ['<missing>'] if text == '(no genres listed)' else sorted(text.split('|'))
+        )
+        assert read[:-1] == [f'item={item}', *(f'genres={genre}' for genre in genres)]
+        dated = title.strip()[-6] == '(' and title.strip()[-5:-1].isdigit()
+        assert (read[-1] == 'year=<missing>') == (not dated)
+        counts.update([*genres, read[-1]])
+    assert (counts['Drama'], counts['IMAX'], counts['<missing>']) == (4361, 158, 34)
+    assert counts['year=<missing>'] == 13
+    sizes = [n for name, n in counts.items() if name.startswith('year=') and n > 13]
+    assert len(sizes) == 10 and sum(sizes) == 9742 - 13

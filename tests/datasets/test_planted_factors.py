@@ -1,13 +1,18 @@
 """The planted data as a dataset: ids, lists and scores belong together."""
 
+from __future__ import annotations
+
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 
 from iedr_geo.datasets import PlantedFactors, plant
 from iedr_geo.datasets.planted import CONTEXTS
+from iedr_geo.evaluation import evaluate_candidates
+from iedr_geo.metrics import NDCG
 
 
 @pytest.fixture(scope='module')
@@ -64,8 +69,11 @@ def test_candidates_are_any_others(data):
     """Of the last two of each user's rows by time, and also of items that the user has
     had: it is a log of repeated use.
     """
-    train, _, _, order = data.split()
+    train, valid, test, order = data.split()
     assert order == 'time' and len(train) == 1500 - 2 * 60
+    for user in range(60):
+        times = [part.time[part.user == user] for part in (train, valid, test)]
+        assert times[0].max() < times[1].item() < times[2].item()
     for part in ('valid', 'test'):
         item = data.candidates(part, 30).item.view(60, 31)
         rows = getattr(data.split(), part)
@@ -82,3 +90,48 @@ def test_true_scores_are_those_items_were_drawn_by(data):
     contexts = data.planted.interactions[list(CONTEXTS)]
     expected = data.planted.scores(data.user.numpy(), data.item.numpy(), contexts)
     assert torch.equal(sum(scores), torch.from_numpy(expected))
+
+
+def test_oracle(device):
+    """Both parts of the true scores help, and popularity does not suffice; the rows of
+    the scores align with ids: no other alignment ranks as well.
+    """
+    gains: dict[str, list[np.ndarray]] = {}
+    for seed in range(2):
+        data = PlantedFactors(seed=seed)
+        train, _, test, _ = data.split()
+        counts = torch.bincount(train.item, minlength=data.num_items).double()
+
+        def scores(batch, data=data, shift=0):
+            user = (batch.user_id + shift) % data.num_users
+            return data.true_scores(user, batch.item_id, batch.context_id)
+
+        for name, model in {
+            'oracle': lambda batch: sum(scores(batch)),
+            'intrinsic': lambda batch: scores(batch).intrinsic,
+            'extrinsic': lambda batch: scores(batch).extrinsic,
+            'popularity': lambda batch, counts=counts: counts[batch.item_id.cpu()],
+            'chance': lambda batch: torch.rand(len(batch)),
+            'misaligned': lambda batch: sum(scores(batch, shift=1)),
+        }.items():
+            result = evaluate_candidates(
+                lambda batch, model=model: model(batch).to(device),
+                test.to(device),
+                data.candidates('test'),
+                [NDCG(10)],
+            )
+            gains.setdefault(name, []).append(result.per_list['ndcg@10'].to_numpy())
+    gain = {name: np.concatenate(parts) for name, parts in gains.items()}
+    for better, worse in (
+        ('oracle', 'intrinsic'),
+        ('oracle', 'extrinsic'),
+        ('intrinsic', 'popularity'),
+        ('extrinsic', 'popularity'),
+        ('popularity', 'chance'),
+        ('intrinsic', 'misaligned'),
+    ):
+        lead = gain[better] - gain[worse]
+        assert lead.mean() > 5 * lead.std() / np.sqrt(len(lead)), (better, worse)
+    # What the data are made for: room to err above, and a task to learn below.
+    assert 0.7 < gain['oracle'].mean() < 0.85
+    assert gain['popularity'].mean() < 0.35
