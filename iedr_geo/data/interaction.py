@@ -25,10 +25,11 @@ from iedr_geo.data.files import Source, load_tensors, name_of, save_tensors
 from iedr_geo.data.fingerprint import Fingerprint, digest, numbering
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import (
-    as_own,
     check_columns,
     check_names,
     match_ids,
+    own_from_json,
+    own_to_json,
     parse_labels,
     parse_times,
 )
@@ -396,11 +397,8 @@ class InteractionDataset(Dataset):
         state['schema'] = self.schema.to_json()
         state['ids'] = json.dumps([list(self.user_ids), list(self.item_ids)])
         for side in ('user', 'item'):
-            own = self.own_ids(side)
-            typed = as_own(getattr(self, f'{side}_ids'), own)
-            # The type says it all, unless they are spelled in ways of their own.
-            kept_own = str(typed.dtype) if typed.equals(own) else list(own)
-            state[f'own_{side}_ids'] = json.dumps(kept_own, default=plain)
+            ids = getattr(self, f'{side}_ids')
+            state[f'own_{side}_ids'] = own_to_json(ids, self.own_ids(side))
         frame = self.context_frame.astype(object)
         content = frame.where(frame.notna(), None).to_dict('split', index=False)
         state['context_frame'] = json.dumps(content, default=plain)
@@ -425,13 +423,8 @@ class InteractionDataset(Dataset):
             state['schema'] = FeatureSchema.from_json(state['schema'])
             state['user_ids'], state['item_ids'] = json.loads(state.pop('ids'))
             for side in ('user', 'item'):
-                own = json.loads(state[f'own_{side}_ids'])
-                typed = (
-                    pd.Index(state[f'{side}_ids']).astype
-                    if type(own) is str
-                    else pd.Index
-                )
-                state[f'own_{side}_ids'] = typed(own)
+                ids, own = pd.Index(state[f'{side}_ids']), f'own_{side}_ids'
+                state[own] = own_from_json(ids, state[own])
             frame = pd.DataFrame(**json.loads(state.pop('context_frame')), dtype=object)
             return InteractionDataset(**state, context_frame=frame.apply(_infer))
         except Exception as error:

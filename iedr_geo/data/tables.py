@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from iedr_geo.data.columns.cells import (
     check_exact,
     check_rows,
+    plain,
     to_numbers,
     to_numeric,
     token,
@@ -75,6 +77,21 @@ def as_own(ids: pd.Index, column: pd.Series | pd.Index) -> pd.Index:
     except (TypeError, ValueError):
         same = False
     return (own if same else ids).rename(column.name)
+
+
+def own_to_json(ids: pd.Index, own: pd.Index) -> str:
+    """Returns ids as the user's own column has them, which are also kept as text: their
+    type alone, unless they are spelled in ways of their own.
+    """
+    typed = as_own(ids, own)
+    kept = str(typed.dtype) if typed.equals(own) else list(own)
+    return json.dumps(kept, default=plain)
+
+
+def own_from_json(ids: pd.Index, text: str) -> pd.Index:
+    """Returns what :func:`own_to_json` wrote of ids that are kept as text."""
+    kept = json.loads(text)
+    return ids.astype(kept) if isinstance(kept, str) else pd.Index(kept)
 
 
 def _index_of(column: pd.Series) -> pd.Index:

@@ -27,7 +27,7 @@ from iedr_geo.data import BipartiteGraph, FeatureSchema, InteractionDataset
 from iedr_geo.data.columns import token
 from iedr_geo.data.files import load_tensors, replacing, save_tensors
 from iedr_geo.data.schema import Side
-from iedr_geo.data.tables import as_own
+from iedr_geo.data.tables import own_from_json, own_to_json
 from iedr_geo.nn.models.rebuild import describe, rebuild
 from iedr_geo.scoring import Queries, scorer
 from iedr_geo.scoring.agreement import agree, check_schema, num_embeddings
@@ -262,7 +262,7 @@ def save_recommender(
             for name in ('user_ids', 'item_ids'):
                 ids = pd.Index(getattr(data, name))
                 texts = pd.Index(list(map(token, ids)))
-                graph[name] = list(texts), str(as_own(texts, ids).dtype), ids.name
+                graph[name] = list(texts), own_to_json(texts, ids), ids.name
             save_tensors(graph, new / CATALOGUE)
 
 
@@ -321,8 +321,8 @@ def load_recommender(
 def _load_graph(file: IO[bytes]) -> BipartiteGraph:
     content = load_tensors(file, verify=False)
     for side in ('user', 'item'):
-        ids, dtype, name = content[f'{side}_ids']
-        content[f'{side}_ids'] = pd.Index(ids).astype(dtype).rename(name)
+        ids, own, name = content[f'{side}_ids']
+        content[f'{side}_ids'] = own_from_json(pd.Index(ids), own).rename(name)
         content[f'num_{side}s'] = len(ids)
     return BipartiteGraph(**content)
 
