@@ -207,7 +207,7 @@ class CandidateRankings(Rankings):
             metrics,
             list_index,
             lists.item[order],
-            dataset.user_ids[lists.user.cpu().numpy()],
+            dataset.own_ids('user')[lists.user.cpu().numpy()],
         )
 
     @property
@@ -287,7 +287,7 @@ class CatalogueRankings(Rankings):
             user, context, index = _distinct(rows.user, rows.context, rows.num_contexts)
             index, item, _ = _distinct(index, rows.item, rows.num_items)
             queries, row = Queries(user, context), None
-            ids = rows.user_ids[user.cpu().numpy()]
+            ids = rows.own_ids('user')[user.cpu().numpy()]
         if self.seen is not None:
             had = self.seen.contains(queries.user[index], item)
             number, size = int(had.sum()), len(had)

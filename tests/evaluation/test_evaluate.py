@@ -98,7 +98,7 @@ def test_candidates_agree_with_brute_force(log, table, device):
     """Ties, items that recur, lists with nothing to be found and without rows."""
     lists = [
         (
-            (log.user_ids[u], c),
+            (log.own_ids('user')[u], c),
             [float(table[u, i, c]) for i, _ in rows],
             [y for _, y in rows],
         )
@@ -163,7 +163,8 @@ def expected_lists(
     ):
         found = {i for i in wanted.get((user, place), ()) if (user, i) not in seen}
         items = [i for i in exists if (user, i) not in seen and i not in found] + [*found]
-        key = (held_out.user_ids[user],) if is_graph else (held_out.user_ids[user], place)
+        ids = held_out.user_ids if is_graph else held_out.own_ids('user')
+        key = (ids[user],) if is_graph else (ids[user], place)
         scores = [float(table[user, item, place]) for item in items]
         lists.append((key, scores, [int(item in found) for item in items]))
     return lists
