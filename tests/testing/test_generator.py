@@ -12,6 +12,7 @@ from iedr_geo.nn import (
     LinearGenerator,
     MLPGenerator,
     ResidualGenerator,
+    SeparateGenerator,
     SplitGenerator,
 )
 from iedr_geo.testing import check_generator
@@ -115,6 +116,7 @@ RIGHT = {
     'nonlinear': lambda: LinearGenerator(CHANNELS, relu=True),
     'split': lambda: SplitGenerator(CHANNELS, 8),
     'residual': lambda: ResidualGenerator(CHANNELS, 8),
+    'separate': lambda: SeparateGenerator(CHANNELS, 8),
     'own': Own,
     # The layers and products of the class above are not asked for.
     'own call': changed(MLP, 'forward', doubled_context),
@@ -123,7 +125,7 @@ RIGHT = {
 
 @pytest.mark.parametrize('name', RIGHT)
 def test_right_generators(name, device):
-    in_channels = 2 * CHANNELS if name == 'residual' else CHANNELS
+    in_channels = 2 * CHANNELS if name in ('residual', 'separate') else CHANNELS
     check_generator(RIGHT[name]().to(device), in_channels, CHANNELS)
 
 

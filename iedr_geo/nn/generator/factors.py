@@ -14,6 +14,14 @@ class Factors(NamedTuple):
     intrinsic: Tensor
     extrinsic: Tensor
 
+    def meeting(self, cross: bool) -> Factors:
+        """Returns what either factor of the other side is multiplied with in a score.
+
+        Args:
+            cross: If :obj:`True`, both factors; if :obj:`False`, the same factor alone.
+        """
+        return Factors(*[self.intrinsic + self.extrinsic] * 2) if cross else self
+
 
 class Folded(NamedTuple):
     r"""The last layer of a generator, multiplied with the vectors that it is to meet.

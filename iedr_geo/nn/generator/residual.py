@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MLP
 
-from iedr_geo.nn.generator.factors import FactorGenerator, Folded
+from iedr_geo.nn.generator.factors import FactorGenerator, Factors, Folded
 from iedr_geo.nn.generator.mlp import MLPGenerator
 
 
@@ -50,11 +50,12 @@ class ResidualGenerator(MLPGenerator):
         weight = torch.cat([weight, of_sums.expand_as(weight)], dim=-1)
         return weight, first.bias + sums @ of_contexts.t()
 
-    def fold(self, vector: Tensor, context: Tensor) -> Folded:
+    def fold(self, vectors: Factors, context: Tensor) -> Folded:
         """Folds vectors into the last layer; see :meth:`MLPGenerator.fold`."""
-        weight, _, constant = super().fold(vector, context)
-        constant = constant + (vector * context[..., self.channels :]).sum(dim=-1)
-        direct = torch.cat([torch.zeros_like(vector), vector], dim=-1)
+        weight, _, constant = super().fold(vectors, context)
+        intrinsic, extrinsic = vectors
+        constant = constant + (extrinsic * context[..., self.channels :]).sum(dim=-1)
+        direct = torch.cat([torch.zeros_like(intrinsic), intrinsic], dim=-1)
         return Folded(weight, direct, constant)
 
     __repr__ = FactorGenerator.__repr__

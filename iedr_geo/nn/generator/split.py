@@ -62,12 +62,13 @@ class SplitGenerator(FactorGenerator):
         weight = torch.cat([w_in.expand(len(context), -1, -1), w_ex], dim=1)
         return weight, torch.cat([b_in.expand(len(context), -1), b_ex], dim=1)
 
-    def fold(self, vector: Tensor, context: Tensor) -> Folded:
+    def fold(self, vectors: Factors, context: Tensor) -> Folded:
         """Folds vectors into both last layers; see :meth:`MLPGenerator.fold`."""
         _, _, w_in, b_in = parameters_of(self.intrinsic_mlp)
         _, _, w_ex, b_ex = parameters_of(self.extrinsic_mlp)
-        weight = torch.cat([vector @ w_in, vector @ w_ex], dim=1)
-        return Folded(weight, None, vector @ (b_in + b_ex))
+        intrinsic, extrinsic = vectors
+        weight = torch.cat([intrinsic @ w_in, extrinsic @ w_ex], dim=1)
+        return Folded(weight, None, intrinsic @ b_in + extrinsic @ b_ex)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.channels}, combine={self.combine!r})'
