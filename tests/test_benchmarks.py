@@ -29,6 +29,7 @@ LEFT = {
     'dice_robustness.py --caps 0.5 0.9 --epochs 1 --plot {0}/caps.png': 'recall@20',
     'objectives.py --repeats 1': 'ratios milliseconds',
     'large.py --scale 0.0005 --steps 2': 'reading building training evaluation',
+    'soak.py --calls 40 --epochs 1': 'calls errors milliseconds resident_mib',
     'wide_graphs.py --graphs 40 --cases 30x20 --repeats 1': 'rows',
 }
 LEFT_OF_REAL_DATA = {

@@ -40,6 +40,7 @@ from iedr_geo.recommend import Recommender, load_model, save_model
 from iedr_geo.scoring import scorer
 from iedr_geo.testing import toy_tables
 from iedr_geo.training import BipartiteModule, InteractionModule, fit
+from iedr_geo.transforms import RemoveSelfLoops
 
 METRICS = [NDCG(2)]
 FOREIGN = 'other data|one log|another popularity|not the .* of the training graph'
@@ -56,6 +57,7 @@ def graph(sales=SALES, users=CUSTOMERS, items=ARTICLES) -> BipartiteGraph:
     return BipartiteGraph.from_pandas(sales, 'customer', 'article', users, items)
 
 
+OTHER_NUMBER = CUSTOMERS.assign(income=CUSTOMERS['income'] + 1)
 OTHER_VALUE = CUSTOMERS.replace({'town': {'x': 'z'}})
 TEXT = [
     table.astype({name: str for name in ('customer', 'article') if name in table})
@@ -67,7 +69,9 @@ LOGS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     'rows in another order': (lambda: dataset(SALES[::-1]), {'context', 'rows'}),
     'users in another order': (lambda: dataset(users=CUSTOMERS[::-1]), {'user', 'rows'}),
     'items in another order': (lambda: dataset(items=ARTICLES[::-1]), {'item', 'rows'}),
-    'another value': (lambda: dataset(users=OTHER_VALUE), {'vocabulary'}),
+    'another value': (lambda: dataset(users=OTHER_VALUE), {'vocabulary', 'rows'}),
+    'another number': (lambda: dataset(users=OTHER_NUMBER), {'rows'}),
+    'other edges': (lambda: dataset().with_edges(user=RemoveSelfLoops()), {'rows'}),
 }
 GRAPHS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     'ids as text': (lambda: graph(*TEXT), set()),

@@ -16,6 +16,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import cumsum, to_undirected
 
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.fingerprint import (
     Fingerprint,
     Numbered,
@@ -49,6 +50,7 @@ def check_one_log(first: Numbered, *others: Numbered) -> None:
 
 def check_ids(ids: Tensor, count: int, side: str) -> None:
     """Raises an error if ids are not integers from 0 to less than a count."""
+    check_type(ids, f'{side} ids', Tensor)
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.dim() != 1:
         raise ValueError(
             f'{side.capitalize()} ids must be integers of shape (E) (got {ids.dtype} of '
@@ -210,7 +212,12 @@ class BipartiteGraph:
         Raises:
             ValueError: If one is NaN.
         """
-        cells = coo_array(matrix)
+        cells = coo_array(matrix) if hasattr(matrix, 'shape') else None
+        if cells is None or len(cells.shape) != 2:
+            raise ValueError(
+                f'A graph is made of a sparse matrix of users by items (got '
+                f'{type(matrix).__name__})'
+            )
         wrong = np.flatnonzero(cells.data != cells.data)
         if len(wrong):
             raise ValueError(
@@ -229,7 +236,11 @@ class BipartiteGraph:
             *datasets: Parts of one log. The graph is on the device of the first, and has
                 its catalogue and its :obj:`exclude_seen`.
         """
+        from iedr_geo.data.interaction import InteractionDataset
+
         check_one_log(*datasets)
+        for dataset in datasets:
+            check_type(dataset, 'datasets', InteractionDataset)
         first = datasets[0]
         rows = [d if d.y is None else d[d.y == 1] for d in datasets]
         return cls(

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.bipartite import BipartiteGraph
 from iedr_geo.data.columns import tokens
 from iedr_geo.data.fingerprint import Fingerprint, sides_of
@@ -73,6 +74,7 @@ class CandidateLists:
                 fewer list ids than rows, if one is missing, or if a list is of two users
                 or two contexts.
         """
+        check_type(dataset, 'dataset', InteractionDataset)
         dataset = dataset.to('cpu')
         if dataset.y is None:
             raise ValueError(
@@ -134,6 +136,7 @@ class CandidateLists:
             seen: Datasets, *e.g.*, training and validation rows, whose items are no
                 negatives of their users. Without any, all items but the row's own are.
         """
+        check_type(dataset, 'dataset', InteractionDataset)
         dataset = dataset.to('cpu')
         if dataset.y is not None:
             dataset = dataset[dataset.y == 1]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.columns import (
     MISSING,
     RESERVED,
@@ -114,6 +115,7 @@ def describe(dataset: InteractionDataset) -> Description:
     Example:
         >>> print(describe(dataset))
     """
+    check_type(dataset, 'dataset', InteractionDataset)
     dataset = dataset.to('cpu')
     fields = [
         _Field(dataset, side, column)

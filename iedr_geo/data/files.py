@@ -10,9 +10,12 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeAlias
 
 import torch
+
+Source: TypeAlias = str | os.PathLike[str] | IO[bytes]
+"""A file by its path, or one that is open."""
 
 STRAY = 24 * 3600.0  # Seconds after which nobody can still be writing.
 
@@ -55,7 +58,25 @@ def save_tensors(content: Any, path: str | os.PathLike[str]) -> None:
             raise OSError(str(error)) from error
 
 
-def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:
+def name_of(source: Source) -> str:
+    """Returns the path of a file."""
+    return os.fspath(source if isinstance(source, str | os.PathLike) else source.name)
+
+
+def _odd(archive: zipfile.ZipFile) -> str | None:
+    """Returns a part of a file that it says other things of than torch writes.
+
+    Torch would ask for memory of any size, or leave it as it finds it, for what is marked
+    as a folder.
+    """
+    for part in archive.infolist():
+        as_written = part.compress_type, part.compress_size, part.external_attr
+        if as_written != (zipfile.ZIP_STORED, part.file_size, 0):
+            return part.filename
+    return None
+
+
+def load_tensors(path: Source, verify: bool = True) -> Any:
     """Reads tensors and plain values that :func:`torch.save` wrote, onto the CPU.
 
     Nothing in the file is executed.
@@ -72,7 +93,7 @@ def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:
     try:
         if verify:
             with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()
+                broken = archive.testzip() or _odd(archive)
             if broken is not None:
                 raise ValueError(f'the checksum of {broken} does not agree')
         return torch.load(path, map_location='cpu', weights_only=True)
@@ -80,7 +101,7 @@ def load_tensors(path: str | os.PathLike[str], verify: bool = True) -> Any:
         raise
     except pickle.UnpicklingError as error:  # torch's advice is to execute it.
         raise ValueError(
-            f'{os.fspath(path)} is damaged: it holds more than tensors and plain values'
+            f'{name_of(path)} is damaged: it holds more than tensors and plain values'
         ) from error
     except Exception as error:
-        raise ValueError(f'{os.fspath(path)} is damaged: {error}') from error
+        raise ValueError(f'{name_of(path)} is damaged: {error}') from error

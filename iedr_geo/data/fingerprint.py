@@ -19,7 +19,7 @@ NUMBERED = {
     'user': 'users (their ids, or the order of these)',
     'item': 'items (their ids, or the order of these)',
     'context': 'contexts (their values, or the order of these)',
-    'rows': 'training rows',
+    'rows': 'training rows (or the features of what they name)',
     'lists': 'validation lists',
 }
 """What a fingerprint may be of, and what differs where it does."""

@@ -17,16 +17,19 @@ from pandas.api.types import infer_dtype
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.bipartite import MAX_REPEATED
 from iedr_geo.data.columns.cells import plain
 from iedr_geo.data.feature_graphs import FeatureGraphs
-from iedr_geo.data.files import load_tensors, save_tensors
+from iedr_geo.data.files import Source, load_tensors, name_of, save_tensors
 from iedr_geo.data.fingerprint import Fingerprint, digest, numbering
 from iedr_geo.data.schema import SIDES, FeatureSchema, Side
 from iedr_geo.data.tables import (
     check_columns,
     check_names,
     match_ids,
+    own_from_json,
+    own_to_json,
     parse_labels,
     parse_times,
 )
@@ -125,8 +128,9 @@ class InteractionDataset(Dataset):
             rankings, and are no targets there. :obj:`False` is for logs of repeated use.
         user_name: The column with the user's id in the user's own tables.
         item_name: The column with the item's id, likewise.
-        user_dtype: The type of that column, which recommendations are given in.
-        item_dtype: The type of the item's column, likewise.
+        own_user_ids: The user's ids as in that column, which recommendations are given
+            in (default: as text).
+        own_item_ids: The item's ids, likewise.
         catalogue: The items that exist when the rows happen, sorted. Only they are drawn
             as negatives and ranked. :obj:`None` if all do.
         transform: Applied to each sample that is read.
@@ -149,8 +153,8 @@ class InteractionDataset(Dataset):
     exclude_seen: bool = True
     user_name: str = 'user'
     item_name: str = 'item'
-    user_dtype: str = 'str'
-    item_dtype: str = 'str'
+    own_user_ids: pd.Index | None = None
+    own_item_ids: pd.Index | None = None
     catalogue: Tensor | None = None
     transform: Any = None
     notes: tuple[str, ...] = ()
@@ -210,6 +214,7 @@ class InteractionDataset(Dataset):
             UserWarning: If a fitted schema does not know over half of a column.
         """
         check_names(user, item)
+        check_type(schema, 'schema', FeatureSchema)
         context_columns = schema.sources('context')
         extra = [name for name in (label, time) if name is not None]
         check_columns(
@@ -255,8 +260,8 @@ class InteractionDataset(Dataset):
             time=moment,
             user_name=user,
             item_name=item,
-            user_dtype=str(own_users.dtype),
-            item_dtype=str(own_items.dtype),
+            own_user_ids=own_users,
+            own_item_ids=own_items,
             notes=tuple(notes),
         )
         if exclude_seen is None:
@@ -271,11 +276,11 @@ class InteractionDataset(Dataset):
             side: :obj:`'user'` or :obj:`'item'`.
 
         Returns:
-            Ids of the type of their column, by its name.
+            Ids of the type and spelling of their column, by its name.
         """
         ids: pd.Index = getattr(self, f'{side}_ids')
-        ids = ids.astype(getattr(self, f'{side}_dtype'))
-        return ids.rename(getattr(self, f'{side}_name'))
+        own: pd.Index | None = getattr(self, f'own_{side}_ids')
+        return (ids if own is None else own).rename(getattr(self, f'{side}_name'))
 
     @property
     def num_users(self) -> int:
@@ -349,7 +354,11 @@ class InteractionDataset(Dataset):
         if of == 'vocabulary':
             return self.schema.fingerprint
         if of == 'rows':
-            rows = self.user, self.item, self.context, self.y, self.catalogue
+            rows = (self.user, self.item, self.context, self.y, self.catalogue)
+            for graphs in (self.users, self.items, self.contexts):
+                # Numbers and vectors of features are in no vocabulary.
+                nodes = torch.from_numpy(graphs.hashes().view(np.int64))
+                rows += (nodes, *(graphs.edges or ()))
             return Fingerprint(len(self), digest(*rows))
         tables = {'user': self.user_ids, 'item': self.item_ids}
         return numbering(tables.get(of, self.context_frame), size)
@@ -382,25 +391,25 @@ class InteractionDataset(Dataset):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the dataset to a file of tensors and text (nothing is pickled)."""
         kept = (*ROWS, 'catalogue', 'exclude_seen', 'user_name', 'item_name')
-        kept += 'user_dtype', 'item_dtype', 'notes'
-        state: dict[str, Any] = {name: getattr(self, name) for name in kept}
+        state: dict[str, Any] = {name: getattr(self, name) for name in (*kept, 'notes')}
         for name in GRAPHS:
             state[name] = getattr(self, name).state()
         state['schema'] = self.schema.to_json()
         state['ids'] = json.dumps([list(self.user_ids), list(self.item_ids)])
+        for side in ('user', 'item'):
+            ids = getattr(self, f'{side}_ids')
+            state[f'own_{side}_ids'] = own_to_json(ids, self.own_ids(side))
         frame = self.context_frame.astype(object)
         content = frame.where(frame.notna(), None).to_dict('split', index=False)
         state['context_frame'] = json.dumps(content, default=plain)
         save_tensors(state, path)
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], verify: bool = True
-    ) -> InteractionDataset:
+    def load(cls, path: Source, verify: bool = True) -> InteractionDataset:
         """Reads what :meth:`save` wrote.
 
         Args:
-            path: The file.
+            path: The file, or one that is open.
             verify: If :obj:`True`, its checksums are compared.
 
         Raises:
@@ -413,11 +422,14 @@ class InteractionDataset(Dataset):
                 state[name] = FeatureGraphs.from_state(state[name])
             state['schema'] = FeatureSchema.from_json(state['schema'])
             state['user_ids'], state['item_ids'] = json.loads(state.pop('ids'))
+            for side in ('user', 'item'):
+                ids, own = pd.Index(state[f'{side}_ids']), f'own_{side}_ids'
+                state[own] = own_from_json(ids, state[own])
             frame = pd.DataFrame(**json.loads(state.pop('context_frame')), dtype=object)
             return InteractionDataset(**state, context_frame=frame.apply(_infer))
         except Exception as error:
             raise ValueError(
-                f'{os.fspath(path)} is damaged or holds no dataset: {error!r}'
+                f'{name_of(path)} is damaged or holds no dataset: {error!r}'
             ) from error
 
 

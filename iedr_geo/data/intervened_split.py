@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.bipartite import BipartiteGraph
 
 
@@ -106,6 +107,7 @@ def intervened_split(
         ValueError: If a share is out of range, or the normal, the validation or the test
             part would be empty.
     """
+    check_type(graph, 'graph', BipartiteGraph)
     if not 0 < share < 1 or not 0 < cap <= 1:
         raise ValueError(
             f'`share` must be between 0 and 1, `cap` too, or 1 (got {share} and {cap})'

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from iedr_geo.data.arguments import check_count
 from iedr_geo.data.bipartite import BipartiteGraph
 
 Generator = torch.Generator | None
@@ -91,10 +92,7 @@ class _Sampler(ABC):
     excludes: ClassVar[tuple[str, ...]] = ('seen', 'context')
 
     def __post_init__(self) -> None:
-        if self.num_negatives < 1:
-            raise ValueError(
-                f'`num_negatives` must be at least 1 (got {self.num_negatives})'
-            )
+        check_count(self.num_negatives, 'num_negatives')
         if self.exclude not in self.excludes:
             names = "', '".join(self.excludes)
             raise ValueError(f"`exclude` is one of '{names}' (got '{self.exclude}')")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -18,6 +17,7 @@ from iedr_geo.data.columns import MISSING, RESERVED, UNKNOWN, Column
 from iedr_geo.data.feature_graphs import FeatureGraphs
 from iedr_geo.data.fingerprint import Fingerprint, digest
 from iedr_geo.data.tables import check_columns
+from iedr_geo.data.warning import warn_caller
 from iedr_geo.transforms.serialization import transform_from_dict, transform_to_dict
 
 Side = Literal['user', 'item', 'context']
@@ -91,6 +91,8 @@ class FeatureSchema:
 
     def columns(self, side: Side) -> Sequence[Column]:
         """Returns the fields of a side."""
+        if side not in SIDES:
+            raise ValueError(f'A side is one of {", ".join(SIDES)} (got {side!r})')
         columns: Sequence[Column] = getattr(self, side)
         return columns
 
@@ -286,10 +288,9 @@ class FeatureSchema:
         )
         bare = 0 if graphs.edges is None else int((graphs.edges.ptr.diff() == 0).sum())
         if bare:
-            warnings.warn(
+            warn_caller(
                 f'{bare} of {len(graphs)} {side} graphs have no edges: encoders that '
-                f'look at pairs see nothing of their features',
-                stacklevel=2,
+                f'look at pairs see nothing of their features'
             )
         return graphs
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from iedr_geo.data.arguments import check_count, check_type
 from iedr_geo.data.columns import tokens
 from iedr_geo.data.hide_new import hide_new
 from iedr_geo.data.interaction import InteractionDataset
@@ -27,6 +28,7 @@ PARTS = {
 
 def _order(dataset: InteractionDataset) -> tuple[Tensor, str]:
     """Returns the rows in the order of time, ties in the order of rows."""
+    check_type(dataset, 'dataset', InteractionDataset)
     if dataset.time is None:
         return torch.arange(len(dataset), device=dataset.user.device), 'rows'
     return torch.argsort(dataset.time, stable=True), 'time'
@@ -56,11 +58,7 @@ def leave_last_out(dataset: InteractionDataset, min_records: int = 3) -> Split:
         dataset: The log.
         min_records: Users with fewer rows are left out altogether.
     """
-    if min_records < 3:
-        raise ValueError(
-            f'Each user needs a row for each part: `min_records` must be at least 3 '
-            f'(got {min_records})'
-        )
+    check_count(min_records, 'min_records', 3)  # A row for each part.
     order, name = _order(dataset)
     count = torch.bincount(dataset.user, minlength=dataset.num_users)
     if int(count.max()) < min_records:
@@ -89,6 +87,7 @@ def random_split(
         test: The share of rows for test.
         seed: The seed of the draw.
     """
+    check_type(dataset, 'dataset', InteractionDataset)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(dataset), generator=generator).to(dataset.user.device)
     return _parts(dataset, _cut(order, valid, test), 'random')
@@ -135,6 +134,7 @@ def time_cut(dataset: InteractionDataset, valid_from: Any, test_from: Any) -> Sp
     Raises:
         ValueError: If the log has no time, a moment does not read, or a part is empty.
     """
+    check_type(dataset, 'dataset', InteractionDataset)
     time = dataset.time
     if time is None:
         raise ValueError(
@@ -204,6 +204,7 @@ def cold_start_split(
         >>> lists = CandidateLists.sample(split.test)
     """
     check_side(side)
+    check_type(dataset, 'dataset', InteractionDataset)
     rows = getattr(dataset, side)
     ids = getattr(dataset, f'{side}_ids')
     entities = torch.unique(rows).cpu()
@@ -236,6 +237,7 @@ def given_split(
         ValueError: If there are more or fewer values than rows, a value is none of these,
             or a part is empty.
     """
+    check_type(dataset, 'dataset', InteractionDataset)
     column = pd.Series(part, name='split')
     if len(column) != len(dataset):
         raise ValueError(
@@ -273,6 +275,7 @@ def index_split(dataset: InteractionDataset, train: Any, valid: Any, test: Any) 
     Raises:
         ValueError: If a row does not exist or is named twice, or a part is empty.
     """
+    check_type(dataset, 'dataset', InteractionDataset)
     parts = [
         _rows(rows, len(dataset), name)
         for rows, name in ((train, 'train'), (valid, 'valid'), (test, 'test'))

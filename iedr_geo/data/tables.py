@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from iedr_geo.data.columns.cells import (
     check_exact,
     check_rows,
+    plain,
     to_numbers,
     to_numeric,
     token,
@@ -77,6 +79,28 @@ def as_own(ids: pd.Index, column: pd.Series | pd.Index) -> pd.Index:
     return (own if same else ids).rename(column.name)
 
 
+def own_to_json(ids: pd.Index, own: pd.Index) -> str:
+    """Returns ids as the user's own column has them, which are also kept as text: their
+    type alone, unless they are spelled in ways of their own.
+    """
+    typed = as_own(ids, own)
+    kept = str(typed.dtype) if typed.equals(own) else list(own)
+    return json.dumps(kept, default=plain)
+
+
+def own_from_json(ids: pd.Index, text: str) -> pd.Index:
+    """Returns what :func:`own_to_json` wrote of ids that are kept as text."""
+    kept = json.loads(text)
+    return ids.astype(kept) if isinstance(kept, str) else pd.Index(kept)
+
+
+def _index_of(column: pd.Series) -> pd.Index:
+    """Returns the cells of a column as they are."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    return pd.Index(column.infer_objects(), copy=True)
+
+
 def match_ids(
     column: pd.Series, frame: pd.DataFrame | None, table: str
 ) -> tuple[pd.DataFrame, pd.Index, pd.Index, Tensor]:
@@ -96,7 +120,8 @@ def match_ids(
     codes, values = _ids(column, 'interactions')
     if frame is None:
         frame, index = pd.DataFrame({name: values}), pd.Index(values)
-        return frame, index, as_own(index, column), torch.from_numpy(codes)
+        first = column[~pd.Series(codes).duplicated().to_numpy()]
+        return frame, index, _index_of(first), torch.from_numpy(codes)
     check_columns(frame, [name], table)
     index = pd.Index(unique_ids(frame[name], f'{table} table'))
     found = index.get_indexer(pd.Index(values))
@@ -106,7 +131,7 @@ def match_ids(
             f"{len(absent)} of {len(values)} ids in column '{name}' of the interactions "
             f'are absent from the {table} table, among them: {", ".join(absent[:5])}'
         )
-    return frame, index, as_own(index, frame[name]), torch.from_numpy(found[codes])
+    return frame, index, _index_of(frame[name]), torch.from_numpy(found[codes])
 
 
 def check_names(user: str, item: str) -> None:
@@ -120,7 +145,8 @@ def parse_labels(column: pd.Series) -> Tensor:
     try:
         labels = to_numbers(column)
     except (ValueError, TypeError):
-        labels = np.full(len(column), np.nan)
+        cells = column.map(lambda cell: cell if isinstance(cell, bool) else str(cell))
+        labels = pd.to_numeric(cells, errors='coerce').to_numpy(float)
     wrong = np.flatnonzero(~np.isin(labels, (0, 1)))
     if len(wrong):
         raise ValueError(
@@ -153,6 +179,9 @@ def parse_times(column: pd.Series) -> Tensor:
         times = numbers.to_numpy(float, na_value=np.nan)
         if numbers.dtype.kind in 'iu' and 2**53 <= np.abs(times).max() < 2**63:
             times = numbers.to_numpy(np.int64)  # Nanoseconds, which float64 would round.
+            for cell in column if column.dtype == object else ():
+                if isinstance(cell, (float, np.floating)):
+                    check_exact(cell, f"Column '{name}'")
     missing = column.isna().to_numpy() | ~np.isfinite(times)
     check_rows(missing, f"Column '{name}' has no time")
     if times.dtype.kind == 'f':

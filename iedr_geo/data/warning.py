@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
-PASSED_OVER = ('iedr_geo', 'torch')  # Of torch, what wraps our methods.
+# Of the others, what wraps or calls our methods.
+PASSED_OVER = ('iedr_geo', 'lightning', 'torch', 'torch_geometric')
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import zipfile
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +23,26 @@ _PARTS = (
     'val_coo_record.npz',
     'test_coo_record.npz',
 )
+_DEFLATED = 1032  # The bytes that one byte of a zip file can stand for, at most.
+_FEW = 10**7  # Users or items that cost little memory, whether they have edges or not.
+
+
+def _read_matrix(path: Path) -> Any:
+    """Reads a matrix that takes no more memory than its file can hold."""
+    with reading(path):
+        with zipfile.ZipFile(path) as archive:
+            for part in archive.infolist():
+                with archive.open(part) as file:
+                    old = np.lib.format.read_magic(file) == (1, 0)
+                    read = 'read_array_header_1_0' if old else 'read_array_header_2_0'
+                    shape, _, dtype = getattr(np.lib.format, read)(file)
+                held = min(part.file_size, part.compress_size * _DEFLATED)
+                if math.prod(shape) * dtype.itemsize > held:
+                    raise ValueError(f'{part.filename} is of shape {shape}, but shorter')
+        matrix = load_npz(path)
+        if hasattr(matrix, 'check_format'):
+            matrix.check_format()
+        return matrix
 
 
 def read_coo_split(folder: str | os.PathLike[str]) -> InterventionSplit:
@@ -38,19 +61,22 @@ def read_coo_split(folder: str | os.PathLike[str]) -> InterventionSplit:
             number of edges in the normal part).
 
     Raises:
-        ValueError: If a file is damaged, shapes differ, or another two parts share an
-            edge.
+        ValueError: If a file is damaged, shapes differ or are far larger than the number
+            of edges, or another two parts share an edge.
     """
     paths = [Path(folder) / name for name in _PARTS]
-    graphs, shapes = [], []
-    for path in paths:
-        with reading(path):
-            matrix = load_npz(path)
-        graphs.append(BipartiteGraph.from_scipy(matrix))
-        shapes.append(matrix.shape)
+    matrices = [_read_matrix(path) for path in paths]
+    shapes = [matrix.shape for matrix in matrices]
     if len(set(shapes)) > 1:
         listed = ', '.join(f'{n}: {s}' for n, s in zip(_PARTS, shapes, strict=True))
         raise ValueError(f'The shapes of the matrices in {folder} differ: {listed}')
+    cells = sum(matrix.nnz for matrix in matrices)
+    if max(shapes[0]) > max(_FEW, cells):
+        raise ValueError(
+            f'The matrices in {folder} are of shape {shapes[0]}, but hold only {cells} '
+            f'cells: is one damaged?'
+        )
+    graphs = [BipartiteGraph.from_scipy(matrix) for matrix in matrices]
     for one, two in combinations(range(4), 2):
         user, item = graphs[two].user, graphs[two].item
         shared = graphs[one].contains(user, item).nonzero()
@@ -64,7 +90,7 @@ def read_coo_split(folder: str | os.PathLike[str]) -> InterventionSplit:
     path = Path(folder) / 'popularity.npy'
     if path.exists():
         with reading(path):
-            popularity = torch.from_numpy(np.load(path).astype(np.int64))
+            popularity = torch.from_numpy(np.load(path, mmap_mode='r').astype(np.int64))
         if popularity.shape != (normal.num_items,) or (popularity < 0).any():
             raise ValueError(
                 f'{path} must hold {normal.num_items} numbers, one for each item and '

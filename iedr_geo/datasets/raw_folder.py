@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import os.path as osp
-import warnings
 import zipfile
 import zlib
 from abc import abstractmethod
@@ -22,6 +21,7 @@ from torch_geometric.home import get_home_dir
 
 from iedr_geo.data import InteractionDataset
 from iedr_geo.data.files import load_tensors, replacing
+from iedr_geo.data.warning import warn_caller
 
 _DAMAGE = (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -127,16 +127,28 @@ class RawFolder(Dataset):
 
         PyG's own would unpickle other files that it keeps beside it.
         """
-        _make(self.processed_dir)
         path = self.processed_paths[0]
+        if self._fault(path) is None:  # Without a lock: the folder may be read-only.
+            return
+        _make(self.processed_dir)
         with FileLock(osp.join(self.processed_dir, '.lock')):
-            if osp.exists(path) and not self.force_reload:
-                try:
-                    return self._load(path)
-                except ValueError as error:
-                    warnings.warn(f'{error}: it is made again', stacklevel=2)
+            fault = self._fault(path)  # Another process may have made it.
+            if fault is None:
+                return
+            if fault:
+                warn_caller(f'{fault}: it is made again')
             self.process()
         self._load(path)
+
+    def _fault(self, path: str) -> str | None:
+        """Reads the processed file, or says why not; nothing of one that is not there."""
+        if self.force_reload or not osp.exists(path):
+            return ''
+        try:
+            self._load(path)
+        except ValueError as error:
+            return str(error)
+        return None
 
     def download(self) -> None:
         """Downloads what is missing, and keeps it only if its checksum agrees."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,9 +12,11 @@ from torch import Tensor
 from torch_geometric.utils import cumsum
 
 from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
-from iedr_geo.data.bipartite import check_one_log
+from iedr_geo.data.arguments import check_type
+from iedr_geo.data.bipartite import check_ids, check_one_log
 from iedr_geo.data.feature_graphs import ragged_arange
 from iedr_geo.data.fingerprint import Fingerprint, check_fits, digest
+from iedr_geo.data.warning import warn_caller
 from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.top_ranks import top_metrics, values_of
 from iedr_geo.metrics import AUC, NDCG, HitRatio, RankedLists, RankingMetric, Recall
@@ -79,6 +80,11 @@ class Rankings(ABC):
             raise ValueError('There are no lists to rank')
         if not metrics:
             raise ValueError('There are no metrics to compute')
+        for metric in metrics:
+            check_type(metric, 'metrics', RankingMetric)
+        names = [metric.name for metric in metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(f'A metric is given twice: {", ".join(names)}')
         self.queries, self.metrics, self.item = queries, tuple(metrics), item
         self.user_ids = user_ids
         self.row = torch.arange(len(queries)) if row is None else row
@@ -177,7 +183,23 @@ class CandidateRankings(Rankings):
         lists: CandidateLists,
         metrics: Sequence[RankingMetric] = DEFAULT_METRICS,
     ) -> None:
+        check_type(dataset, 'dataset', InteractionDataset)
+        check_type(lists, 'lists', CandidateLists)
         check_fits(lists.fingerprints, dataset, 'The lists are of other data')
+        for name, size in (
+            ('user', dataset.num_users),
+            ('context', dataset.num_contexts),
+            ('item', dataset.num_items),
+            ('list_index', len(lists.user)),
+        ):
+            check_ids(getattr(lists, name), size, name)
+        rows = [len(getattr(lists, n)) for n in ('item', 'target', 'list_index')]
+        if len(lists.context) != len(lists) or len(set(rows)) > 1:
+            raise ValueError(
+                f'Each list has a user and a context, and each item a target and a list '
+                f'(got {len(lists)} users, {len(lists.context)} contexts, and '
+                f'{rows[0]} items, {rows[1]} targets and {rows[2]} list indices)'
+            )
         list_index, order = torch.sort(lists.list_index, stable=True)
         self.target, self.ids = lists.target[order], (dataset.user_ids, dataset.item_ids)
         super().__init__(
@@ -185,7 +207,7 @@ class CandidateRankings(Rankings):
             metrics,
             list_index,
             lists.item[order],
-            dataset.user_ids[lists.user.cpu().numpy()],
+            dataset.own_ids('user')[lists.user.cpu().numpy()],
         )
 
     @property
@@ -244,6 +266,7 @@ class CatalogueRankings(Rankings):
         metrics: Sequence[RankingMetric] | None = None,
         part: str | None = None,
     ) -> None:
+        check_type(held_out, 'held_out', InteractionDataset, BipartiteGraph)
         self.part, self.num_items = part, held_out.num_items
         if seen is held_out or (isinstance(seen, Sequence) and held_out in seen):
             raise ValueError(
@@ -264,7 +287,7 @@ class CatalogueRankings(Rankings):
             user, context, index = _distinct(rows.user, rows.context, rows.num_contexts)
             index, item, _ = _distinct(index, rows.item, rows.num_items)
             queries, row = Queries(user, context), None
-            ids = rows.user_ids[user.cpu().numpy()]
+            ids = rows.own_ids('user')[user.cpu().numpy()]
         if self.seen is not None:
             had = self.seen.contains(queries.user[index], item)
             number, size = int(had.sum()), len(had)
@@ -279,7 +302,7 @@ class CatalogueRankings(Rankings):
             if number == size:
                 raise ValueError(message + advice)
             if number > self.max_dropped * size:
-                warnings.warn(message + advice, stacklevel=3)
+                warn_caller(message + advice)
             if number:
                 self.note = message
         super().__init__(queries, metrics, index, item, ids, row)
@@ -365,10 +388,9 @@ def _check_graph(
         if held_out.exclude_seen and seen.exclude_seen:
             return seen.to(held_out.device), ''
         if not seen.to(held_out.device).contains(held_out.user, held_out.item).any():
-            warnings.warn(
+            warn_caller(
                 'Items that users have had are ranked, too, but no pair to be found is '
-                'one of them: if nothing recurs, pass graphs with `exclude_seen=True`',
-                stacklevel=4,
+                'one of them: if nothing recurs, pass graphs with `exclude_seen=True`'
             )
         graphs.append(seen)
     share = max(graph.repeated for graph in graphs)

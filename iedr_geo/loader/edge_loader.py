@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, NegativeSampler
+from iedr_geo.data.arguments import check_type
 from iedr_geo.loader.curriculum import Curriculum
 from iedr_geo.loader.epoch import NEGATIVES, EpochNegatives, Epochs, Order
 
@@ -70,6 +71,7 @@ class EdgeLoader(Epochs):
         curriculum: Curriculum | None = None,
         **order: Unpack[Order],
     ) -> None:
+        check_type(graph, 'graph', BipartiteGraph)
         super().__init__('edges', graph.num_edges, batch_size, graph.device, **order)
         self.graph = graph
         self.curriculum = curriculum or Curriculum()

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, NegativeSampler
+from iedr_geo.data.arguments import check_count
 from iedr_geo.data.negative_sampling import for_graph
 from iedr_geo.data.randomness import derive_seed
 from iedr_geo.loader.curriculum import Curriculum
@@ -60,6 +61,7 @@ class Epochs:
     ) -> None:
         if num_units == 0:
             raise ValueError(f'There are no {name} to load')
+        check_count(batch_size, 'batch_size')
         if batch_size < rows_per_unit:
             group = ', a positive and its negatives' if rows_per_unit > 1 else ''
             raise ValueError(

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.bipartite import graph_of_queries
 from iedr_geo.loader.curriculum import Curriculum
 from iedr_geo.loader.epoch import EpochNegatives, Epochs, Order
@@ -121,6 +122,7 @@ class InteractionLoader(DataLoader[InteractionBatch]):
         rank: int | None = None,
         **kwargs: Any,
     ) -> None:
+        check_type(dataset, 'dataset', InteractionDataset)
         if dataset.transform is not None:
             raise ValueError(
                 'The dataset has a transform, which is for single samples: load them '

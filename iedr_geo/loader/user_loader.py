@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.utils import cumsum
 
 from iedr_geo.data import BipartiteGraph
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.bipartite import check_ids
 from iedr_geo.loader.epoch import Epochs, Order
 
@@ -53,6 +54,7 @@ class UserLoader(Epochs):
         users: Tensor | None = None,
         **order: Unpack[Order],
     ) -> None:
+        check_type(graph, 'graph', BipartiteGraph)
         if users is None:
             users = graph.user_degree.nonzero().view(-1)
         check_ids(users, graph.num_users, 'user')

@@ -8,6 +8,7 @@ left out of averages, as :meth:`torch.Tensor.nanmean` does. A list shorter than
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar
 
 from torch import Tensor
@@ -23,8 +24,9 @@ class RankingMetric(ABC):
     label: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if self.k <= 0:
-            raise ValueError(f'k must be positive, got {self.k}')
+        is_integer = isinstance(self.k, Integral) and not isinstance(self.k, bool)
+        if not is_integer or self.k <= 0:
+            raise ValueError(f'k must be a positive integer, got {self.k!r}')
 
     @property
     def name(self) -> str:

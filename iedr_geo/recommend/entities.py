@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ from torch_geometric.utils import cumsum
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
 from iedr_geo.data.columns import MISSING, UNKNOWN, scalar, token
 from iedr_geo.data.schema import Side
-from iedr_geo.data.tables import as_own
 from iedr_geo.data.warning import warn_caller
+from iedr_geo.nn.blocks import blocks
 
 
 class UnknownValueWarning(UserWarning):
@@ -44,6 +44,27 @@ class Numbers(NamedTuple):
         """The stored one that each is, -1 for one of which nothing is stored."""
         return self.number if self.known is None else self.known
 
+    @classmethod
+    def join(cls, parts: Sequence[Numbers], size: int) -> Numbers:
+        """Returns what was found in parts as one.
+
+        Args:
+            parts: The parts. Each numbers those that are new from :obj:`size` on.
+            size: The number of those that are stored.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        numbers, before = [], 0
+        for part in parts:
+            numbers.append(part.number + before * (part.number >= size))
+            before += 0 if part.new is None else len(part.new)
+        new = [part.new for part in parts if part.new is not None]
+        return cls(
+            torch.cat(numbers),
+            reduce(FeatureGraphs.concatenate, new) if new else None,
+            torch.cat([part.stored for part in parts]),
+        )
+
 
 class Entities(ABC):
     """The ids of users and items, and contexts.
@@ -62,6 +83,9 @@ class Entities(ABC):
 
     contexts_kept = 10_000
     """The number of contexts that are kept for the next time."""
+
+    rows_at_once = 1 << 16
+    """The number of rows of a table that are read at a time."""
 
     def __init__(self, ids: Iterable[pd.Index], own: Iterable[pd.Index]) -> None:
         sides: tuple[Side, ...] = ('user', 'item')
@@ -153,7 +177,7 @@ class GraphEntities(Entities):
     def __init__(self, graph: BipartiteGraph) -> None:
         columns = pd.Index(graph.user_ids), pd.Index(graph.item_ids)
         ids = [pd.Index(list(map(token, column))) for column in columns]
-        super().__init__(ids, map(as_own, ids, columns))
+        super().__init__(ids, columns)
         self.exclude_seen = graph.exclude_seen
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
@@ -196,6 +220,7 @@ class DatasetEntities(Entities):
         self,
         side: Side,
         frame: pd.DataFrame,
+        said: set[tuple[Any, ...]],
         given: Tensor | None = None,
         distinct: tuple[np.ndarray, np.ndarray] | None = None,
         known: int = 0,
@@ -205,6 +230,7 @@ class DatasetEntities(Entities):
         Args:
             side: Which side the rows are of.
             frame: The rows.
+            said: What has been warned of, which is not said again.
             given: Whether each field of each row is said, or else of no account
                 (default: all are).
             distinct: As :meth:`FeatureSchema.distinct` says, which of them are encoded.
@@ -222,8 +248,8 @@ class DatasetEntities(Entities):
         encoded = frame.iloc[distinct_rows]
         graphs = schema.encode(side, encoded)
         mostly = schema.mostly_unknown(side, frame, graphs, row_of, known)
-        for sentence in mostly.values():
-            warn_caller(sentence, UnknownValueWarning)
+        for name, sentence in mostly.items():
+            self._warn(sentence, (side, name), said)
         if side not in self._had:
             self._had[side] = getattr(self.data, f'{side}s').x.cpu().unique()
         first = [*schema.offsets(side).values()]
@@ -244,11 +270,19 @@ class DatasetEntities(Entities):
             if kind == UNKNOWN:
                 what = f'the value {encoded[column.column].iloc[int(graph[0])]!r}'
                 why = 'it stands for all values that are unknown'
-            warn_caller(
+            self._warn(
                 f"The model has not seen {what} of column '{column.column}': {why}",
-                UnknownValueWarning,
+                (side, field, kind),
+                said,
             )
         return graphs
+
+    def _warn(
+        self, message: str, about: tuple[Any, ...], said: set[tuple[Any, ...]]
+    ) -> None:
+        if about not in said:
+            said.add(about)
+            warn_caller(message, UnknownValueWarning)
 
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:
         """Returns users or items, stored or new.
@@ -258,6 +292,13 @@ class DatasetEntities(Entities):
         the tables lack stands for a user or an item of which nothing else is known; a
         warning says so.
         """
+        said, each = set[tuple[Any, ...]](), blocks(len(entities), self.rows_at_once)
+        parts = [self._some_numbers(side, entities[rows], said) for rows in each]
+        return Numbers.join(parts, len(self.ids[side]))
+
+    def _some_numbers(
+        self, side: Side, entities: Sequence[Any], said: set[tuple[Any, ...]]
+    ) -> Numbers:
         name, size = self.names[side], len(self.ids[side])
         rows = [e if isinstance(e, Mapping) else {name: e} for e in entities]
         found = self.find(side, [row.get(name) for row in rows])
@@ -268,7 +309,8 @@ class DatasetEntities(Entities):
         where, described = torch.tensor(more), [rows[i] for i in more]
         known = number[where]
         stored = getattr(self.data, f'{side}s').select(known.clamp(min=0)).to('cpu')
-        graphs = self._described(side, described, known, stored, len(rows) - len(more))
+        others = len(rows) - len(more)
+        graphs = self._described(side, described, known, stored, said, others)
         same = torch.from_numpy(graphs.hashes() == stored.hashes()) & (known >= 0)
         new = torch.arange(size, size + len(where))
         return Numbers(
@@ -281,6 +323,7 @@ class DatasetEntities(Entities):
         rows: Sequence[Mapping[str, Any]],
         known: Tensor,
         stored: FeatureGraphs,
+        said: set[tuple[Any, ...]],
         others: int,
     ) -> FeatureGraphs:
         """Returns the graphs of users or items that are described.
@@ -290,6 +333,7 @@ class DatasetEntities(Entities):
             rows: Their columns, the id among them or not.
             known: The stored ones that they are, -1 for those that are new.
             stored: The graphs of the stored ones; for those that are new, any.
+            said: As in :meth:`_encode`.
             others: The number of those beside them of which nothing is said.
         """
         schema, name = self.data.schema, self.names[side]
@@ -299,13 +343,14 @@ class DatasetEntities(Entities):
         blank = dict.fromkeys(sources)
         cells = [{n: scalar(v) for n, v in (blank | {**row}).items()} for row in rows]
         frame = pd.DataFrame(cells, dtype=object)
-        graphs = self._encode(side, frame, given, known=others)
+        graphs = self._encode(side, frame, said, given, known=others)
         strangers = [row[name] for row, k in pairs if k < 0 and name in row]
         if strangers and name not in sources:
-            warn_caller(
+            self._warn(
                 f"The {side} table has no id {strangers[0]!r} in column '{name}': "
                 f'nothing is known of this {side} by it',
-                UnknownValueWarning,
+                (side, name),
+                said,
             )
         if (known < 0).all():
             return graphs
@@ -340,8 +385,19 @@ class DatasetEntities(Entities):
                 f"The context lacks column '{lacking[0]}' (None stands for a value that "
                 f'is missing)'
             )
+        said, schema = set[tuple[Any, ...]](), self.data.schema
+        each = blocks(len(frame), self.rows_at_once)
+        try:
+            parts = [self._some_contexts(frame.iloc[rows], said) for rows in each]
+        except ValueError:
+            if len(each) > 1:
+                schema.distinct('context', frame)  # Says which of all rows is wrong.
+            raise
+        return Numbers.join(parts, self.data.num_contexts)
+
+    def _some_contexts(self, frame: pd.DataFrame, said: set[tuple[Any, ...]]) -> Numbers:
         first, row = self.data.schema.distinct('context', frame)
-        graphs = self._encode('context', frame, distinct=(first, row))
+        graphs = self._encode('context', frame, said, distinct=(first, row))
         found = self._hashes.get_indexer(pd.Index(graphs.hashes()))
         new = torch.from_numpy(found < 0)
         number = _numbers(found, self.data.num_contexts)[torch.from_numpy(row)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, FeatureGraphs, InteractionDataset
+from iedr_geo.data.arguments import check_count
 from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.data.tables import check_columns
+from iedr_geo.data.warning import warn_caller
+from iedr_geo.nn.blocks import blocks
 from iedr_geo.recommend.comparison import compare
 from iedr_geo.recommend.context_use import ContextIgnoredWarning, ignores_contexts
 from iedr_geo.recommend.entities import (
@@ -117,6 +119,18 @@ class Recommender:
             seen = BipartiteGraph.from_dataset(seen)
         return seen.to(self.scorer.device)
 
+    @cached_property
+    def _longest(self) -> int:
+        """The number of items that a user has seen at most, or 1."""
+        return max(1, int(self._seen.ptr.diff().max()))
+
+    def _hidden(self, known: Tensor, items: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Returns what :func:`items_of` does, by users of whom all histories fit."""
+        size = max(1, self.scorer.scores_at_once // self._longest)
+        each = enumerate(known.split(size))
+        found = [(i * size, *items_of(self._seen, some, items)) for i, some in each]
+        return torch.cat([r + n for n, r, _ in found]), torch.cat([i for *_, i in found])
+
     def _context(self, context: Context | None) -> Numbers | None:
         return self._entities.context({} if context is None else dict(context))
 
@@ -129,8 +143,8 @@ class Recommender:
             index, new['contexts'] = context.number.expand(len(number)), context.new
         return Queries(number, index, **new).to(self.scorer.device)
 
-    def _table(self, own: Columns, ours: Columns) -> pd.DataFrame:
-        """Returns a table of the user's columns and then of ours.
+    def _table(self, own: Columns, ours: Columns, copy: bool = True) -> pd.DataFrame:
+        """Returns a table of the user's columns and then of ours, which are copied.
 
         Raises:
             ValueError: If two have one name.
@@ -143,7 +157,7 @@ class Recommender:
                     f"The table has two columns '{name}': call ours otherwise, e.g. "
                     f"Recommender(model, data, rename={{'{name}': 'our_{name}'}})"
                 )
-        return pd.DataFrame(dict(pairs))
+        return pd.DataFrame(dict(pairs), copy=copy)
 
     def _rank(
         self,
@@ -152,8 +166,9 @@ class Recommender:
         k: int,
         exclude_seen: bool | None,
         candidates: Sequence[Entity] | None,
-        progress: bool,
-    ) -> tuple[np.ndarray, np.ndarray, Columns]:
+        progress: bool = False,
+        rows_at_once: int | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, Columns]]:
         """Returns row and item of each recommendation, and the columns beside them.
 
         Args:
@@ -163,48 +178,77 @@ class Recommender:
             exclude_seen: As in :meth:`recommend`.
             candidates: As in :meth:`recommend`.
             progress: As in :meth:`recommend_many`.
+            rows_at_once: The number of queries of which each is (default: all).
         """
-        check_k(k)
+        check_count(k, 'k')
         made, items, size = self.scorer, None, self.scorer.num_items
         if candidates is not None:
             items = self._entities.candidates(candidates).to(made.device)
             size = len(items)
         excludes = self._entities.exclude_seen if exclude_seen is None else exclude_seen
+        each = blocks(len(queries), rows_at_once or len(queries))
+        chunk = made.chunk_size(size)
+        steps = range(sum(len(blocks(some.stop - some.start, chunk)) for some in each))
+        bar = progress_bar(steps, 'Recommending', progress, made, len(queries), size)
+        known = known.to(made.device)
+
+        @torch.no_grad()  # It goes on after this function has ended.
+        def ranked() -> Iterator[tuple[np.ndarray, np.ndarray, Columns]]:
+            for some in each:
+                row, *found = self._best(
+                    queries[some], known[some], k, excludes, items, bar
+                )
+                yield row + some.start, *found
+            next(bar, None)  # The last step has been taken.
+
+        return ranked()
+
+    def _best(
+        self,
+        queries: Queries,
+        known: Tensor,
+        k: int,
+        excludes: bool,
+        items: Tensor | None,
+        bar: Iterator[int],
+    ) -> tuple[np.ndarray, np.ndarray, Columns]:
+        """Returns those of some queries, of which all but the results is in chunks."""
+        made, size = self.scorer, self.scorer.num_items if items is None else len(items)
         order = torch.arange(len(queries), device=made.device)
         if queries.context is not None:  # Rows in one context share what depends on it.
             order = torch.argsort(queries.context, stable=True)
-        chunks = order.split(made.chunk_size(size))
-        tables: list[list[Tensor]] = []
-        known = known.to(made.device)
-        bar = progress_bar(chunks, 'Recommending', progress, made, len(queries), size)
-        for rows in bar:
+        width, whole = min(k, size), list[Tensor]()
+        for rows, _ in zip(order.split(made.chunk_size(size)), bar, strict=False):
             some = queries[rows]
-            hidden = items_of(self._seen, known[rows], items) if excludes else None
+            hidden = self._hidden(known[rows], items) if excludes else None
             name = names_of(self._own, some.user, items)
             best, found = top_k(made.scores(some, items), k, hidden, name)
-            item = found if items is None else items[found]
             # Where fewer are left, -1 stands for none.
-            parts = made.split(some, item.clamp(min=0))
-            kept = (found >= 0).nonzero(as_tuple=True)
-            values = [value[kept] for value in (item, best, *parts.values())]
-            tables.append([rows[kept[0]], kept[1] + 1, *values])
-        whole = [torch.cat(column) for column in zip(*tables, strict=True)]
-        sort = torch.argsort(whole[0], stable=True)
-        row, rank, number, *scores = (column[sort].cpu().numpy() for column in whole)
+            item = found if items is None else items[found].where(found >= 0, found)
+            values = [item, best, *made.split(some, item.clamp(min=0)).values()]
+            whole = whole or [
+                value.new_empty((len(queries), width), device='cpu') for value in values
+            ]
+            rows = rows.cpu()
+            for column, value in zip(whole, values, strict=True):
+                column[rows] = value.cpu()
+        kept = (whole[0] >= 0).view(-1).nonzero().view(-1)
+        # One column after the other, for few are to be there twice.
+        number, *scores = (whole.pop(0).view(-1)[kept].numpy() for _ in range(len(whole)))
         # Parts may be called as they like.
-        columns = zip(('rank', 'score', *self.parts), (rank, *scores), strict=True)
-        return row, number, list(columns)
+        names, rank = ('rank', 'score', *self.parts), (kept % width + 1).numpy()
+        columns = list(zip(names, (rank, *scores), strict=True))
+        return (kept // width).numpy(), number, columns
 
     def _check_contexts(self) -> None:
         """Warns, once, of a model whose lists are the same in every context."""
         if not self._contexts_tried:
             self._contexts_tried = True
             if ignores_contexts(self.scorer, self.data):
-                warnings.warn(
+                warn_caller(
                     f'The scores of {type(self.model).__name__} do not depend on the '
                     f'context: contexts cannot change its lists',
                     ContextIgnoredWarning,
-                    stacklevel=4,  # Of whoever asks, beyond `no_grad`.
                 )
 
     @torch.no_grad()
@@ -252,7 +296,8 @@ class Recommender:
         users = self._entities.numbers('user', [user])
         queries = self._queries(users.number, self._context(context), users=users.new)
         asked = k, exclude_seen, candidates
-        return self._rank(queries, users.stored, *asked, progress=False)[1:]
+        [(_, item, columns)] = self._rank(queries, users.stored, *asked)
+        return item, columns
 
     @torch.no_grad()
     def recommend_many(
@@ -279,6 +324,45 @@ class Recommender:
             The tables of :meth:`recommend` one after the other. The first two columns are
             :obj:`row`, the label of the row in :obj:`rows`, and the user's id as given.
         """
+        self._check_contexts()
+        [table] = self._many(rows, k, exclude_seen, candidates, progress)
+        return table
+
+    @torch.no_grad()
+    def recommend_in_parts(
+        self,
+        rows: pd.DataFrame,
+        k: int = 10,
+        exclude_seen: bool | None = None,
+        candidates: Sequence[Entity] | None = None,
+        progress: bool = True,
+        rows_at_once: int = 1 << 16,
+    ) -> Iterator[pd.DataFrame]:
+        """Ranks as :meth:`recommend_many` does, where the whole table were too large.
+
+        Args:
+            rows: As in :meth:`recommend_many`. All are read before one is ranked.
+            k: As in :meth:`recommend`.
+            exclude_seen: As in :meth:`recommend`.
+            candidates: As in :meth:`recommend`, for all rows.
+            progress: As in :meth:`recommend_many`.
+            rows_at_once: The number of rows that a part is for. Those of a part share
+                what depends on the context.
+
+        Returns:
+            The parts of the table of :meth:`recommend_many`, each made when it is asked
+            for.
+
+        Example:
+            >>> for number, part in enumerate(recommender.recommend_in_parts(rows)):
+            ...     part.to_parquet(f'lists/{number:05}.parquet')
+        """
+        check_count(rows_at_once, 'rows_at_once')
+        self._check_contexts()
+        return self._many(rows, k, exclude_seen, candidates, progress, rows_at_once)
+
+    def _many(self, rows: pd.DataFrame, *asked: Any) -> Iterator[pd.DataFrame]:
+        """Returns the tables of rows, checked, for what :meth:`_rank` is asked."""
         name = self._entities.names['user']
         names = list(self._entities.context_names)
         check_columns(rows, [name, *names], 'rows')
@@ -289,11 +373,18 @@ class Recommender:
         contexts = self._entities.contexts(rows[names])
         users = self._entities.numbers('user', [*rows[name].array])  # As they are.
         queries = self._queries(users.number, contexts, users=users.new)
-        self._check_contexts()
-        asked = k, exclude_seen, candidates, progress
-        row, item, columns = self._rank(queries, users.stored, *asked)
-        ids = (name, rows[name].array[row]), (self.item_name, self._own[1][item])
-        return self._table([(label, rows.index[row]), *ids], columns)
+        return (
+            self._table(
+                [
+                    (label, rows.index[row]),
+                    (name, rows[name].array[row]),
+                    (self.item_name, self._own[1][item]),
+                ],
+                columns,
+                copy=False,  # Nobody else has them.
+            )
+            for row, item, columns in self._rank(queries, users.stored, *asked)
+        )
 
     @torch.no_grad()
     def score(
@@ -439,7 +530,7 @@ class Recommender:
     def _similar(
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
-        check_k(k)
+        check_count(k, 'k')
         if by is None and self.scorer.factor_names:
             by = self.scorer.factor_names[0]
         own, one = self._entities.numbers(side, [entity]), self._context(context)
@@ -497,6 +588,10 @@ class Recommender:
             raise ValueError(
                 f'The model has no vectors of {side}s that its scores are made of'
             )
+        for table in tables.values():
+            check_finite(
+                table, lambda row, _: f"{side} '{ids[row]}'", 'numbers in vectors'
+            )
         frames = {key: pd.DataFrame(table.cpu().numpy()) for key, table in tables.items()}
         return pd.concat(frames, axis=1).set_axis(ids)
 
@@ -528,11 +623,12 @@ class Recommender:
         state: :meth:`load` needs such a model again.
 
         Args:
-            folder: Where to write. An older model folder is replaced.
+            folder: Where to write. An older model is replaced, as :func:`save_model`
+                does.
 
         Raises:
             ValueError: If the model is a function, which has no state.
-            OSError: If the folder cannot be written, or holds anything but a model.
+            OSError: If the folder cannot be written, or holds something and no model.
         """
         save_recommender(folder, self.model, self.data)
 
@@ -543,6 +639,7 @@ class Recommender:
         model: torch.nn.Module | None = None,
         edges: Mapping[Side, Any] | None = None,
         rename: Mapping[str, str] | None = None,
+        verify: bool = True,
     ) -> Recommender:
         """Reads what :meth:`save` wrote, onto the CPU.
 
@@ -553,22 +650,17 @@ class Recommender:
             edges: The transforms that build the edges of feature graphs, by side, where
                 they are one's own: the folder has those of :mod:`iedr_geo.transforms`.
             rename: What tables call columns of ours, as for the class.
+            verify: If :obj:`True`, sizes and checksums of all files are compared.
 
         Raises:
             FileNotFoundError: If a file is missing.
             ValueError: If a file is damaged, does not fit the others or the model, or a
                 model is needed.
         """
-        return cls(*load_recommender(folder, model, edges), rename)
+        return cls(*load_recommender(folder, model, edges, verify), rename)
 
     def __repr__(self) -> str:
         return (
             f'{self.__class__.__name__}(num_users={self.scorer.num_users}, '
             f'num_items={self.scorer.num_items}, parts={list(self.parts)})'
         )
-
-
-def check_k(k: int) -> None:
-    """Raises an error if a number of items is not one."""
-    if not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f'`k` must be at least 1 (got {k}), and an integer')

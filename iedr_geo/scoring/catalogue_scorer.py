@@ -53,7 +53,8 @@ class CatalogueScorer(ABC):
             num_items: The number of items of each (default: the catalogue).
         """
         size = self.num_items if num_items is None else num_items
-        return max(1, self.scores_at_once // max(1, size))
+        # However few the items are, there is a vector of each query.
+        return min(self.pairs_at_once, max(1, self.scores_at_once // max(1, size)))
 
     @abstractmethod
     def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:

@@ -240,6 +240,10 @@ class IEDRScorer(CatalogueScorer):
                 )
         if folded.direct is not None:
             out += folded.direct @ item.t()
+        if getattr(generator, 'context_free_intrinsic', False):
+            # The same in all contexts.
+            stable = generator.intrinsic(item, contexts[:1])
+            out.addmm_(vectors.intrinsic, stable.t())
 
     def _split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Returns the parts of the scores of a block."""

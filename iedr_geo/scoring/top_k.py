@@ -65,7 +65,7 @@ def names_of(
     return name
 
 
-def check_finite(scores: Tensor, name: Name = _PLACE) -> None:
+def check_finite(scores: Tensor, name: Name = _PLACE, what: str = 'scores') -> None:
     """Raises an error if a score is infinite or NaN.
 
     A sort would put it first or last without a word, which reads as a ranking.
@@ -73,6 +73,7 @@ def check_finite(scores: Tensor, name: Name = _PLACE) -> None:
     Args:
         scores: Scores of shape :math:`(Q, I)`.
         name: Says whose the score at a row and a column is.
+        what: What they are, if no scores.
 
     Raises:
         ValueError: Names the first such score, and how many there are.
@@ -82,7 +83,7 @@ def check_finite(scores: Tensor, name: Name = _PLACE) -> None:
     wrong = (~scores.isfinite()).nonzero()
     row, column = wrong[0].tolist()
     raise ValueError(
-        f'{len(wrong)} of {scores.numel()} scores are not finite, the first of them that '
+        f'{len(wrong)} of {scores.numel()} {what} are not finite, the first of them that '
         f'of {name(row, column)}: {float(scores[row, column])}'
     )
 

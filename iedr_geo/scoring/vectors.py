@@ -52,14 +52,24 @@ class VectorScorer(CatalogueScorer):
 
     def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:
         """Returns the inner products."""
-        return self._products(queries, items)
+        if items is None or items.dim() == 1:
+            return self._products(queries, items)
+
+        def call(queries: Queries, items: Tensor) -> dict[str, Tensor]:
+            return {'score': self._products(queries, items)}
+
+        return self._in_blocks(call, ['score'], queries, items)['score']
 
     def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Returns the inner products of the columns of each factor."""
-        return {
-            name: self._products(queries, items, columns)
-            for name, columns in self.columns.items()
-        }
+
+        def call(queries: Queries, items: Tensor) -> dict[str, Tensor]:
+            return {
+                name: self._products(queries, items, columns)
+                for name, columns in self.columns.items()
+            }
+
+        return self._in_blocks(call, self.parts, queries, items)
 
     def _factor(self, name: str, side: Side, queries: Queries, index: Tensor) -> Tensor:
         """Returns the columns of a factor."""

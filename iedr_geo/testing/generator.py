@@ -157,7 +157,9 @@ def _check_folded(generator: Any, rows: _Rows, out_channels: int) -> None:
     if folded.direct is not None:
         scores = scores + folded.direct @ rows.entity.t()
     factors = generator(rows.entity, rows.context.unsqueeze(1))
-    products = map(partial(torch.einsum, 'cf,cif->ci'), vectors, factors)
-    expected = torch.stack(list(products)).sum(0)
+    products = [*map(partial(torch.einsum, 'cf,cif->ci'), vectors, factors)]
+    if generator.context_free_intrinsic:
+        products, vectors = products[1:], vectors._replace(intrinsic=rows.context)
+    expected = torch.stack(products).sum(0)
     names = 'Products with both factors, with and without `hidden` and `fold`,'
     check_alike(scores, expected, [*vectors, *_tensors(generator, rows)], names)

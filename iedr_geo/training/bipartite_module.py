@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, NegativeSampler, PopularityMarginSampler
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.negative_sampling import for_graph
 from iedr_geo.evaluation import GRAPH_METRICS, CatalogueRankings
 from iedr_geo.loader import Curriculum, EdgeBatch, EdgeLoader, UserLoader
@@ -140,6 +141,7 @@ class BipartiteModule(TrainingModule):
 
 def _check_graph(model: Any, graph: BipartiteGraph, name: str, advice: str = '') -> None:
     """Raises an error if a graph is empty, or a model says that it is of another size."""
+    check_type(graph, f'{name} part', BipartiteGraph)
     if graph.num_edges == 0:
         raise ValueError(f'The {name} part is empty{advice}')
     size = [getattr(model, side, None) for side in ('num_users', 'num_items')]

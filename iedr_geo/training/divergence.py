@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+from iedr_geo.data.warning import warn_caller
 
 CHECKED = 50  # Steps on a device after which the host looks: it has to wait for it.
 GROWTH = 1e3  # Times the value at the start, or 1, beyond which a term explodes.
@@ -38,7 +39,7 @@ class Divergence:
         """
         self.epoch, self.best, self.step = epoch, best, 0
         self.terms: dict[str, Tensor] = {}
-        self.first: Tensor | None = None
+        self.first: dict[tuple[str, ...], Tensor] = {}
 
     def note(self, terms: Mapping[str, Tensor]) -> None:
         """Takes the terms of a step, and checks them as often as that is cheap.
@@ -47,29 +48,33 @@ class Divergence:
             DivergenceError: If one was not finite since the last check.
         """
         # Of several, the sum is not the one to be named.
-        terms = {name: terms[name].detach() for name in sorted(terms, key='loss'.__eq__)}
+        names = tuple(sorted(terms, key='loss'.__eq__))
         step, self.step = self.step, self.step + 1
-        self.terms = self.terms or terms
-        device = next(iter(terms.values())).device
+        self.terms = {name: terms[name].detach() for name in names} | self.terms
+        device = terms['loss'].device
         if device.type == 'cpu':
-            for name, term in terms.items():
-                if not math.isfinite(term):
+            for name in names:
+                if not math.isfinite(terms[name].detach()):
                     self._fail(name, step)
             return
-        if self.first is None:
-            self.first = torch.full((len(terms),), NEVER, device=device)
-        finite = torch.stack([term.isfinite() for term in terms.values()])
-        self.first.masked_fill_(~finite & (self.first == NEVER), step)
+        if names not in self.first:  # Not every step has to have every term.
+            self.first[names] = torch.full((len(names),), NEVER, device=device)
+        values = [terms[name].detach().reshape(()).to(device) for name in names]
+        finite, first = torch.stack(values).isfinite(), self.first[names]
+        first.masked_fill_(~finite & (first == NEVER), step)
         if self.step % CHECKED == 0:
             self.check()
 
     def check(self) -> None:
         """Raises an error if a term was not finite on a device."""
-        if self.first is None:
-            return
-        first = self.first.tolist()
-        if min(first) != NEVER:
-            self._fail(list(self.terms)[first.index(min(first))], min(first))
+        steps = [
+            (step, name)
+            for names, first in self.first.items()
+            for name, step in zip(names, first.tolist(), strict=True)
+        ]
+        step, name = min(steps, key=lambda pair: pair[0], default=(NEVER, ''))
+        if step != NEVER:
+            self._fail(name, step)
 
     def _fail(self, name: str, step: int) -> None:
         kept = 'There is no complete epoch whose model could be kept'
@@ -93,11 +98,11 @@ class Divergence:
             history: All epochs with this one.
         """
         for name, term in self.terms.items():
-            start = history[0][name] if len(history) > 1 else float(term)
+            before = [epoch[name] for epoch in history[:-1] if name in epoch]
+            start = before[0] if before else float(term)
             if abs(means[name]) > GROWTH * max(1.0, abs(start)) and not self.warned:
                 self.warned = True
-                warnings.warn(
+                warn_caller(
                     f"The term '{name}' of the loss has gone from {start:.3g} to "
-                    f'{means[name]:.3g} in epoch {self.epoch}: {ADVICE}',
-                    stacklevel=1,
+                    f'{means[name]:.3g} in epoch {self.epoch}: {ADVICE}'
                 )

@@ -23,6 +23,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from iedr_geo.data.arguments import check_count, check_type
 from iedr_geo.data.files import load_tensors, replacing, save_tensors
 from iedr_geo.data.fingerprint import check_kept
 from iedr_geo.training.training_module import FORMAT, TrainingModule
@@ -174,6 +175,8 @@ def fit(
         SystemExit: If the process was told to end (SIGTERM). What the complete epochs
             have come to is saved.
     """
+    check_type(module, 'module', TrainingModule)
+    check_type(folder, 'folder', str, os.PathLike)
     folder = Path(folder)
     trial = bool(kwargs.get('fast_dev_run'))
     _check_arguments(max_epochs, kwargs.get('precision'))
@@ -214,8 +217,7 @@ def fit(
 
 
 def _check_arguments(max_epochs: int, precision: Any) -> None:
-    if max_epochs < 1:
-        raise ValueError(f'`max_epochs` must be at least 1 (got {max_epochs})')
+    check_count(max_epochs, 'max_epochs')
     if precision in ('bf16-true', '16-true'):
         mixed = precision.replace('true', 'mixed')
         raise ValueError(

@@ -14,6 +14,7 @@ from iedr_geo.data import (
     NegativeSampler,
     UniformNegativeSampler,
 )
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.bipartite import graph_of_queries
 from iedr_geo.evaluation import (
     DEFAULT_METRICS,
@@ -88,6 +89,9 @@ class InteractionModule(TrainingModule):
         num_workers: int = 0,
         **kwargs: Unpack[Options],
     ) -> None:
+        check_type(train, 'train', InteractionDataset)
+        if len(train) == 0:
+            raise ValueError('The training part is empty')
         rankings: Rankings | None = None
         if lists is not None:
             if valid is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, TypedDict, cast
@@ -17,8 +16,10 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.fingerprint import check_fits
 from iedr_geo.data.randomness import derive_seed
+from iedr_geo.data.warning import warn_caller
 from iedr_geo.evaluation import Rankings
 from iedr_geo.loader import Curriculum
 from iedr_geo.nn import Objective
@@ -140,6 +141,7 @@ class TrainingModule(LightningModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_type(model, 'model', torch.nn.Module)
         name = type(model).__name__
         kind = getattr(model, 'batches', self.takes[0])
         if kind not in self.takes:
@@ -438,11 +440,10 @@ class TrainingModule(LightningModule, ABC):
                 self._idle.add(name)
                 reasons = getattr(self.model, 'why_zero', {})
                 reason = reasons.get(name, 'look at what it is computed from')
-                warnings.warn(
+                warn_caller(
                     f"The term '{name}' of the loss was exactly 0 in all of epoch "
                     f'{self.current_epoch}, so nothing was learned by it: {reason} '
-                    f'(negatives: {self.negatives})',
-                    stacklevel=1,
+                    f'(negatives: {self.negatives})'
                 )
 
     # Validation.

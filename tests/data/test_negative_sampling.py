@@ -361,11 +361,8 @@ def test_catalogue_of_one_item(exclude):
 @pytest.mark.parametrize(
     ('cls', 'arguments', 'message'),
     [
-        (UniformNegativeSampler, {'num_negatives': 0}, r'at least 1 \(got 0\)'),
         (UniformNegativeSampler, {'exclude': 'part'}, "one of .*'context' .*'part'"),
         (PopularityNegativeSampler, {'exclude': 'positive'}, "one of 'seen', 'context' "),
-        (PopularityNegativeSampler, {'num_negatives': -1}, r'at least 1 \(got -1\)'),
-        (PopularityMarginSampler, {'num_negatives': 0}, r'at least 1 \(got 0\)'),
         (PopularityMarginSampler, {'margin': -0.5}, r'not be negative \(got -0\.5\)'),
         (PopularityMarginSampler, {'min_pool': 3}, 'pool of 3 items does not hold 4 neg'),
         (PopularityMarginSampler, {'lower': 'third'}, "'half' or 'margin'.*'third'"),

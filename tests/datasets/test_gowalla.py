@@ -1,7 +1,5 @@
 """Gowalla against its raw arrays and files written by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

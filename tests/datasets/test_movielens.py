@@ -1,6 +1,4 @@
-"""MovieLens-1M against its raw arrays, the data of DICE, and files written by hand."""
-
-from __future__ import annotations
+"""MovieLens-1M against its raw arrays and files written by hand."""
 
 from pathlib import Path
 
@@ -8,22 +6,18 @@ import numpy as np
 import pytest
 import torch
 from raw_files import arrays, lines, write
-from scipy.sparse import load_npz
 
 from iedr_geo.datasets import MovieLens1M
-
-
-@pytest.fixture(scope='module')
-def data(data_root: Path) -> MovieLens1M:
-    return MovieLens1M(data_root / 'ml-1m')
 
 
 def read(folder: Path, text: str) -> MovieLens1M:
     return MovieLens1M(write(folder, {'ratings.dat': text}))
 
 
-def test_is_the_raw_file(data, data_root):
-    graph = data[0]
+def test_is_the_raw_file(data_root):
+    data = MovieLens1M(data_root / 'ml-1m')
+    graph, dice = data[0], data.graph()  # The latter are the data of DICE.
+    assert (dice.num_users, dice.num_items, dice.num_edges) == (4627, 1865, 212_247)
     rates = graph['user', 'rates', 'movie']
     assert rates.edge_index.shape == (2, 1_000_209)
     assert (graph['user'].num_nodes, graph['movie'].num_nodes) == (6040, 3706)
@@ -36,19 +30,6 @@ def test_is_the_raw_file(data, data_root):
             assert np.array_equal(np.array(ids, dtype=int)[row.numpy()], raw[name])
         assert np.array_equal(rates.rating.numpy(), raw['rating'])
     assert graph.validate()
-
-
-def test_data_of_dice(data, data_root):
-    """Users and items of the split are numbered otherwise: degrees tell."""
-    graph = data.graph()
-    assert (graph.num_users, graph.num_items, graph.num_edges) == (4627, 1865, 212_247)
-    names = ('train', 'train_skew', 'val', 'test')
-    folder = data_root / 'ml-1m-dice'
-    union = sum(load_npz(folder / f'{name}_coo_record.npz').tocsr() for name in names)
-    assert union.nnz == 212_247
-    for degree, axis in ((graph.user_degree, 1), (graph.item_degree, 0)):
-        expected = np.sort(np.asarray(union.sum(axis=axis)).ravel())
-        assert np.array_equal(degree.sort().values.numpy(), expected)
 
 
 def test_text(tmp_path):

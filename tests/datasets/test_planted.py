@@ -1,7 +1,5 @@
 """Planted data must follow their own truth: draws, factors, features."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import Any
@@ -61,8 +59,8 @@ def test_tables_belong_together(data: Planted) -> None:
         assert len(counts) == size[0] and counts.min() >= MIN_RECORDS
     counts = data.interactions['user'].value_counts()
     assert counts.mean() > 1.1 * counts.median()  # Few users are very active.
-    assert data.users['user'].is_unique
-    assert data.items['item'].is_unique
+    assert data.users['user'].is_unique and data.items['item'].is_unique
+    assert 0.9 < data.truth.popularity.max() / (1.2 * math.log(100)) <= 1
     assert data.interactions['user'].isin(data.users['user']).all()
     assert data.interactions['item'].isin(data.items['item']).all()
     for name, values in CONTEXTS.items():
@@ -171,16 +169,7 @@ def misfit(hits: Array, chances: Array, cells: Array) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     ('max_cells', 'max_tastes', 'temperature'),
-    [
-        (1, 2, 1.0),
-        (1, 9, 0.2),
-        (MAX_CELLS, 9, 1.0),
-        (MAX_CELLS, 2, 0.2),
-        *(
-            pytest.param(*case, marks=pytest.mark.full)
-            for case in [(1, 2, 0.2), (1, 9, 1.0), (MAX_CELLS, 2, 1), (MAX_CELLS, 9, 0.2)]
-        ),
-    ],
+    [(1, 2, 1.0), (1, 9, 0.2), (MAX_CELLS, 9, 1.0), (MAX_CELLS, 2, 0.2)],
 )
 def test_choices_follow_the_probabilities(
     max_cells: int, max_tastes: int, temperature: float
@@ -209,16 +198,6 @@ def test_choices_follow_the_probabilities(
         found, tolerance = misfit(hits, chances, everything[:, columns])
         assert abs(found - 1) < tolerance, columns
 
-    # The check has teeth: the chances of other contexts or users do not pass.
-    cells = everything[:, [0, 1, 3]]
-    shuffled = contexts.sample(frac=1, random_state=0)
-    for wrong in (
-        data.probabilities(users, shuffled),
-        data.probabilities((users + 1) % 3, records),
-    ):
-        found, tolerance = misfit(hits, wrong, cells)
-        assert found - 1 > 2 * tolerance
-
 
 def test_weights_of_zero_remove_a_part() -> None:
     data = plant(20, 30, 500, intrinsic_weight=0, extrinsic_weight=0, popularity_weight=0)
@@ -229,27 +208,19 @@ def test_weights_of_zero_remove_a_part() -> None:
 @pytest.mark.parametrize(
     ('table', 'feature', 'factor'),
     [
-        ('users', 'age_group', 'east'),
-        ('users', 'occupation', 'taste'),
-        ('users', 'household', 'segment'),
-        ('items', 'category', 'function'),
-        ('items', 'tags', 'function'),
-        ('items', 'tags', 'position'),
-        ('items', 'price', 'tier'),
+        ('users', 'age_group', lambda truth: truth.tastes[0][truth.user_taste, :1]),
+        ('users', 'occupation', lambda truth: truth.tastes[0][truth.user_taste]),
+        ('users', 'household', lambda truth: np.eye(3)[truth.user_segment]),
+        ('items', 'category', lambda truth: np.eye(8)[truth.item_function]),
+        ('items', 'tags', lambda truth: np.eye(8)[truth.item_function]),
+        ('items', 'tags', lambda truth: truth.item_position),
+        ('items', 'price', lambda truth: truth.item_tier),
     ],
 )
 def test_features_tell_something_but_not_all(
-    data: Planted, table: str, feature: str, factor: str
+    data: Planted, table: str, feature: str, factor: Any
 ) -> None:
-    known = data.truth
-    truth = {
-        'taste': known.tastes[0][known.user_taste],
-        'east': known.tastes[0][known.user_taste, :1],
-        'segment': np.eye(3)[known.user_segment],
-        'function': np.eye(8)[known.item_function],
-        'position': known.item_position,
-        'tier': known.item_tier,
-    }[factor]
+    truth = factor(data.truth)
     column = getattr(data, table)[feature].explode()
     values = column.to_numpy()
     if feature == 'price':

@@ -1,6 +1,4 @@
-"""Planted clicks: their law, and what their known factors are good for."""
-
-from __future__ import annotations
+"""Planted clicks: their law and their known factors."""
 
 import itertools
 import math
@@ -8,12 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, intervened_split
 from iedr_geo.datasets import ClickScores, PlantedClicks
-from iedr_geo.evaluation import evaluate_catalogue
-from iedr_geo.metrics import Recall
 
 
 @pytest.fixture(scope='module')
@@ -55,16 +50,20 @@ def test_seed(data):
     assert all(same(one.graph, two.graph) for two in others)
 
 
-def test_scores_follow_from_the_factors():
-    data = PlantedClicks(6, 16, 48, interest_weight=3.0, conformity_weight=0.7)
+@pytest.mark.parametrize(
+    'weights', [{'interest_weight': 3.0}, {'conformity_weight': 0.7}], ids=str
+)
+def test_scores_follow_from_the_factors(weights):
+    data = PlantedClicks(6, 16, 48, **weights)
     interest, conformity = all_scores(data)
+    a, b = ({'interest_weight': 6.0, 'conformity_weight': 2.2} | weights).values()
     for user, item in itertools.product(range(6), range(16)):
         nearest = min(
             math.dist(data.anchors[k, user], data.position[item]) for k in range(2)
         )
-        expected = 3.0 * math.exp(-(nearest**2) / (2 * 0.15**2))
+        expected = a * math.exp(-(nearest**2) / (2 * 0.15**2))
         assert interest[user, item].item() == pytest.approx(expected)
-        expected = 0.7 * data.sensitivity[user] * data.appeal[item]
+        expected = b * data.sensitivity[user] * data.appeal[item]
         assert conformity[user, item].item() == pytest.approx(expected)
     assert (conformity >= 0).all() and data.sensitivity.min() > 0
     # Users and items broadcast.
@@ -124,47 +123,6 @@ def test_law():
 def test_few_items_have_most_clicks(seed):
     degree = PlantedClicks(seed=seed).graph.item_degree.sort(descending=True).values
     assert 0.4 < degree[:50].sum() / 40_000 < 0.6
-
-
-class Fixed:
-    """A model of given scores, of users with items or of items alone."""
-
-    def __init__(self, scores: Tensor) -> None:
-        self.scores = scores.expand(1000, -1)
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        return self.scores[user, item]
-
-
-def recall(scores: Tensor, seen: BipartiteGraph, wanted: BipartiteGraph) -> float:
-    result = evaluate_catalogue(Fixed(scores), wanted, seen, [Recall(20)])
-    return result.metrics['recall@20']
-
-
-def test_what_the_factors_are_good_for(data):
-    """On normal clicks both together; on the intervened test part, interest."""
-    interest, conformity = all_scores(data)
-    train, _, test = data.split()
-    popularity = train.popularity.double()
-    held_out = ~train.intervened & (torch.rand(train.num_edges) < 0.1)
-    rest, normal = train.subgraph(~held_out), train.subgraph(held_out)
-    both, one, other = (
-        recall(scores, rest, normal)
-        for scores in (interest + conformity, interest, conformity)
-    )
-    assert both > 1.2 * max(one, other)
-    assert recall(interest, train, test) > 1.8 * recall(popularity, train, test)
-    assert recall(interest, train, test) > 1.8 * recall(conformity, train, test)
-    # It is not that interest tells more in general.
-    assert one < 0.5 * recall(popularity, rest, normal)
-
-
-@pytest.mark.parametrize('name', ['interest', 'conformity'])
-def test_weight_of_zero_removes_a_factor(name):
-    data = PlantedClicks(30, 20, 300, **{f'{name}_weight': 0.0})
-    scores = all_scores(data)._asdict()
-    assert not scores.pop(name).any()
-    assert all(score.any() for score in scores.values())
 
 
 def test_split():

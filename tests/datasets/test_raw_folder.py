@@ -162,7 +162,10 @@ def test_root(reader, tmp_path, home, nested):
     write(root / 'raw' if nested else root, reader.files)
     before = listing(root)
     data = reader.cls(str(root) if nested else root, transform=lambda sample: 'changed')
+    (home / 'iedr_geo' / reader.cls.folder / 'processed' / '.lock').unlink()
+    cached = listing(home)  # Is only read the next time.
     assert rows(reader.cls(root)) == rows(data) and data[0] == 'changed'
+    assert listing(home) == cached
     if isinstance(data, InteractionDataset):
         data.split(), data.candidates('test')
     assert listing(root) == before

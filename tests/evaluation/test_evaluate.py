@@ -1,12 +1,11 @@
 """Rankings of candidate lists and catalogues against every order of their items."""
 
-from __future__ import annotations
-
 import copy
 import math
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,7 +17,6 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.evaluation import (
     DEFAULT_METRICS,
-    GRAPH_METRICS,
     Evaluation,
     compare,
     evaluate_candidates,
@@ -66,18 +64,11 @@ def assert_same(evaluation: Evaluation, lists: list[tuple], **others: float) -> 
         [[expectation(m, scores, y) for m in METRICS] for _, scores, y in lists],
         columns=NAMES,
     )
-    keys = pd.DataFrame([key for key, *_ in lists]).rename(
-        columns={0: 'user', 1: 'context'}
-    )
-    pd.testing.assert_frame_equal(
-        evaluation.per_list,
-        keys.join(expected),
-        rtol=1e-12,
-        check_dtype=False,
-        check_names=False,
-        check_column_type=False,
-        check_index_type=False,
-    )
+    keys = ['user', 'context'][: len(lists[0][0])]
+    assert list(evaluation.per_list) == [*keys, *NAMES]
+    found = evaluation.per_list[keys].itertuples(index=False, name=None)
+    assert list(found) == [key for key, *_ in lists]
+    np.testing.assert_allclose(evaluation.per_list[NAMES], expected, rtol=1e-12)
     means = expected.mean().to_dict() | others  # Without what is missing.
     assert evaluation.metrics == pytest.approx(means, rel=1e-12)
     over_all = expected.fillna(0).mean().to_dict()
@@ -107,7 +98,7 @@ def test_candidates_agree_with_brute_force(log, table, device):
     """Ties, items that recur, lists with nothing to be found and without rows."""
     lists = [
         (
-            (log.user_ids[u], c),
+            (log.own_ids('user')[u], c),
             [float(table[u, i, c]) for i, _ in rows],
             [y for _, y in rows],
         )
@@ -138,27 +129,6 @@ def test_scores_keep_their_precision(log, score):
     row.item = torch.tensor([NUM_ITEMS - 1])
     result = evaluate_catalogue(by_item(score), row, [], [Recall(1)])
     assert result.metrics['recall@1'] == 1
-
-
-@NO_TARGETS
-def test_a_model_ranks_as_its_plain_form(log, device):
-    """Edge by edge, one row at a time, and without an auxiliary loss."""
-    model = make_model(log.schema).to(device)
-
-    def plain(batch):
-        return model(batch.expand())
-
-    def refuse(*args, **kwargs):
-        raise AssertionError('an auxiliary loss at evaluation')
-
-    for module in (model.contrastive, *model.disentangling.values()):
-        module.forward = refuse
-    for evaluate, args in (
-        (evaluate_candidates, (log, make_lists(*RAGGED))),
-        (evaluate_catalogue, (log[60:], [log[:60]])),
-    ):
-        results = (evaluate(m, args[0].to(device), *args[1:]) for m in (model, plain))
-        pd.testing.assert_frame_equal(*(r.per_list for r in results), rtol=1e-6)
 
 
 def graph_of(*parts: InteractionDataset, **kwargs: Any) -> BipartiteGraph:
@@ -193,7 +163,8 @@ def expected_lists(
     ):
         found = {i for i in wanted.get((user, place), ()) if (user, i) not in seen}
         items = [i for i in exists if (user, i) not in seen and i not in found] + [*found]
-        key = (held_out.user_ids[user],) if is_graph else (held_out.user_ids[user], place)
+        ids = held_out.user_ids if is_graph else held_out.own_ids('user')
+        key = (ids[user],) if is_graph else (ids[user], place)
         scores = [float(table[user, item, place]) for item in items]
         lists.append((key, scores, [int(item in found) for item in items]))
     return lists
@@ -201,13 +172,9 @@ def expected_lists(
 
 KINDS = ('graph', 'dataset', 'labelled', 'repeated use')
 CASES = [('some', None), ('some', SUBSET), ('nothing', None), ('everything', SUBSET)]
-MORE = [('nothing', SUBSET), ('everything', None)]
 
 
-@pytest.mark.parametrize(
-    ('seen', 'catalogue'),
-    [*CASES, *(pytest.param(*case, marks=pytest.mark.full) for case in MORE)],
-)
+@pytest.mark.parametrize(('seen', 'catalogue'), CASES)
 @pytest.mark.parametrize('kind', KINDS)
 def test_catalogues_agree_with_brute_force(log, table, kind, seen, catalogue, device):
     """What is to be found may have been seen, which makes it no target, or be in no
@@ -334,7 +301,6 @@ def test_default_metrics():
     user, item = torch.tensor([0, 1, 1]), torch.tensor([3, 59, 2])
     edges = BipartiteGraph(user, item, 3, 60)
     result = evaluate_catalogue(MF(3, 60), edges, edges.subgraph(edges.user < 0))
-    assert list(result.metrics) == [metric.name for metric in GRAPH_METRICS]
     assert list(result.metrics) == [
         *('recall@20', 'hit_ratio@20', 'ndcg@20'),
         *('recall@50', 'hit_ratio@50', 'ndcg@50'),

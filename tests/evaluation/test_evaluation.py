@@ -1,16 +1,10 @@
 """Means over lists and over groups of them, and their bootstrap intervals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from iedr_geo.data import CandidateLists, cold_start_split, given_split
-from iedr_geo.datasets import PlantedFactors
-from iedr_geo.evaluation import Evaluation, evaluate_candidates
-from iedr_geo.metrics import NDCG, Recall
-from iedr_geo.nn import IEDR
+from iedr_geo.evaluation import Evaluation
 
 METRICS = ['ndcg@10', 'recall@10']
 
@@ -144,27 +138,3 @@ def test_groups_without_anything_to_be_found_and_without_a_label():
     for size in (0, 9, 11):
         with pytest.raises(ValueError, match=rf'each of the 10 lists \(got {size}\)'):
             evaluation.by(['a'] * size)
-
-
-def test_new_and_known_users():
-    """Rows, lists and what is new stand in one order."""
-    data = PlantedFactors(num_users=40, num_items=30, num_interactions=600)
-    cold = cold_start_split(data, 'user', 0.2, 0.2)
-    names = np.full(len(data), 'train', dtype=object)
-    names[np.random.default_rng(0).random(len(data)) < 0.2] = 'test'
-    names[np.isin(data.user.numpy(), cold.valid.user.numpy())] = 'valid'
-    names[np.isin(data.user.numpy(), cold.test.user.numpy())] = 'test'
-    split = given_split(data, names)
-    new = split.is_new('test', 'user')
-    assert 0 < new.sum() < len(new)
-    lists = CandidateLists.sample(split.test, 9)
-    model = IEDR(data.schema.num_embeddings, 4, 8)
-    result = evaluate_candidates(model, split.test, lists, [NDCG(5), Recall(3)])
-    table = result.by(np.where(new, 'new', 'known'), num_samples=20)
-    train = {data.user_ids[user] for user in split.train.user.tolist()}
-    fresh = ~result.per_list['user'].isin(train)
-    for metric in ('ndcg@5', 'recall@3'):
-        values = result.per_list[metric]
-        assert table.loc[(metric, 'new'), 'mean'] == values[fresh].mean()
-        assert table.loc[(metric, 'known'), 'mean'] == values[~fresh].mean()
-        assert table.loc[metric]['lists'].tolist() == [(~new).sum(), new.sum()]

@@ -1,7 +1,5 @@
 """Rankings in any chunks and on any number of processes."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 import torch

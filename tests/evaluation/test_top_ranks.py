@@ -1,10 +1,7 @@
 """The metrics of the top of catalogues against whole rankings."""
 
-from __future__ import annotations
-
 import math
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,24 +40,3 @@ def test_equals_whole_rankings(size, num_items, k, seed):
     missing = torch.rand(num_items, generator=draws) < 0.2
     k = min(k, num_items)
     check(scores, target, hidden, missing, k, (k + 1) // 2)
-
-
-@pytest.mark.parametrize('k', [1, 5, 29, 30])
-@pytest.mark.parametrize(
-    ('levels', 'dtype'),
-    [
-        (1, torch.float32),
-        (3, torch.bfloat16),
-        (20, torch.float64),
-        (10**6, torch.float32),
-    ],
-)
-def test_larger_catalogues(k, levels, dtype, device):
-    scores = torch.randint(levels, (40, 30), device=device).to(dtype)
-    target, hidden = (torch.rand(40, 30, device=device) < p for p in (0.1, 0.3))
-    hidden[0] = True
-    hidden[1, 2:] = True
-    target[2] = True
-    target[3] = False
-    missing = torch.rand(30, device=device) < 0.2
-    check(scores, target, hidden, missing, k, 1, max(1, k - 1))

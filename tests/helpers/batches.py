@@ -1,7 +1,5 @@
 """Reads the batches of all loaders as tuples."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from itertools import chain
 

@@ -1,7 +1,5 @@
 """Classes that differ from one that is right in one method."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

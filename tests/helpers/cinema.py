@@ -231,9 +231,9 @@ def is_missing(cell: Any) -> bool:
 
 
 def text_of(cell: Any) -> str:
+    """The text of a value, however it is spelled."""
     if isinstance(cell, torch.Tensor) and cell.dim() == 0:
         cell = cell.item()
-    """The text of a value, however it is spelled."""
     if isinstance(cell, Decimal) and cell == int(cell):
         return str(int(cell))
     if isinstance(cell, Decimal):
@@ -321,11 +321,13 @@ def expected(side: Side, frame: pd.DataFrame, schema: FeatureSchema) -> list[lis
 
 def values_of(side: Side, row: int) -> list[tuple[str, str | None, Any]]:
     """The nodes of a guest, a film or the context of a ticket: field, value, factor."""
-    frame, columns = TABLES[FRAME[side]], make_cinema().schema.columns(side)
+    frame, schema = TABLES[FRAME[side]], make_cinema().schema
     return [
         (column.name, value, factor)
-        for column in columns
-        for value, factor in nodes_of(column, frame[column.column][row], [])
+        for column in schema.columns(side)
+        for value, factor in nodes_of(
+            column, frame[column.column][row], schema.vocabulary[side][column.name]
+        )
     ]
 
 
@@ -344,3 +346,23 @@ def assert_means(
     frame = frame if same is None else same
     assert_same_nodes(nodes, expected('item', frame, schema))
     return nodes
+
+
+def assert_means_what_tables_say(dataset: InteractionDataset, tables: dict) -> None:
+    schema, log = dataset.schema, tables['log']
+    for side, name in (('user', 'guest'), ('item', 'film')):
+        frame = tables[FRAME[side]]
+        nodes = decode(getattr(dataset, f'{side}s'), schema)
+        assert_same_nodes(nodes, expected(side, frame, schema))
+        ids = [text_of(cell) for cell in frame[name].astype(object)]
+        assert list(getattr(dataset, f'{side}_ids')) == ids
+        wanted = [text_of(cell) for cell in log[name].astype(object)]
+        assert [ids[row] for row in getattr(dataset, side).tolist()] == wanted
+    contexts = decode(dataset.contexts, schema)
+    nodes = [contexts[context] for context in dataset.context.tolist()]
+    assert_same_nodes(nodes, expected('context', log, schema))
+    assert dataset.y.tolist() == [float(cell) for cell in log['liked']]
+    moments = [float(cell) if isinstance(cell, str) else cell for cell in log['sold']]
+    for one, a in zip(dataset.time.tolist(), moments, strict=True):
+        for two, b in zip(dataset.time.tolist(), moments, strict=True):
+            assert (one < two) == (a < b)

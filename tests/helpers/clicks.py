@@ -1,7 +1,5 @@
 """Small graphs of users and items, batches of edges, and adjacencies written out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch
@@ -85,10 +83,13 @@ def make_backbone(
     return MF(graph.num_users, graph.num_items, channels, **kwargs).double()
 
 
-def vectors_by_hand(model: MF | LightGCN, adjacency: Tensor) -> tuple[Tensor, Tensor]:
+def vectors_by_hand(
+    model: MF | LightGCN, graph: BipartiteGraph, self_loops: bool = False
+) -> tuple[Tensor, Tensor]:
     """Rows of the tables, or their mean over the powers of the adjacency."""
     powers = [torch.cat([model.user.weight, model.item.weight])]
+    adjacency = dense_adjacency(graph, self_loops).to(powers[0])
     for _ in range(getattr(model, 'num_layers', 0)):
-        powers.append(adjacency.to(powers[0].device) @ powers[-1])
+        powers.append(adjacency @ powers[-1])
     mean = torch.stack(powers).mean(dim=0)
     return mean.split([model.num_users, model.num_items])

@@ -34,7 +34,7 @@ def in_words(dataset: InteractionDataset) -> list[tuple]:
     names = dataset.schema.names()
     return [
         (
-            dataset.user_ids[data.user_id.item()],
+            dataset.own_ids('user')[data.user_id.item()],
             dataset.item_ids[data.item_id.item()],
             *(tuple(names[x] for x in data[f'x_{side}'].tolist()) for side in SIDES),
             tuple(data.value_item.tolist()) if 'value_item' in data else (),

@@ -1,7 +1,5 @@
 """The models of the library, and some of which nothing is of the library."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

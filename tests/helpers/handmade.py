@@ -1,7 +1,5 @@
 """Models of interactions whose factors are given, and what a report says of them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

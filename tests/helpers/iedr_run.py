@@ -1,7 +1,5 @@
 """All that IEDR makes of a batch, to compare two ways to it, and its nodes by hand."""
 
-from __future__ import annotations
-
 from cinema import values_of
 from torch import Tensor, cat, manual_seed, stack, testing
 from torch.nn import Module

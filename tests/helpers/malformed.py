@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import re
 import traceback
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 import iedr_geo
@@ -110,3 +112,128 @@ def outcome(call: Callable[[], Any], *culprits: str) -> Any:
         assert isinstance(error, (ValueError, TypeError, KeyError, OSError)), trace
         assert any(culprit in str(error) for culprit in culprits), trace
         return None
+
+
+class Warns(NamedTuple):
+    """What is expected of input that may be meant: a warning of our own with a text."""
+
+    text: str
+
+
+def expect(call: Callable[[], Any], expected: Any) -> Any:
+    """Checks that a line of ours raises an error with a text or warns of one, or what the
+    value is, and returns it.
+    """
+    if isinstance(expected, Warns):
+        with pytest.warns(UserWarning, match=expected.text):
+            return call()
+    if not isinstance(expected, str):
+        found = call()
+        assert found == expected
+        return found
+    with pytest.raises((ValueError, TypeError, OSError)) as caught:
+        call()
+    trace = ''.join(traceback.format_exception(caught.value))
+    where = Path(traceback.extract_tb(caught.tb)[-1].filename)
+    assert where.is_relative_to(PACKAGE), trace
+    assert re.search(expected, str(caught.value), re.DOTALL), trace
+    return None
+
+
+# A cell of a table or of a request, by what it is called.
+NAMED: dict[str, Any] = {
+    'nothing': None,
+    'NaN': np.nan,
+    'no text': '',
+    'text': 'x',
+    'text of 1': '1',
+    'True': True,
+    'float of 2^60': 2.0**60,
+    'infinity': np.inf,
+    'complex': 1j,
+    'bytes': b'x',
+    'list': ['k'],
+    'list of lists': [['k']],
+    'mapping': {'a': 1},
+    'date': pd.Timestamp('2020-01-01'),
+    'last date': datetime.datetime(9999, 1, 1),
+    'class': int,
+}
+LISTS, DATES = 'list|list of lists|mapping', 'date|last date'
+# The cells that a kind of column cannot hold, and what is said of them. All else means
+# what `cinema.nodes_of` says.
+LARGE = {r'float of 2\^60': '(of the user table )?holds 1152.*6, a float'}
+SINGLE = LARGE | {LISTS: '(of the user table )?holds lists where single values belong'}
+REFUSED = {
+    'id': SINGLE
+    | {
+        'nothing|NaN': 'of the user table has no id in row 1',
+        f'no text|text|True|infinity|complex|bytes|{DATES}|class': (
+            'of the inter.* absent.*: 1$'
+        ),
+    },
+    'category': SINGLE,
+    'number': {
+        'text|bytes': 'is declared a number.*Unable to parse',
+        f'complex|{LISTS}|{DATES}|class': 'is declared a number, but holds (other|times)',
+        'infinity': 'holds numbers beyond 3.4',
+    },
+    'moment': {
+        f'text.*|True|float.*|infinity|complex|bytes|{LISTS}|class': (
+            'holds (what is no time|numbers where times)'
+        )
+    },
+    'seconds': {
+        f'text|True|float.*|infinity|complex|bytes|{LISTS}|{DATES}|class': (
+            'holds what is no time'
+        )
+    },
+    'vector': {
+        f'no text|text.*|True|float.*|infinity|complex|bytes|{DATES}|class': (
+            r'must hold vectors: row \d holds'
+        ),
+        LISTS: 'holds what is no vector of numbers',
+    },
+    'text of tags': LARGE
+    | {
+        'list of lists': r"holds lists in lists, among them: \['k'\]",
+        'mapping': 'holds mappings where lists belong',
+    },
+    'tags': {
+        f'no text|text.*|True|float.*|infinity|complex|bytes|{DATES}|class': (
+            'holds text or single values, not lists: pass `separator`'
+        ),
+        'list of lists': r"holds lists in lists, among them: \['k'\]",
+        'mapping': 'holds mappings where lists belong',
+    },
+    'label': {
+        f'nothing|NaN|(no )?text|float.*|infinity|complex|bytes|{LISTS}|{DATES}|class': (
+            'must hold labels 0 and 1: row 1 holds'
+        )
+    },
+    'time': {
+        'nothing|NaN|no text|infinity': 'has no time in row 1',
+        f'text|complex|bytes|{LISTS}|{DATES}|class': 'holds neither numbers nor dates',
+        'float.*': 'holds 1152921504606846976, .* as text or Int64',
+    },
+}
+KINDS = {
+    'guest': 'id',
+    **dict.fromkeys(('town', 'with'), 'category'),
+    **dict.fromkeys(('age', 'income', 'price', 'heat'), 'number'),
+    **dict.fromkeys(('joined', 'time'), 'moment'),
+    'made': 'seconds',
+    **dict.fromkeys(('taste', 'poster'), 'vector'),
+    'genres': 'text of tags',
+    **dict.fromkeys(('tags', 'snacks'), 'tags'),
+    'liked': 'label',
+    'sold': 'time',
+}
+
+
+def refusal(column: str, kind: str, name: str) -> str | None:
+    """Returns what is said of a cell in a column of the cinema, if it is refused."""
+    for names, text in REFUSED[kind].items():
+        if re.fullmatch(names, name):
+            return f"'{column}' {text}"
+    return None

@@ -1,7 +1,5 @@
 """Objectives row by row, and candidates that were had as well, written out."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 
 import torch

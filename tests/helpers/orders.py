@@ -1,7 +1,5 @@
 """Ranking metrics of strict orders, and their mean over all orders of tied scores."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from itertools import chain, permutations, product

@@ -1,7 +1,5 @@
 """Small raw files, in the formats of MovieLens and of Frappe."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import zipfile

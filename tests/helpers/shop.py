@@ -1,7 +1,5 @@
 """The toy shop, and models of it whose scores are exact."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

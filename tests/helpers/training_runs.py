@@ -1,7 +1,5 @@
 """Tiny runs of both kinds of module, and whether two of them are the same."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

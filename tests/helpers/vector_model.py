@@ -1,7 +1,5 @@
 """A model of the graph whose vectors are as they are given."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,23 +1,9 @@
-"""Area under the ROC curve against scikit-learn and its definition."""
+"""Area under the ROC curve against its definition."""
 
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
 from iedr_geo.metrics import AUC
-
-
-@pytest.mark.parametrize('levels', [1, 2, 10, 10**6])
-@pytest.mark.parametrize('share', [0.01, 0.5])
-def test_equals_sklearn_in_any_row_order(levels: int, share: float, device: torch.device):
-    scores = torch.randint(levels, (2000,)).double() / levels
-    target = torch.rand(2000) < share
-    expected = roc_auc_score(target.numpy(), scores.numpy())
-    for rows in (torch.arange(2000), torch.randperm(2000)):
-        actual = AUC()(scores[rows].to(device), target[rows].to(device))
-        assert actual.dtype == torch.float64
-        assert actual.device.type == device.type
-        assert actual.item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
@@ -29,6 +15,7 @@ def test_equals_the_share_of_ordered_pairs(dtype: torch.dtype, device: torch.dev
         pairs = [(p, n) for p in scores[target] for n in scores[~target]]
         wins = sum(1.0 if p > n else 0.5 if p == n else 0.0 for p, n in pairs)
         actual = AUC()(scores.to(device), target.float().to(device))
+        assert actual.dtype == torch.float64 and actual.device.type == device.type
         assert actual.item() == pytest.approx(wins / len(pairs), rel=1e-12)
 
 

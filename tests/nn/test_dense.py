@@ -1,7 +1,5 @@
 """Products against their formula, whatever multiplies the matrices."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

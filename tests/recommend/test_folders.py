@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +104,20 @@ def assert_same(one: Recommender, two: Recommender) -> None:
     assert str(two.explain(30, 112, context)) == str(one.explain(30, 112, context))
 
 
+def save_in(folder: Path) -> Path:
+    """The only folder of files in a model folder, beside its manifest and its lock."""
+    *hidden, manifest, save = sorted(folder.iterdir())
+    assert {path.name for path in hidden} <= {'.lock'}
+    assert manifest.name == 'manifest.json' and save.is_dir()
+    return save
+
+
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in save_in(folder).iterdir())
 
 
 pytestmark = [
@@ -171,8 +187,9 @@ def test_ids_of_any_kind(tmp_path, ids):
     loaded = Recommender.load(tmp_path / 'model')
     assert 'repeated=50.0%, exclude_seen=False' in repr(loaded.data)
     for one in ids:
-        assert len(loaded.recommend(one)) == 3
-        assert_frame_equal(loaded.recommend(one), recommender.recommend(one))
+        table, before = loaded.recommend(one), recommender.recommend(one)
+        assert len(table) == 3
+        assert_frame_equal(table, before)
 
 
 def test_seen_rows_alone_are_written(tmp_path):
@@ -183,7 +200,7 @@ def test_seen_rows_alone_are_written(tmp_path):
     Recommender(model, part).save(tmp_path / 'model')
     loaded = Recommender.load(tmp_path / 'model')
     assert len(loaded.recommend(17, CONTEXT, 12)) == 12
-    written = InteractionDataset.load(tmp_path / 'model' / FILES[0])
+    written = InteractionDataset.load(save_in(tmp_path / 'model') / FILES[0])
     users, items = written.user.numpy(), written.item.numpy()
     pairs = zip(shop.user_ids[users], shop.item_ids[items], strict=True)
     wanted = {(str(user), str(item)) for user, item in BOUGHT[:-12]} - {('30', '5')}
@@ -220,7 +237,9 @@ def change(**values: Any) -> Damage:
 
 def from_other(kind: str) -> Damage:
     """The file of the recommender of another shop, or of another kind of model."""
-    return lambda path: shutil.copy(path.parent.with_name(kind) / path.name, path)
+    return lambda path: shutil.copy(
+        save_in(path.parents[1].with_name(kind)) / path.name, path
+    )
 
 
 def trap(path: Path) -> None:
@@ -233,19 +252,18 @@ def shifted(path: Path) -> None:
 
 
 WITHOUT_CLASS = {'model': 'IEDR', 'arguments': {'num_embeddings': 9, 'layers': 2}}
-VERSION = r'config.json describes a model folder of version {}; .* writes version 2$'
+HUGE = {'model': 'IEDR', 'arguments': {'num_embeddings': 10**12}}
 DAMAGES: list[tuple[str, str, Damage, str]] = [
     *(('IEDR', name, cut(share), name) for name in FILES for share in (0.0, 0.5)),
     *(('DICE', name, damage, name) for damage in (cut(0.9), trap)
       for name in ('catalogue.pt', 'weights.pt')),
-    *(('IEDR', 'config.json', write(text), VERSION.format(None))
+    *(('IEDR', 'config.json', write(text), 'config.json')
       for text in ('{}', '[]', '"IEDR"', 'null')),
-    *(('IEDR', 'config.json', change(version=other), VERSION.format(other))
-      for other in (0, 1, '0.9.1')),
     *(('IEDR', 'config.json', change(**changes), 'config.json')
       for changes in ({'model': 'IEDR'}, {'model': WITHOUT_CLASS}, {'remembered': {}},
                       {'remembered': [[1.0, 'x']]})),
     ('IEDR', 'config.json', change(model={'model': 'GPT', 'arguments': {}}), 'no model'),
+    ('IEDR', 'config.json', change(model=HUGE), 'size mismatch'),
     ('IEDR', 'config.json', change(data='graph'), 'catalogue.pt is damaged'),
     ('DICE', 'config.json', change(data='dataset'), 'catalogue.pt is damaged'),
     ('IEDR', 'weights.pt', shifted, 'does not score as the one that was saved'),
@@ -254,6 +272,7 @@ DAMAGES: list[tuple[str, str, Damage, str]] = [
     *(('IEDR', 'schema.json', write(text), 'json is damaged')
       for text in ('[]', '{"user": []}', 'null')),
     ('IEDR', 'schema.json', change(vocabulary=None), 'it was not fitted'),
+    ('IEDR', 'schema.json', from_other('few'), r'schema\.json has .* embeddings, the'),
 ]  # fmt: skip
 
 
@@ -272,11 +291,32 @@ def saved(tmp_path_factory) -> Path:
 def test_damaged_files(saved, tmp_path, kind, name, damage, message):
     """The error names the folder, and nothing in it is executed."""
     folder = shutil.copytree(saved, tmp_path / 'saved') / kind
-    damage(folder / name)
-    assert (folder / name).read_bytes() != (saved / kind / name).read_bytes()
-    with pytest.raises(ValueError, match=rf'{folder}(?s:.*){message}'):
+    path = save_in(folder) / name
+    damage(path)
+    assert path.read_bytes() != (save_in(saved / kind) / name).read_bytes()
+    with pytest.raises(ValueError, match=rf'{path} is damaged: its size or SHA-256'):
         Recommender.load(folder)
-    assert not (folder / 'trap').exists()
+    # Who means harm writes a manifest that agrees.
+    with pytest.raises(ValueError, match=rf'{folder}(?s:.*){message}'):
+        Recommender.load(folder, verify=False)
+    assert not (path.parent / 'trap').exists()
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        *((change(version=other), rf'of version {other}; .* writes version 3$')
+          for other in (None, 2, '0.9.1')),
+        *((write(text), 'damaged') for text in ('', '{}', '[]', 'null', '{"format": 3}')),
+        *((change(**changes), 'damaged: it does not name the files')
+          for changes in ({'folder': '..'}, {'folder': 7}, {'files': ['weights.pt']},
+                          {'files': {'weights.pt': {}}}, {'files': {'/dev/zero': {}}})),
+    ],
+)  # fmt: skip
+def test_damaged_manifest(folder, damage, message):
+    damage(folder / 'manifest.json')
+    with pytest.raises(ValueError, match=rf'{folder}/manifest\.json .*{message}'):
+        load_model(folder, verify=False)
 
 
 @pytest.fixture
@@ -284,67 +324,138 @@ def folder(tmp_path: Path, saved: Path) -> Path:
     return Path(shutil.copytree(saved / 'IEDR', tmp_path / 'model'))
 
 
-@pytest.mark.parametrize('name', FILES)
-def test_missing_file(folder, name):
-    (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf'{folder}.* no {name}'):
-        Recommender.load(folder)
-    if name in ('weights.pt', 'config.json'):
-        with pytest.raises(FileNotFoundError, match=rf'not a model folder.* no {name}'):
-            load_model(folder)
-    else:
+def test_missing_file(folder, tmp_path):
+    (save_in(folder) / 'schema.json').unlink()
+    with pytest.raises(FileNotFoundError, match=rf'{folder}.* no .*/schema\.json, which'):
         load_model(folder)
-    for path in (folder / 'none', Path(__file__)):
-        with pytest.raises(FileNotFoundError, match=path.name):
+    (folder / 'manifest.json').unlink()
+    for path in (folder, folder / 'none', Path(__file__)):
+        with pytest.raises(FileNotFoundError, match=rf'{path} .* no manifest\.json'):
             load_model(path)
 
 
-@pytest.mark.parametrize('step', ['save', 'rename'])
+@pytest.mark.parametrize(('owner', 'name'), [(torch, 'save'), (Path, 'replace')])
 @pytest.mark.parametrize('new', [True, False])
-def test_failure_half_way(folder, monkeypatch, step, new):
-    """The old folder stays, and no temporary one."""
-    before, rename, save = content(folder), Path.rename, torch.save
-    target = folder.with_name('new') if new else folder
+def test_failure_half_way(folder, monkeypatch, owner, name, new):
+    """The old model stays, and nothing of the new one."""
+    before, target = content(folder), folder.with_name('new') if new else folder
 
-    def half(obj: Any, path: Any) -> None:
-        save(obj, path)
-        os.truncate(path, 100)
+    def fail(first: Any, file: Any) -> None:
+        file.write(b'half') if name == 'save' else None
         raise OSError('No space left on device')
 
-    def rename_once(self: Path, path: Path) -> Path:
-        if Path(path) == target and (self / 'weights.pt').exists():
-            monkeypatch.setattr(Path, 'rename', rename)
-            raise OSError('No space left on device')
-        return rename(self, path)
-
-    failing = {'save': (torch, 'save', half), 'rename': (Path, 'rename', rename_once)}
     with monkeypatch.context() as patch:
-        patch.setattr(*failing[step])
-        with pytest.raises(OSError, match='No space left'):
+        patch.setattr(owner, name, fail)
+        with pytest.raises(OSError, match=f'Cannot write .* {target}: .*No space left'):
             recommender_of('IEDR').save(target)
-    assert list(folder.parent.iterdir()) == [folder] and content(folder) == before
+    assert content(folder) == before
+    assert not new or list(content(target)) == ['.lock']
 
 
-def test_replaces_an_older_folder(folder):
+def forked(call: Callable[[], Any]) -> int:
+    """Calls a function in a process of its own, which ends with 0 if it returns."""
+    if not hasattr(os, 'fork'):
+        pytest.skip('needs a system that can fork')
+    if pid := os.fork():
+        return pid
+    with contextlib.suppress(BaseException):
+        call()
+        os._exit(0)
+    os._exit(1)
+
+
+@pytest.mark.parametrize('stride', [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_any_step(folder, stride):
+    """The old model or the new one is there, and nothing else after the next save."""
+    old, new = recommender_of('IEDR'), recommender_of('MF')
+    found: dict[Path, list[str]] = {folder: [], folder.with_name('none'): []}
+
+    def save_until(target: Path, step: int) -> None:
+        steps = iter(range(step))
+
+        def hook(event: str, arguments: tuple) -> None:
+            if str(folder.parent) in str(arguments[:1]) and next(steps, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        new.save(target)
+
+    for target, models in found.items():
+        for step in count(0, stride):
+            pid = forked(lambda t=target, s=step: save_until(t, s))
+            died = os.waitpid(pid, 0)[1]
+            with contextlib.suppress(*[FileNotFoundError] * (target != folder)):
+                models.append(type(load_model(target).model).__name__)
+            if not died:
+                break
+            assert died == signal.SIGKILL
+            old.save(target)
+            save_in(target)
+            if target != folder:
+                shutil.rmtree(target)
+        assert step > 20 and models[-1] == 'MF' and models == sorted(models)
+    assert 'IEDR' in found[folder]
+
+
+@pytest.mark.parametrize('loads', [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_read_while_others_save(folder, loads):
+    """A reader gets one whole model or the other, and those who save take turns."""
+
+    def save(kind: str) -> None:
+        recommender = recommender_of(kind)
+        while True:
+            recommender.save(folder)
+
+    pids = [forked(lambda kind=kind: save(kind)) for kind in ('MF', 'IEDR')]
+    try:
+        kinds = {type(Recommender.load(folder).model).__name__ for _ in range(loads)}
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            assert os.waitpid(pid, 0)[1] == signal.SIGKILL  # It was still at it.
+    assert kinds == {'MF', 'IEDR'}
+    recommender_of('MF').save(folder)
+    save_in(folder)
+
+
+def test_reads_without_writing(folder):
+    (folder / '.lock').unlink()
+    before = content(folder), folder.stat().st_mtime_ns
+    Recommender.load(folder)
+    assert (content(folder), folder.stat().st_mtime_ns) == before
+
+
+def test_replaces_an_older_model(folder):
     """Also where a link points, and of another kind; but nothing else."""
     link = folder.with_name('link')
     link.symlink_to(folder)
+    (folder / 'notes.txt').write_text('mine')
     other = recommender_of('MF')
     other.save(link)
     assert link.is_symlink()
+    assert (folder / 'notes.txt').read_text() == 'mine'
+    (folder / 'notes.txt').unlink()
+    assert names(folder) == [name for name in FILES if name != 'schema.json']
     assert_same(Recommender.load(folder), other)
-    assert sorted(content(folder)) == [name for name in FILES if name != 'schema.json']
-    assert folder.stat().st_mode & 0o777 == 0o755
     link.unlink()
-    (folder / 'notes.txt').write_text('mine')
+    foreign = folder / 'foreign'
+    foreign.mkdir()
+    (foreign / 'config.json').write_text('{"version": 2}')
+    (foreign / 'manifest').mkdir()
+    (foreign / 'manifest' / 'manifest.json').write_text('{"version": 3}')
     before = content(folder)
     for place, error, message in (
-        ('', FileExistsError, r'model is not replaced.*notes\.txt'),
+        ('foreign', FileExistsError, 'foreign is not replaced, as it is not empty: .*no'),
+        (
+            'foreign/manifest',
+            FileExistsError,
+            'manifest is not replaced.*manifest.json is',
+        ),
         ('..', FileExistsError, 'not replaced'),
-        ('notes.txt', OSError, r'notes\.txt'),
+        ('manifest.json', OSError, r'manifest\.json'),
         # Below a file: root may write anywhere.
-        ('notes.txt/model', OSError, 'Cannot write the model to .*model'),
-        ('notes.txt/deep/model', OSError, 'Cannot write the model to .*deep/model'),
+        ('manifest.json/model', OSError, 'Cannot write the model to .*model'),
+        ('manifest.json/deep/model', OSError, 'Cannot write the model to .*deep/model'),
     ):
         for save in (other.save, lambda place: save_model(place, other.model)):
             with pytest.raises(error, match=message):
@@ -359,8 +470,8 @@ def test_a_model_alone(tmp_path, variant, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_model('a/b/model', model, SHOP.schema)
     folder = tmp_path / 'a' / 'b' / 'model'
-    assert sorted(path.name for path in folder.iterdir()) == FILES[1:]
-    weights = torch.load(folder / 'weights.pt', weights_only=True)
+    assert names(folder) == FILES[1:]
+    weights = torch.load(save_in(folder) / 'weights.pt', weights_only=True)
     assert {type(tensor) for tensor in weights.values()} == {Tensor}
     loaded, schema = load_model('a/b/model')
     assert loaded.config == model.config and schema == SHOP.schema
@@ -379,7 +490,3 @@ def test_schema_of_another_size(tmp_path):
     with pytest.raises(ValueError, match=f'has {size} embeddings, the model {size + 1}'):
         save_model(tmp_path / 'model', model, SHOP.schema)
     assert list(tmp_path.iterdir()) == []
-    save_model(tmp_path / 'model', model)
-    (tmp_path / 'model' / 'schema.json').write_text(SHOP.schema.to_json())
-    with pytest.raises(ValueError, match=rf'schema\.json has {size} embeddings'):
-        load_model(tmp_path / 'model')

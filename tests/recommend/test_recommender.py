@@ -6,6 +6,7 @@ order it is summed up, and articles that are alike tie.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -32,9 +33,10 @@ from shop import (
     parts_of,
     row_of,
 )
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from iedr_geo.data import FeatureSchema, InteractionDataset, describe
-from iedr_geo.nn import IEDR, Popularity
+from iedr_geo.data import FeatureSchema, InteractionDataset, Numerical, describe
+from iedr_geo.nn import DICE, IEDR, MF, Popularity
 from iedr_geo.recommend import Recommender, UnknownValueWarning
 from iedr_geo.testing import toy_tables
 
@@ -175,11 +177,7 @@ def test_unknown_values_are_warned_of(recommender, ask, message):
         (lambda r: r.explain(30, 40, {'day': 'mon'}), "lacks column 'gift'"),
         (lambda r: r.score(30, 40, CONTEXT | {'place': 'x'}), "no column 'place'"),
         (lambda r: r.recommend(30), "lacks column 'day'"),
-        *(
-            (lambda r, k=k: r.recommend(30, CONTEXT, k), '`k` must be at least 1')
-            for k in (0, -1, 2.5)
-        ),
-        (lambda r: r.similar_items(40, CONTEXT, 0), r'`k` must be .* \(got 0\)'),
+        (lambda r: r.recommend_in_parts(CUSTOMERS, rows_at_once=0), '`rows_at_once` mus'),
         *(
             (lambda r, ids=ids: r.recommend(30, CONTEXT, candidates=ids), message)
             for ids, message in (
@@ -293,7 +291,7 @@ def one_by_one(recommender: Recommender, rows: pd.DataFrame, *args) -> pd.DataFr
 
 @pytest.mark.parametrize(
     ('cells', 'exclude', 'candidates'),
-    [(1, None, None), (30, False, [31, 40, 9, 64, 7]), (1 << 21, None, [31, 9])],
+    [(1, None, None), (30, None, [31, 40, 9, 64, 7]), (1 << 21, False, [31, 9])],
 )
 def test_many_equal_one_by_one(recommender, rows, cells, exclude, candidates):
     recommender.scorer.scores_at_once = cells
@@ -302,6 +300,10 @@ def test_many_equal_one_by_one(recommender, rows, cells, exclude, candidates):
             actual = recommender.recommend_many(table, k, exclude, candidates)
             expected = one_by_one(recommender, table, k, exclude, candidates)
             assert_ranks(actual, expected)
+            asked = table, k, exclude, candidates
+            parts = [*recommender.recommend_in_parts(*asked, rows_at_once=k)]
+            assert len(parts) == math.ceil(len(table) / k)
+            assert_ranks(pd.concat(parts, ignore_index=True), actual)
 
 
 def test_many_on_a_device(shop, rows, device):
@@ -314,8 +316,10 @@ def test_many_on_a_device(shop, rows, device):
     assert len(recommender.similar_items(40, CONTEXT)) == 10
 
 
-def test_many_with_strangers(recommender, rows):
-    """There is one warning for each column."""
+@pytest.mark.parametrize('size', [1, 4, 1 << 16])
+def test_many_with_strangers(recommender, rows, size):
+    """There is one warning for each column, however many rows are read at a time."""
+    recommender._entities.rows_at_once = size
     rows['customer'] = [30, 99, 30, {'town': 'x'}, 17, 98, {'town': 'z'}, 30, 99]
     rows['day'] = rows['day'].where(rows['customer'] != 99, 'never')
     with pytest.warns(UnknownValueWarning) as caught:
@@ -328,6 +332,51 @@ def test_many_with_strangers(recommender, rows):
     assert len(caught) == 5
     with pytest.warns(UnknownValueWarning):
         assert_ranks(actual, one_by_one(recommender, rows, 4))
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that an operation of PyTorch returns."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
+                self.bytes = max(self.bytes, tensor.untyped_storage().nbytes())
+        return out
+
+
+@pytest.mark.parametrize('exclude', [True, False])
+@pytest.mark.parametrize('candidates', [None, [31, 40, 9, 64, 7]])
+@pytest.mark.parametrize('kind', ['iedr', 'vectors'])
+def test_memory_of_many(recommender, kind, candidates, exclude):
+    """More rows take more for their results alone, which are 8 bytes each."""
+    if kind == 'vectors':
+        graph = make_graph()
+        recommender = Recommender(DICE(MF(5, 12), graph.popularity), graph)
+    made, held = recommender.scorer, []
+    made.scores_at_once, made.pairs_at_once = 1024, 16
+    recommender._entities.rows_at_once = 32
+    for size in (32, 512):
+        rows = pd.DataFrame({'customer': [30, 4, 21, 5] * (size // 4)})
+        if kind != 'vectors':
+            rows = rows.assign(**CONTEXT)
+        with Largest() as largest:
+            recommender.recommend_many(rows, 2, exclude, candidates)
+        held.append(largest.bytes)
+    assert held[1] <= max(held[0], 512 * 2 * 8)
+
+
+def test_errors_name_the_row_of_all(shop):
+    schema = FeatureSchema(shop.schema.user, shop.schema.item, [Numerical('day')])
+    tables = toy_tables()._replace(interactions=SALES.assign(day=1.0), schema=schema)
+    data = InteractionDataset.from_pandas(*tables, user='customer', item='article')
+    recommender = Recommender(make_model(data.schema), data)
+    recommender._entities.rows_at_once = 2
+    rows = pd.DataFrame({'customer': 30, 'day': [1, 2, 3, 1e39, 5]})
+    with pytest.raises(ValueError, match=r'in row 3 \(1 rows in all\)'):
+        recommender.recommend_in_parts(rows)  # Before a part is asked for.
 
 
 TAKEN: dict[str, Callable[[Recommender], pd.DataFrame]] = {
@@ -415,9 +464,12 @@ def test_progress(recommender, rows, capsys, monkeypatch):
     recommender.recommend_many(rows)
     assert not capsys.readouterr().err  # It takes no second.
     monkeypatch.setattr(recommender.scorer, 'seconds', lambda queries, items: 100.0)
+    asked = functools.partial(recommender.recommend_in_parts, rows_at_once=4)
     for progress in (True, False):
-        recommender.recommend_many(rows, progress=progress)
-        assert ('Recommending (about 2 min)' in capsys.readouterr().err) == progress
+        for ask in (recommender.recommend_many, asked):
+            list(ask(rows, progress=progress))
+            shown = capsys.readouterr().err
+            assert ('Recommending (about 2 min): 100%' in shown) == progress
 
 
 def test_score(shop, model, recommender):

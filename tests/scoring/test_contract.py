@@ -1,34 +1,19 @@
 """Every scorer of every model against the model's own answer for every pair."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
 import torch
+from changed import changed, of_result
 from shop import Pairs, every_triple, make_graph, make_shop
 from torch import Tensor
 from torch_geometric.nn import MLP
 
+from iedr_geo import nn
 from iedr_geo.data import Bucketized, Categorical, FeatureSchema, InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import (
-    DICE,
-    IEDR,
-    IPS,
-    MF,
-    Biased,
-    CausE,
-    ContextPopularity,
-    Factors,
-    IEDRFactors,
-    LightGCN,
-    MLPGenerator,
-    Popularity,
-    Repeat,
-)
 from iedr_geo.scoring import (
     CatalogueScorer,
     GraphScorer,
@@ -51,7 +36,7 @@ TIGHT = {'rtol': 1e-10, 'atol': 1e-10}
 class Encoded(NamedTuple):
     logits: Tensor
     parts: dict[str, Tensor]
-    factors: IEDRFactors
+    factors: nn.IEDRFactors
 
 
 class Own(torch.nn.Module):
@@ -69,7 +54,9 @@ class Own(torch.nn.Module):
             for table, i, n in zip(self.tables, ids, SIZES, strict=True)
         )
         parts = {'taste': (user * item).sum(1), 'mood': (context * item).sum(1)}
-        factors = IEDRFactors(Factors(user, user * context), Factors(item, -item))
+        factors = nn.IEDRFactors(
+            nn.Factors(user, user * context), nn.Factors(item, -item)
+        )
         return Encoded(sum(parts.values()), parts, factors)
 
     def forward(self, batch: InteractionBatch) -> Tensor:
@@ -83,18 +70,18 @@ class OwnGenerator(torch.nn.Module):
         super().__init__()
         self.mlp = MLP([4, 5, 8], norm=None, act='tanh')
 
-    def forward(self, entity: Tensor, context: Tensor) -> Factors:
+    def forward(self, entity: Tensor, context: Tensor) -> nn.Factors:
         entity, context = torch.broadcast_tensors(entity, context)
         flat = self.mlp((entity * context).flatten(0, -2))
-        return Factors(*flat.view(*entity.shape[:-1], 8).chunk(2, dim=-1))
+        return nn.Factors(*flat.view(*entity.shape[:-1], 8).chunk(2, dim=-1))
 
 
-class Shifted(MLPGenerator):
+class Shifted(nn.MLPGenerator):
     """Changes `forward` and leaves `fold` as it was."""
 
-    def forward(self, entity: Tensor, context: Tensor) -> Factors:
+    def forward(self, entity: Tensor, context: Tensor) -> nn.Factors:
         intrinsic, extrinsic = super().forward(entity, context)
-        return Factors(intrinsic, extrinsic.tanh() + 1)
+        return nn.Factors(intrinsic, extrinsic.tanh() + 1)
 
 
 class OwnEncoder(torch.nn.Module):
@@ -105,13 +92,13 @@ class OwnEncoder(torch.nn.Module):
         return sums if rows is None else sums[rows]
 
 
-class Encode(IEDR):
+class Encode(nn.IEDR):
     def encode(self, batch):
         encoded = super().encode(batch)
         return encoded._replace(logits=batch.item_id - encoded.logits)
 
 
-class Vectors(MF):
+class Vectors(nn.MF):
     """Changes what `score` and `embeddings` are both made of."""
 
     def forward(self, user, item):
@@ -119,22 +106,21 @@ class Vectors(MF):
         return user.exp(), item
 
 
-def iedr(cls: type[IEDR] = IEDR, **kwargs: Any) -> Callable[[], IEDR]:
+def overriding(cls: type, name: str) -> type:
+    """A subclass with a method of its own."""
+    return changed(cls, name, of_result(lambda out: out))
+
+
+def iedr(cls: type[nn.IEDR] = nn.IEDR, **kwargs: Any) -> Callable[[], nn.IEDR]:
     return lambda: cls(SHOP.schema.num_embeddings, 4, 8, **kwargs)
 
 
-def overriding(cls: type, name: str) -> type:
-    """A subclass with a method of its own."""
-    method = getattr(cls, name)
-    return type(name, (cls,), {name: lambda self, *args: method(self, *args)})
-
-
-def changed(model: Any, name: str, method: Callable[..., Tensor]) -> Any:
+def with_own(model: Any, name: str, method: Callable[..., Tensor]) -> Any:
     setattr(model, name, method)
     return model
 
 
-def mf(cls: type[MF] = MF) -> MF:
+def mf(cls: type[nn.MF] = nn.MF) -> nn.MF:
     return cls(*SIZES[:2], 4, std=1)
 
 
@@ -158,35 +144,35 @@ MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = 
         'own generator': iedr(generator=OwnGenerator()),
         'shifted generator': iedr(generator=Shifted(4, 8)),
         'own encoder': iedr(encoder=OwnEncoder()),
-        'other losses': iedr(overriding(IEDR, 'extra_losses')),
+        'other losses': iedr(overriding(nn.IEDR, 'extra_losses')),
     },
     ('rows', InteractionScorer): {
         'plain': iedr(pointwise=True),  # As the faster one.
         'own': Own,
         'function': lambda: by_ids,
-        'Popularity': lambda: Popularity.fit(SHOP),
-        'ContextPopularity': lambda: ContextPopularity.fit(SHOP),
-        'Repeat': lambda: Repeat.fit(SHOP),
+        'Popularity': lambda: nn.Popularity.fit(SHOP),
+        'ContextPopularity': lambda: nn.ContextPopularity.fit(SHOP),
+        'Repeat': lambda: nn.Repeat.fit(SHOP),
         'Encode': iedr(Encode),
-        **{name: iedr(overriding(IEDR, name)) for name in GIVEN},
-        'changed': lambda: changed(iedr()(), 'forward', by_ids),
+        **{name: iedr(overriding(nn.IEDR, name)) for name in GIVEN},
+        'changed': lambda: with_own(iedr()(), 'forward', by_ids),
     },
     ('edges', VectorScorer): {
         'MF': mf,
-        'LightGCN': lambda: LightGCN(*SIZES[:2], *GRAPH.adjacency(), 4, dropout=0.5),
-        'DICE': lambda: DICE(mf(), GRAPH.popularity),
-        'IPS': lambda: IPS(mf(), GRAPH.popularity),
-        'CausE': lambda: CausE(mf()),
-        'Biased': lambda: Biased(mf()),
+        'LightGCN': lambda: nn.LightGCN(*SIZES[:2], *GRAPH.adjacency(), 4, dropout=0.5),
+        'DICE': lambda: nn.DICE(mf(), GRAPH.popularity),
+        'IPS': lambda: nn.IPS(mf(), GRAPH.popularity),
+        'CausE': lambda: nn.CausE(mf()),
+        'Biased': lambda: nn.Biased(mf()),
         'Vectors': lambda: mf(Vectors),
     },
     ('edges', GraphScorer): {
         'own': Pairs,
-        'Popularity': lambda: Popularity.fit(GRAPH),
-        'Repeat': lambda: Repeat.fit(GRAPH),
-        'score': lambda: mf(overriding(MF, 'score')),
-        'embeddings': lambda: mf(overriding(MF, 'embeddings')),
-        'changed': lambda: changed(mf(), 'score', lambda user, item: user + 3 * item),
+        'Popularity': lambda: nn.Popularity.fit(GRAPH),
+        'Repeat': lambda: nn.Repeat.fit(GRAPH),
+        'score': lambda: mf(overriding(nn.MF, 'score')),
+        'embeddings': lambda: mf(overriding(nn.MF, 'embeddings')),
+        'changed': lambda: with_own(mf(), 'score', lambda user, item: user + 3 * item),
     },
 }
 CASES = [(*key, name) for key, models in MODELS.items() for name in models]
@@ -267,8 +253,8 @@ def test_blocks(kind, size, name):
     made = small(model, data)
     check_scores(model, data, made)
     check_parts_and_factors(model, data, made)
-    assert [made.chunk_size(), made.chunk_size(0)] == [(1 << 22) // 12, 1 << 22]
-    made.scores_at_once = size
+    assert made.chunk_size() == made.chunk_size(0) == size
+    made.pairs_at_once, made.scores_at_once = 1 << 16, size
     assert [made.chunk_size(), made.chunk_size(2)] == [1, max(1, size // 2)]
 
 
@@ -395,7 +381,7 @@ def large() -> InteractionDataset:
 def test_single_precision(large, generator, device):
     """Another order of sums costs little; items with the same features tie."""
     size = large.schema.num_embeddings
-    model = IEDR(size, generator=generator, pointwise=True).to(device)
+    model = nn.IEDR(size, generator=generator, pointwise=True).to(device)
     small = type('Small', (IEDRScorer,), {'items_at_once': 1000})
     user, context = torch.cartesian_prod(torch.arange(3), torch.arange(2)).unbind(1)
     scores = small(model, large).scores(Queries(user, context))

@@ -1,7 +1,5 @@
 """Progress bars and the time that scoring is said to take."""
 
-from __future__ import annotations
-
 import time
 from unittest.mock import Mock
 

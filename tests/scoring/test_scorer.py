@@ -1,7 +1,5 @@
 """Which scorer stands for a model, and what is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

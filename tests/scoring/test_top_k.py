@@ -1,7 +1,5 @@
 """The best of a catalogue against a stable sort in plain Python."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -51,14 +49,7 @@ def test_equals_a_stable_sort(catalogue):
 
 @pytest.mark.parametrize(
     ('k', 'levels', 'dtype'),
-    [
-        (1, 3, torch.float32),
-        (5, 1, torch.float64),
-        (5, 40, torch.bfloat16),
-        (59, 10**6, torch.float32),
-        (60, 40, torch.float64),
-        (200, 3, torch.float32),
-    ],
+    [(5, 40, torch.bfloat16), (59, 10**6, torch.float32), (200, 3, torch.float64)],
 )
 def test_larger_catalogues(k, levels, dtype, device):
     scores = torch.randint(levels, (20, 60), device=device).to(dtype)

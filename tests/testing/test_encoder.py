@@ -1,7 +1,5 @@
 """Encoders that are right pass; each of those that are not fails at its own property."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,20 +1,11 @@
 """Generators that are right pass; each of those that are not fails at its property."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from changed import assert_left_as_it_was, changed, of_result
 from torch import Tensor
 
-from iedr_geo.nn import (
-    Factors,
-    LinearGenerator,
-    MLPGenerator,
-    ResidualGenerator,
-    SeparateGenerator,
-    SplitGenerator,
-)
+from iedr_geo.nn import Factors, MLPGenerator, ResidualGenerator, SeparateGenerator
 from iedr_geo.testing import check_generator
 
 CHANNELS = 4
@@ -111,10 +102,6 @@ WRONG = [
 ]  # fmt: skip
 RIGHT = {
     'mlp': lambda: MLPGenerator(CHANNELS, 8),
-    'mlp of sums': lambda: MLPGenerator(CHANNELS, 8, 'sum'),
-    'linear': lambda: LinearGenerator(CHANNELS),
-    'nonlinear': lambda: LinearGenerator(CHANNELS, relu=True),
-    'split': lambda: SplitGenerator(CHANNELS, 8),
     'residual': lambda: ResidualGenerator(CHANNELS, 8),
     'separate': lambda: SeparateGenerator(CHANNELS, 8),
     'own': Own,

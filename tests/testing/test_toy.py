@@ -1,7 +1,5 @@
 """The toy shop has what it says."""
 
-from __future__ import annotations
-
 import torch
 
 from iedr_geo.data.schema import SIDES

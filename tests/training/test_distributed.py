@@ -1,7 +1,5 @@
 """Two processes train one model, each on its own rows."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

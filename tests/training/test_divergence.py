@@ -35,11 +35,28 @@ class Scripted(MF):
         return Losses(ranking, extra, ranking + extra)
 
 
-def module(step: int, value: float, **kwargs) -> BipartiteModule:
+class Fewer(NamedTuple):
+    ranking: Tensor
+    total: Tensor
+
+
+class Late(Scripted):
+    """Has one of its terms, as a vector of one number, in every other step of later
+    epochs.
+    """
+
+    def losses(self, batch) -> Losses | Fewer:
+        losses = super().losses(batch)
+        if self.step > STEPS and self.step % 2:
+            return losses._replace(extra=losses.extra.view(1))
+        return Fewer(losses.ranking, losses.ranking)
+
+
+def module(step: int, value: float, model=Scripted, **kwargs) -> BipartiteModule:
     torch.manual_seed(0)
     arguments = {'batch_size': 256, 'metrics': METRICS, 'monitor': 'recall@20'}
     return BipartiteModule(
-        Scripted(step, value), CLICKS.train, CLICKS.valid, **arguments | kwargs
+        model(step, value), CLICKS.train, CLICKS.valid, **arguments | kwargs
     )
 
 
@@ -82,6 +99,11 @@ def test_nothing_is_left_of_a_first_epoch(tmp_path):
     with pytest.raises(DivergenceError, match=r'step 1 of epoch 0.* no complete epoch'):
         run(module(1, nan), tmp_path, max_epochs=2)
     assert not list(tmp_path.glob('*.ckpt'))
+
+
+def test_terms_that_not_every_step_has(tmp_path):
+    with pytest.raises(DivergenceError, match=r"'extra' .* of epoch 2: .* max_epochs=2"):
+        run(module(2 * STEPS, float('nan'), Late), tmp_path, max_epochs=3)
 
 
 @pytest.mark.parametrize(('step', 'epoch'), [(1, 0), (STEPS, 1)])

@@ -1,15 +1,9 @@
 """Runs on rows: labels and devices."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F
-from training_runs import (
-    SPLIT,
-    rows_module,
-    run,
-)
+from training_runs import SPLIT, rows_module, run
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.nn import IEDR_VARIANTS

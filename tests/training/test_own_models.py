@@ -1,7 +1,5 @@
 """Any model by any objective, against loops that call it on pairs."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections import namedtuple
@@ -18,6 +16,7 @@ from torch.optim import Adam
 from torch.utils._pytree import tree_map_only
 from training_runs import CLICKS, SIZE, SPLIT, run
 
+from iedr_geo import nn
 from iedr_geo.data import BipartiteGraph, PopularityMarginSampler, UniformNegativeSampler
 from iedr_geo.data.randomness import derive_seed
 from iedr_geo.loader import (
@@ -28,23 +27,14 @@ from iedr_geo.loader import (
     UserLoader,
 )
 from iedr_geo.metrics import Recall
-from iedr_geo.nn import (
-    DICE,
-    IEDR,
-    MF,
-    BCEObjective,
-    Biased,
-    BPRObjective,
-    SoftmaxObjective,
-)
 from iedr_geo.training import BipartiteModule, InteractionModule
 
 
-def iedr(dataset, cls=IEDR):
+def iedr(dataset, cls=nn.IEDR):
     return cls(dataset.schema.num_embeddings, 4, 8, num_negatives=4)
 
 
-class Watched(IEDR):
+class Watched(nn.IEDR):
     """Is encoded once a batch; its estimator sees detached values."""
 
     def __init__(self, *args, **kwargs):
@@ -68,7 +58,7 @@ def watched(dataset):
 
 def twice(dataset):
     """What a subclass makes of IEDR's logits is what is trained."""
-    return iedr(dataset, changed(IEDR, 'forward', of_result(lambda out: 2 * out)))
+    return iedr(dataset, changed(nn.IEDR, 'forward', of_result(lambda out: 2 * out)))
 
 
 def hooked(dataset):
@@ -79,7 +69,7 @@ def hooked(dataset):
 
 
 def dice(graph):
-    return DICE(MF(*SIZE, 4), graph.popularity)
+    return nn.DICE(nn.MF(*SIZE, 4), graph.popularity)
 
 
 def all_pairs(model, user, context, candidates: Tensor) -> Tensor:
@@ -95,7 +85,7 @@ def all_pairs(model, user, context, candidates: Tensor) -> Tensor:
 
 
 ON_ROWS = [Attention, watched, iedr, twice, hooked]
-BCE, SOFTMAX = BCEObjective(), SoftmaxObjective('batch')
+BCE, SOFTMAX = nn.BCEObjective(), nn.SoftmaxObjective('batch')
 AFTER = {'estimator_first': False, 'estimator_steps': 3, 'group_negatives': True}
 CASES = [
     *(
@@ -120,7 +110,7 @@ def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
     model = make(train).double()
     expected = copy.deepcopy(model)
     if make is watched:
-        expected.__class__ = IEDR
+        expected.__class__ = nn.IEDR
     over_batch = objective is not None and objective.over == 'batch'
     negatives = UniformNegativeSampler(2)
     if over_batch or make is AutoEncoder:
@@ -133,7 +123,7 @@ def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
             model, train, objective=objective, batch_size=48, seed=3, monitor='recall@5',
             **arguments,
         )  # fmt: skip
-        grouped = not over_batch and not isinstance(objective, BCEObjective)
+        grouped = not over_batch and not isinstance(objective, nn.BCEObjective)
         grouped |= arguments is AFTER
         loader = InteractionLoader(
             train, 48, negatives, group_negatives=grouped, **shuffled
@@ -151,7 +141,7 @@ def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
         adam = partial(Adam, lr=1e-2, betas=betas, weight_decay=5e-8, amsgrad=True)
     result = run(module, tmp_path, max_epochs=1 if over_batch else 2)
 
-    own = list(expected.estimator_parameters()) if isinstance(expected, IEDR) else []
+    own = list(expected.estimator_parameters()) if isinstance(expected, nn.IEDR) else []
     estimator = adam(own) if own else None
     rest = {id(p) for p in expected.parameters()} - {id(p) for p in own}
     main = adam([p for p in expected.parameters() if id(p) in rest])
@@ -206,7 +196,7 @@ def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
         batches, history = list(loader), []
         torch.manual_seed(derive_seed(3, epoch, 2, 0))
         for batch in batches:
-            encoded = expected.encode(batch) if isinstance(expected, IEDR) else None
+            encoded = expected.encode(batch) if isinstance(expected, nn.IEDR) else None
             first = estimator and arguments is not AFTER
             estimated = estimate(encoded) if first else {}
             losses = losses_of(batch, encoded)
@@ -228,7 +218,7 @@ def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
         torch.testing.assert_close(parameter, other, rtol=1e-9, atol=1e-9)
 
 
-class Tempered(BCEObjective):
+class Tempered(nn.BCEObjective):
     """Has a weight of its own."""
 
     def __init__(self):
@@ -263,10 +253,10 @@ FLAT = replace(CLICKS.train, popularity=torch.ones(SIZE[1], dtype=torch.long))
 
 
 def flat_dice(**kwargs):
-    return lambda _: DICE(MF(*SIZE, 4), FLAT.popularity, **kwargs)
+    return lambda _: nn.DICE(nn.MF(*SIZE, 4), FLAT.popularity, **kwargs)
 
 
-class Idle(MF):
+class Idle(nn.MF):
     """Has a term that is zero, though it has parameters, and one that has none."""
 
     def extra_losses(self, batch, encoded=None):
@@ -327,15 +317,16 @@ LABELLED.y = torch.ones(len(LABELLED))
 @pytest.mark.parametrize(
     ('make', 'model', 'arguments', 'message'),
     [
-        (rows_of, Attention, {'train': LABELLED, 'objective': SoftmaxObjective()},
+        (rows_of, Attention, {'train': LABELLED, 'objective': nn.SoftmaxObjective()},
          r'SoftmaxObjective\(.*needs positives alone.* rows have labels'),
-        (rows_of, Attention, {'train': LABELLED, 'objective': BCEObjective('batch')},
+        (rows_of, Attention, {'train': LABELLED, 'objective': nn.BCEObjective('batch')},
          r"BCEObjective\(over='batch'\) needs positives alone"),
         (rows_of, Attention, {'train': LABELLED, 'negatives': NEGATIVES},
          'labels of its own: negatives would contradict them'),
-        (rows_of, Attention, {'objective': BPRObjective('batch'), 'negatives': NEGATIVES},
+        (rows_of, Attention,
+         {'objective': nn.BPRObjective('batch'), 'negatives': NEGATIVES},
          r"BPRObjective\(over='batch'\) takes no negatives: leave out Uniform"),
-        (rows_of, Attention, {'batch_size': 2, 'objective': BPRObjective()},
+        (rows_of, Attention, {'batch_size': 2, 'objective': nn.BPRObjective()},
          '`batch_size` must be at least 3, a positive and its negatives'),
         (rows_of, Attention, {'estimator_steps': 0}, '`estimator_steps` must be at lea'),
         (rows_of, Attention, {'lists': object()}, '`lists` needs `valid`'),
@@ -344,7 +335,7 @@ LABELLED.y = torch.ones(len(LABELLED))
         (rows_of, lambda _: torch.nn.Dropout(), {}, 'Dropout has no parameters to train'),
         (rows_of, lambda _: AutoEncoder(CLICKS.train), {},
          'AutoEncoder takes batches of users, InteractionModule has batches of rows'),
-        (rows_of, lambda _: IEDR(5, 4, 8), {},
+        (rows_of, lambda _: nn.IEDR(5, 4, 8), {},
          r'schema of the training rows has \d+ embeddings, the model 5'),
         (rows_of, changed(Attention, 'estimator_loss', None), {},
          'needs both `estimator_loss` and `estimator_parameters`'),
@@ -352,7 +343,7 @@ LABELLED.y = torch.ones(len(LABELLED))
          'logits` of Attention, by which it is trained, are not what'),
         (rows_of, encodes(torch.Tensor.detach), {},
          r'`encode\(batch\)` of Attention must return something with `logits`'),
-        (edges_of, changed(Distance, 'losses', None), {'objective': BPRObjective()},
+        (edges_of, changed(Distance, 'losses', None), {'objective': nn.BPRObjective()},
          'Distance has `losses` of its own, .*leave out BPRObjective'),
         (edges_of, UsersWithoutLosses, {}, 'takes users and needs `losses`'),
         (edges_of, AutoEncoder, {'negatives': NEGATIVES},
@@ -363,12 +354,12 @@ LABELLED.y = torch.ones(len(LABELLED))
         (edges_of, Distance, {'valid': EMPTY}, 'validation part is empty.*valid=None'),
         (edges_of, Distance, {'valid': CLICKS.train}, 'to be found is `seen` itself'),
         (rows_of, Attention, {'valid': SPLIT.train}, 'a training part is no validation'),
-        (edges_of, lambda _: MF(3, 4), {}, 'training part has 60 .*the model 3 and 4'),
-        (edges_of, lambda _: MF(1, 3),
+        (edges_of, lambda _: nn.MF(3, 4), {}, 'training part has 60 .*the model 3 and 4'),
+        (edges_of, lambda _: nn.MF(1, 3),
          {'train': SMALL, 'valid': OTHER, 'metrics': [Recall(3)]},
          "recall@50', which is none of recall@3$"),
-        (edges_of, lambda graph: Biased(dice(graph)), {}, 'DICE has losses of its own'),
-        (edges_of, lambda graph: DICE(dice(graph), graph.popularity), {},
+        (edges_of, lambda graph: nn.Biased(dice(graph)), {}, 'DICE has losses of its o'),
+        (edges_of, lambda graph: nn.DICE(dice(graph), graph.popularity), {},
          'DICE has losses of its own, which'),
     ],
 )  # fmt: skip
@@ -383,6 +374,6 @@ def test_what_is_refused_otherwise(tmp_path):
     for make in (rows_of, edges_of):
         with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rat'"):
             make(Attention if make is rows_of else Distance, learning_rat=0.1)
-    for objective in (BCEObjective(), BPRObjective()):
+    for objective in (nn.BCEObjective(), nn.BPRObjective()):
         with pytest.raises(ValueError, match=r'Attention must return a logit for each'):
             run(rows_of(column, objective=objective), tmp_path, max_epochs=1)

@@ -1,7 +1,5 @@
 """Validation is Lightning's: what it limits, and who sees the metrics."""
 
-from __future__ import annotations
-
 import optuna
 import pandas as pd
 import pytest
@@ -26,11 +24,7 @@ from training_runs import (
 )
 
 from iedr_geo.datasets import PlantedClicks
-from iedr_geo.evaluation import (
-    CatalogueRankings,
-    evaluate_candidates,
-    evaluate_catalogue,
-)
+from iedr_geo.evaluation import CatalogueRankings, evaluate_candidates, evaluate_catalogue
 from iedr_geo.nn import IEDR, MF
 from iedr_geo.scoring import scorer
 from iedr_geo.training import BipartiteModule

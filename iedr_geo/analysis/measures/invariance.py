@@ -80,6 +80,8 @@ def context_invariance(
     if len(anchor) < 2:
         raise ValueError(f'At least 2 rows are needed (got {len(anchor)})')
     rows = torch.stack([anchor, same_entity, same_context]).detach().double()
+    if not rows.isfinite().all():
+        raise ValueError('The factors hold values that are not finite')
     one, two, three = F.normalize(rows - rows.mean((0, 1)), dim=-1)
     of_entity, of_context = (one * two).sum(-1), (one * three).sum(-1)
     # With the next row's: another one in another context, as good as always.
@@ -115,6 +117,8 @@ def variance_shares(block: Tensor) -> VarianceShares:
             f'two contexts (got {tuple(block.shape)})'
         )
     num_entities, num_contexts = block.shape[:2]
+    if not block.isfinite().all():
+        raise ValueError('The factors hold values that are not finite')
     block = block.detach().double()
     block = block - block.mean((0, 1))
     of_entity, of_context = block.mean(1, keepdim=True), block.mean(0, keepdim=True)

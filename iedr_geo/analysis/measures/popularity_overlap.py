@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 
 from iedr_geo.data import BipartiteGraph
+from iedr_geo.data.arguments import check_type
 from iedr_geo.evaluation.evaluate import Model
 from iedr_geo.scoring import Queries, items_of, progress_bar, scorer, top_k
 
@@ -32,7 +35,8 @@ def popularity_overlap(
         progress: If :obj:`True`, a bar shows how far it is where it takes more than
             seconds.
     """
-    if not 0 < k <= train.num_items:
+    check_type(train, 'train', BipartiteGraph)
+    if not isinstance(k, Integral) or not 0 < k <= train.num_items:
         raise ValueError(f'`k` must be from 1 to {train.num_items} (got {k})')
     made = scorer(model, train)
     train = train.to(made.device)

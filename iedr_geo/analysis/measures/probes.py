@@ -40,8 +40,9 @@ def _table(
             f'A probe needs a table and a label for each of its rows (got shapes '
             f'{tuple(x.shape)} and {tuple(label.shape)})'
         )
-    if not x.isfinite().all():
-        raise ValueError('The factors hold values that are not finite')
+    for name, values in (('factors', x), ('labels', label)):
+        if not values.isfinite().all():
+            raise ValueError(f'The {name} hold values that are not finite')
     if num_folds < 2:
         raise ValueError(f'`num_folds` must be at least 2 (got {num_folds})')
     return x.detach().cpu().double().numpy(), label.detach().cpu().numpy()

@@ -80,11 +80,12 @@ def plot_history(
         panel.set_prop_cycle(color=style.COLORS if group is metrics else [style.DARK])
         for name in group:
             width = 2.5 if name == monitor else 1.2
-            panel.plot(epoch, table[name], '.-', lw=width, label=name)
+            panel.plot(epoch, table[name], '.-', lw=width, label=style.plain(name))
         if group is metrics:
             style.add_legend(panel, fontsize='small', labelspacing=0.3)
         else:
-            beside = panel.annotate(group[0], (1.02, 0.5), xycoords='axes fraction')
+            name = style.plain(group[0])
+            beside = panel.annotate(name, (1.02, 0.5), xycoords='axes fraction')
             beside.set(color=style.DARK, va='center')
     shown = ['validation metrics'] * bool(metrics)
     shown += ['terms of the training loss'] * bool(terms)
@@ -164,7 +165,9 @@ def plot_popularity_overlap(
     }
     ax = style.new_axes(ax, height=4.0)
     ax.set_prop_cycle(color=(style.DARK, *style.COLORS[:4]), marker=list(style.MARKERS))
-    ax.plot(ks, np.transpose(list(values.values())), ms=5, label=list(values))
+    ax.plot(
+        ks, np.transpose(list(values.values())), ms=5, label=[*map(style.plain, values)]
+    )
     chance = [_chance_overlap(graph, k) for k in ks]
     ax.plot(ks, chance, '--', color=style.GREY, marker='', label='at random')
     ax.set_ylim(bottom=0)

@@ -14,6 +14,7 @@ from torch import Tensor
 from iedr_geo import nn
 from iedr_geo.analysis.plots import style
 from iedr_geo.data import BipartiteGraph, InteractionDataset
+from iedr_geo.data.arguments import check_type
 from iedr_geo.data.schema import Side
 from iedr_geo.evaluation.evaluate import Model
 from iedr_geo.nn.contract import has_hooks, stands_for
@@ -146,6 +147,7 @@ def plot_generator(model: nn.IEDR, side: Side = 'item', ax: Axes | None = None) 
     """
     if side not in ('user', 'item'):
         raise ValueError(f"`side` is 'user' or 'item' (got {side!r})")
+    check_type(model, 'model', nn.IEDR)
     generator: Any = model.generators[side]
     inputs, strengths = _strengths(generator, side)
     weight, size = strengths.detach().cpu().numpy(), generator.channels

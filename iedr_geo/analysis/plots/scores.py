@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from iedr_geo.analysis.plots import style
+from iedr_geo.data.arguments import check_count, check_type
 from iedr_geo.data.schema import Side
 from iedr_geo.recommend import Explanation, Recommender
-from iedr_geo.recommend.recommender import check_k
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def plot_scores(
             f'The scores must have an intrinsic and an extrinsic part (they have: '
             f'{", ".join(recommender.parts) or "none"})'
         )
-    check_k(k)
+    check_count(k, 'k')
     a, b, name = dict(a), dict(b), recommender.item_name
     size = recommender.scorer.num_items
     first, second = (recommender.recommend(user, c, size).set_index(name) for c in (a, b))
@@ -102,6 +102,7 @@ def plot_explanation(
     from matplotlib.collections import LineCollection
     from matplotlib.colors import Normalize
 
+    check_type(explanation, 'explanation', Explanation)
     features = explanation.features.query('side == @side')
     labels, node = features['feature'].to_numpy(), features['difference'].to_numpy(float)
     if not len(labels):
@@ -132,7 +133,7 @@ def plot_explanation(
     ax.scatter(x, y, s=(2 * radius) ** 2, c=colors.to_rgba(node), zorder=2)
     for label, a, b, away in zip(labels, x, y, radius + 9, strict=True):
         ax.annotate(
-            label if len(label) <= 20 else label.replace('=', '=\n', 1),
+            style.plain(label if len(label) <= 20 else label.replace('=', '=\n', 1)),
             (a, b),
             (away * a, away * b),
             textcoords='offset points',

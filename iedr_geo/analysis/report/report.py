@@ -133,9 +133,11 @@ class DisentanglementReport:
         for column, shade in (('baseline', '0.75'), ('limit', '0.35')):
             ax.plot(table[column], line, '|', color=shade, ms=9, mew=2, label=column)
         for factor, part in table.groupby('factor', sort=False):
-            ax.plot(part['value'], line[part.index], 'o', alpha=0.7, label=str(factor))
+            ax.plot(
+                part['value'], line[part.index], 'o', alpha=0.7, label=style.plain(factor)
+            )
         ticks = dict(zip(line, label, strict=True))
-        ax.set_yticks(list(ticks), list(ticks.values()), fontsize='small')
+        ax.set_yticks(list(ticks), [*map(style.plain, ticks.values())], fontsize='small')
         ax.invert_yaxis()
         ax.set_xlabel('value')
         ax.grid(alpha=0.3)

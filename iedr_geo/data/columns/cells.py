@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from decimal import Decimal
 from functools import partial
@@ -38,7 +39,7 @@ def check_exact(number: Any, where: str) -> None:
         where: What holds it, for the error.
     """
     exact = _EXACT.get(type(number), 2**53)
-    if abs(number) >= exact:
+    if exact <= abs(number) < math.inf:
         raise ValueError(
             f'{where} holds {number:.0f}, a floating point number from {exact} on, where '
             f'neighbouring integers are one: read the column as text or Int64'
@@ -58,9 +59,11 @@ def token(value: Any, where: str = 'A value') -> str:
         value: The value.
         where: What holds it, for the error of :func:`check_exact`.
     """
-    value = scalar(value)
+    value = value if isinstance(value, str) else scalar(value)
     if isinstance(value, str):
-        spelled = _SPELLED(value) if value[:1] <= '9' else None  # Words are not.
+        if value.isdigit() or value[:1] > '9':  # Most are, and words are not spelled.
+            return str(value)
+        spelled = _SPELLED(value)
         if spelled is None:
             return str(value)
         integer = spelled['integer']
@@ -122,7 +125,9 @@ def tokens(column: pd.Series, where: str | None = None) -> tuple[np.ndarray, lis
             f'{where} holds lists where single values belong: use MultiCategorical'
         ) from None
     write = str if values.dtype.kind in 'iu' else partial(token, where=where)
-    same, texts = pd.factorize(np.array([write(value) for value in values], dtype=object))
+    # Arrow is slow to iterate; of floating point numbers the width counts.
+    each = values if values.dtype.kind == 'f' else values.tolist()
+    same, texts = pd.factorize(np.array([write(value) for value in each], dtype=object))
     return np.append(same, -1)[codes], list(texts)
 
 

@@ -111,13 +111,15 @@ class DateTime(Column):
             numbers = pd.to_numeric(cells)  # Nanoseconds keep all their digits.
         except (TypeError, ValueError):
             numbers = None
-        if numbers is not None and len(numbers) and self.unit is None:
+        if numbers is not None and numbers.notna().any() and self.unit is None:
             raise ValueError(
                 f"Column '{self.column}' holds numbers where times belong: say what they "
                 f"count, e.g. DateTime('{self.column}', '{self.part}', unit='s')"
             )
         try:
             if numbers is not None:
+                if column.dtype == object and bool in set(map(type, cells)):
+                    raise TypeError('True or False among times')
                 moments = pd.to_datetime(numbers, unit=self.unit)
             elif cells.map(lambda cell: isinstance(cell, _MOMENTS)).all():
                 try:

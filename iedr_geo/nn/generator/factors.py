@@ -59,7 +59,8 @@ class FactorGenerator(torch.nn.Module):
     :math:`(*, 2F)`."""
 
     context_free_intrinsic: ClassVar[bool] = False
-    """If :obj:`True`, the intrinsic factors look at no context."""
+    """If :obj:`True`, the intrinsic factors look at no context. What :obj:`hidden` and
+    :obj:`fold` give is then of the extrinsic factors alone."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

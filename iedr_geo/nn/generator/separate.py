@@ -8,6 +8,7 @@ from torch_geometric.nn import MLP
 
 from iedr_geo.nn.dense import parameters_of, two_layers
 from iedr_geo.nn.generator.factors import FactorGenerator, Factors, Folded
+from iedr_geo.nn.generator.residual import hidden_of_sums
 
 
 class SeparateGenerator(FactorGenerator):
@@ -52,27 +53,16 @@ class SeparateGenerator(FactorGenerator):
         return out.expand(*shape[:-1], self.channels)
 
     def hidden(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns weight and bias of both hidden layers; see
+        """Returns weight and bias of the hidden layer of the extrinsic factors; see
         :meth:`ResidualGenerator.hidden`.
         """
-        w_in, b_in, _, _ = parameters_of(self.intrinsic_mlp)
-        w_ex, b_ex, _, _ = parameters_of(self.extrinsic_mlp)
-        of_product, of_sums, of_contexts = w_ex.chunk(3, dim=1)
-        readout, sums = context.chunk(2, dim=-1)
-        w_ex = of_product * readout.unsqueeze(1)
-        w_ex = torch.cat([w_ex, of_sums.expand_as(w_ex)], dim=-1)
-        w_in = torch.cat([torch.zeros_like(w_in), w_in], dim=-1)
-        weight = torch.cat([w_in.expand(len(context), -1, -1), w_ex], dim=1)
-        b_ex = b_ex + sums @ of_contexts.t()
-        return weight, torch.cat([b_in.expand(len(context), -1), b_ex], dim=1)
+        return hidden_of_sums(self.extrinsic_mlp, context)
 
     def fold(self, vectors: Factors, context: Tensor) -> Folded:
-        """Folds vectors into both last layers; see :meth:`MLPGenerator.fold`."""
-        _, _, w_in, b_in = parameters_of(self.intrinsic_mlp)
-        _, _, w_ex, b_ex = parameters_of(self.extrinsic_mlp)
-        intrinsic, extrinsic = vectors
-        weight = torch.cat([intrinsic @ w_in, extrinsic @ w_ex], dim=1)
-        constant = intrinsic @ b_in + extrinsic @ b_ex
-        constant = constant + (extrinsic * context[..., self.channels :]).sum(dim=-1)
-        direct = torch.cat([torch.zeros_like(intrinsic), intrinsic], dim=-1)
-        return Folded(weight, direct, constant)
+        """Folds vectors into the last layer of the extrinsic factors; see
+        :meth:`MLPGenerator.fold`.
+        """
+        _, _, weight, bias = parameters_of(self.extrinsic_mlp)
+        of_context = (vectors.extrinsic * context[..., self.channels :]).sum(dim=-1)
+        constant = vectors.extrinsic @ bias + of_context
+        return Folded(vectors.extrinsic @ weight, None, constant)

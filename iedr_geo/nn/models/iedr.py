@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -188,9 +189,10 @@ class IEDR(Rebuildable):
             for name, value in locals().items()
             if name not in ('self', '__class__')
         }
-        if contrastive_weight < 0 or disentangling_weight < 0:
+        weights = contrastive_weight, disentangling_weight
+        if not all(0 <= weight < math.inf for weight in weights):
             raise ValueError(
-                f'The weights of the losses must not be negative (got '
+                f'The weights of the losses must not be negative or infinite (got '
                 f'{contrastive_weight} and {disentangling_weight})'
             )
         if dropout > 0 and encoder not in ('sign', 'bi'):
@@ -388,6 +390,7 @@ class IEDR(Rebuildable):
             readout = self.encode_graphs('item', batch.item)[0]
         readout = readout[items]
         folds = stands_for(generator, 'fold', 'forward') and not has_hooks(generator)
+        stable = folds and getattr(generator, 'context_free_intrinsic', False)
 
         def score(rows: slice) -> Tensor:
             context = encoded.context[rows]
@@ -407,6 +410,9 @@ class IEDR(Rebuildable):
 
         size = max(1, HIDDEN // max(1, len(items) * self._arguments['hidden_channels']))
         logits = checkpointed(score, len(batch), size)
+        if stable:
+            own = generator.intrinsic(readout, encoded.context[:1])  # type: ignore[operator]
+            logits = logits + vectors.intrinsic @ own.t()
         if self.pointwise is None:
             return logits
         of_rows = [_graphs_of(batch, side) for side in ('user', 'context')]

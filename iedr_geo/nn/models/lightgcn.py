@@ -86,6 +86,9 @@ class LightGCN(MF):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
         """Makes a model of the edges of a state that can be loaded into it."""
+        size = config['num_users'] + config['num_items']
+        if state['ptr'].numel() != size + 1:
+            raise ValueError(f'The edges are not between {size} users and items')
         edges = torch.stack([ptr2index(state['ptr']), state['column']])
         return cls(edge_index=edges, edge_weight=state['weight'], **config)
 

@@ -68,11 +68,11 @@ def _form(model: torch.nn.Module) -> tuple[list[Any], list[Any]]:
 
 
 def _make(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> torch.nn.Module:
-    """Makes a model that a state can be loaded into."""
+    """Makes a model that a state can be loaded into, which holds no memory before."""
     name = description['model']
     if name not in MODELS:
         raise ValueError(f"There is no model '{name}' (there are: {', '.join(MODELS)})")
-    with torch.random.fork_rng(devices=[]):  # Weights that are drawn for nothing.
+    with torch.device('meta'):  # A description may ask for any size.
         return MODELS[name].from_config(description['arguments'], state)
 
 
@@ -83,22 +83,21 @@ def rebuild(
 
     Args:
         description: The result of :func:`describe`.
-        state: The state of the model.
+        state: The state of the model, whose tensors are those of the new one.
 
     Raises:
         ValueError: If the library has no such model.
     """
     model = _make(description, state)
     # As they are: a model in double precision stays one.
-    copies = {name: tensor.clone() for name, tensor in state.items()}
-    model.load_state_dict(copies, assign=True)
+    model.load_state_dict(state, assign=True)
     return model
 
 
 def rebuild_part(
     description: Mapping[str, Any], state: Mapping[str, Tensor], name: str
 ) -> Any:
-    """Makes the part of a model that has a name in its state."""
+    """Makes the part of a model that has a name in its state, for that to be loaded."""
     prefix = f'{name}.'
     own = {key: tensor for key, tensor in state.items() if key.startswith(prefix)}
-    return rebuild(description, {key.removeprefix(prefix): own[key] for key in own})
+    return _make(description, {key.removeprefix(prefix): own[key] for key in own})

@@ -1,7 +1,5 @@
 """Invariance and shares of variance against loops."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -61,18 +59,15 @@ def reference_shares(block: Tensor) -> list[float]:
     """The two-way analysis of variance without replication, column by column."""
     table = block.double().numpy()
     rows, columns, _ = table.shape
-    squares = {'entity': 0.0, 'context': 0.0, 'both': 0.0}
+    squares = np.zeros(3)
     for x in np.moveaxis(table, 2, 0):
-        for i in range(rows):
-            squares['entity'] += columns * (x[i].mean() - x.mean()) ** 2
-        for j in range(columns):
-            squares['context'] += rows * (x[:, j].mean() - x.mean()) ** 2
         for i, j in np.ndindex(rows, columns):
-            rest = x[i, j] - x[i].mean() - x[:, j].mean() + x.mean()
-            squares['both'] += rest**2
-    both = squares['both'] / ((rows - 1) * (columns - 1))
-    entity = (squares['entity'] / (rows - 1) - both) / columns
-    context = (squares['context'] / (columns - 1) - both) / rows
+            of_entity, of_context = x[i].mean() - x.mean(), x[:, j].mean() - x.mean()
+            rest = x[i, j] - of_entity - of_context - x.mean()
+            squares += np.square([of_entity, of_context, rest])
+    both = squares[2] / ((rows - 1) * (columns - 1))
+    entity = (squares[0] / (rows - 1) - both) / columns
+    context = (squares[1] / (columns - 1) - both) / rows
     parts = [max(part, 0) for part in (entity, context, both)]
     return [part / sum(parts) for part in parts]
 

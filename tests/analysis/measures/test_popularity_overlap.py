@@ -1,7 +1,5 @@
 """How much of a ranking is popular items, against a loop over users."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor
@@ -23,10 +21,8 @@ def make_graph(num_edges: int = 20) -> BipartiteGraph:
     """User 0 has nothing, user 1 all but two items."""
     user = torch.randint(2, NUM_USERS, (num_edges,))
     item = torch.randint(NUM_ITEMS, (num_edges,))
-    user, item = (
-        torch.cat([user, torch.ones(7).long()]),
-        torch.cat([item, torch.arange(7)]),
-    )
+    user = torch.cat([user, torch.ones(7).long()])
+    item = torch.cat([item, torch.arange(7)])
     return BipartiteGraph(user, item, NUM_USERS, NUM_ITEMS, popularity=POPULARITY)
 
 

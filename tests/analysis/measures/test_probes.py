@@ -1,7 +1,5 @@
 """What probes read from factors that hold known things."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

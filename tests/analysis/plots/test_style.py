@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.cbook import is_math_text
+from matplotlib.text import Text
+from shop import CUSTOMERS, SALES, make_model, make_shop
 
 from iedr_geo.analysis import (
+    DisentanglementReport,
     plot_explanation,
     plot_factors,
     plot_generator,
@@ -17,7 +21,10 @@ from iedr_geo.analysis import (
     plot_popularity_overlap,
     plot_scores,
 )
-from iedr_geo.recommend import Recommender
+from iedr_geo.analysis.plots.style import plain
+from iedr_geo.analysis.report.report import as_table
+from iedr_geo.analysis.report.study import Row
+from iedr_geo.recommend import Explanation, Recommender
 
 NAMES = ['factors', 'items', 'scores', 'generator', 'history', 'overlap', 'explanation']
 
@@ -69,3 +76,38 @@ def test_makes_a_figure(name, draw):
     box, (width, height) = ax.figure.get_tightbbox(), ax.figure.get_size_inches()
     assert min(box.x0, box.y0) > -0.02
     assert box.x1 < width + 0.02 and box.y1 < height + 0.02
+
+
+def test_names_are_text():
+    """Whatever signs of formulas, of TeX or of legends are in them."""
+    names = ['$a_1$', '_b^{2}%', r'\\frac$', r'c\$<&~#', '$']
+    frame = pd.DataFrame({'feature': names, 'side': 'item', 'difference': 1.0})
+    rows = [Row('probe', name, 'user', name, 1, 0, 0, 0, 'high') for name in names]
+    days = dict(zip(SALES['day'].unique(), names, strict=False))
+    shop = make_shop(SALES.assign(day=SALES['day'].map(days)))
+    recommender = Recommender(make_model(shop.schema), shop)
+    one, two = ({'day': day, 'gift': True} for day in list(days.values())[:2])
+    pairs = frame[:0].assign(feature_a='', feature_b='')
+    drawn = {
+        plot_history(
+            pd.DataFrame([{'epoch': 0} | {f'{n}{at}': 1.0 for n in names for at in '@!'}])
+        ): [f'{name}{at}' for name in names for at in '@!'],
+        plot_explanation(Explanation(1.0, {}, frame, pairs), 'item'): names,
+        DisentanglementReport(as_table(rows)).plot(): [
+            *names,
+            *map('user: {}'.format, names),
+        ],
+        plot_scores(recommender, CUSTOMERS['customer'][0], one, two): list(days.values())[
+            :2
+        ],
+    }
+    for ax, wanted in drawn.items():
+        ax.figure.canvas.draw()
+        texts = [text.get_text() for text in ax.figure.findobj(Text)]
+        assert not any(map(is_math_text, texts))
+        for name in wanted:
+            assert any(name in text.replace(r'\$', '$') for text in texts), name
+    with plt.rc_context({'text.usetex': True}):
+        found = [plain(name) for name in names]
+    assert found[:2] == [r'\$a\_1\$', r' \_b\^{}\{2\}\%']
+    assert found[2] == r'\textbackslash{}\textbackslash{}frac\$'

@@ -1,7 +1,5 @@
 """Reports of models whose factors are known to be disentangled, or not."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections import namedtuple
@@ -112,14 +110,7 @@ def test_ranking_is_that_of_evaluate_candidates(data, lists):
 
     def part(name: str, batch: InteractionBatch) -> Tensor:
         encoded = model.encode(batch)
-        (u_in, u_ex), (v_in, v_ex) = encoded.factors
-        parts = {
-            'intrinsic': (u_in * v_in).sum(1),
-            'extrinsic': (u_ex * v_ex).sum(1),
-            'cross': (u_in * v_ex + u_ex * v_in).sum(1),
-        }
-        rest = encoded.logits - sum(parts.values())
-        return {'all': encoded.logits, 'pointwise': rest, **parts}[name]
+        return {'all': encoded.logits, **encoded.parts}[name]
 
     table = report(model, data, lists, num_samples=50).table
     table = table[table['group'] == 'ranking'].set_index(['measure', 'factor'])

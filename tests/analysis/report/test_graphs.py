@@ -1,7 +1,5 @@
 """Reports of models of the graph whose factors are known to be disentangled, or not."""
 
-from __future__ import annotations
-
 from functools import partial
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """Verdicts, texts, files and pictures of reports that are written by hand."""
 
-from __future__ import annotations
-
 import json
 
 import matplotlib

@@ -140,3 +140,9 @@ def test_several_values(cells: list, dtype: object, separator: str | None, wante
     assert found == [value for row in wanted for value in [*row] or ['<missing>']]
     sizes = schema.encode('item', column_of(cells, dtype)).ptr.diff()
     assert torch.equal(sizes, torch.tensor([max(1, len(row)) for row in wanted]))
+
+
+def test_infinity_is_a_value_like_any_other():
+    assert fit(Categorical('f'), column_of([np.inf, 1.5])).vocabulary['item'] == {
+        'f': ['1.5', 'inf']
+    }

@@ -1,7 +1,5 @@
 """SIGNConv against loops over nodes and their neighbours."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Means of features against loops."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

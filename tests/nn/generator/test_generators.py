@@ -1,40 +1,32 @@
 """The factor generators against their formulas."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from iedr_geo.nn import (
-    FactorGenerator,
-    Factors,
-    LinearGenerator,
-    MLPGenerator,
-    ResidualGenerator,
-    SplitGenerator,
-)
+from iedr_geo import nn
 from iedr_geo.nn.contract import stands_for
 from iedr_geo.nn.generator import GENERATORS
 from iedr_geo.testing import check_generator
 
 CHANNELS, HIDDEN = 3, 6
-MAKE: dict[str, Callable[[], FactorGenerator]] = {
-    'mlp': lambda: MLPGenerator(CHANNELS, HIDDEN),
-    'mlp of sums': lambda: MLPGenerator(CHANNELS, HIDDEN, 'sum'),
-    'linear': lambda: LinearGenerator(CHANNELS),
-    'nonlinear': lambda: LinearGenerator(CHANNELS, relu=True),
-    'split': lambda: SplitGenerator(CHANNELS, HIDDEN),
-    'split of sums': lambda: SplitGenerator(CHANNELS, HIDDEN, 'sum'),
-    'residual': lambda: ResidualGenerator(CHANNELS, HIDDEN),
+MAKE: dict[str, Callable[[], nn.FactorGenerator]] = {
+    'mlp': lambda: nn.MLPGenerator(CHANNELS, HIDDEN),
+    'mlp of sums': lambda: nn.MLPGenerator(CHANNELS, HIDDEN, 'sum'),
+    'linear': lambda: nn.LinearGenerator(CHANNELS),
+    'nonlinear': lambda: nn.LinearGenerator(CHANNELS, relu=True),
+    'split': lambda: nn.SplitGenerator(CHANNELS, HIDDEN),
+    'split of sums': lambda: nn.SplitGenerator(CHANNELS, HIDDEN, 'sum'),
+    'residual': lambda: nn.ResidualGenerator(CHANNELS, HIDDEN),
+    'separate': lambda: nn.SeparateGenerator(CHANNELS, HIDDEN),
 }
 
 every_generator = pytest.mark.parametrize('name', MAKE)
 
 
-def make(name: str, device: torch.device) -> tuple[FactorGenerator, int]:
+def make(name: str, device: torch.device) -> tuple[nn.FactorGenerator, int]:
     """Returns a generator and how wide its inputs are."""
     generator = MAKE[name]().double().to(device)
     return generator, CHANNELS * (1 + generator.second_embeddings)
@@ -48,19 +40,26 @@ def draw(*shape: int, device: torch.device) -> Tensor:
 def formula(perceptron):
     """The factors of one row (Table 10)."""
 
-    def formula(generator: FactorGenerator, u: Tensor, c: Tensor) -> list[Tensor]:
-        if isinstance(generator, ResidualGenerator):
+    def formula(generator: nn.FactorGenerator, u: Tensor, c: Tensor) -> list[Tensor]:
+        if isinstance(generator, nn.ResidualGenerator):
             (u, own), (c, of_context) = u.chunk(2), c.chunk(2)
             out = perceptron(generator.mlp, torch.cat([u * c, own, of_context]))
             return [own + out[:CHANNELS], of_context + out[CHANNELS:]]
-        if isinstance(generator, LinearGenerator):
+        if isinstance(generator, nn.SeparateGenerator):
+            (u, own), (c, of_context) = u.chunk(2), c.chunk(2)
+            x = torch.cat([u * c, own, of_context])
+            return [
+                own + perceptron(generator.intrinsic_mlp, own),
+                of_context + perceptron(generator.extrinsic_mlp, x),
+            ]
+        if isinstance(generator, nn.LinearGenerator):
             linear = generator.linear
             out = linear.weight @ torch.cat([u, c]) + linear.bias
             if generator.relu:
                 out = torch.where(out > 0, out, torch.zeros_like(out))
             return [out[:CHANNELS], out[CHANNELS:]]
         combined = u * c if generator.combine == 'product' else u + c
-        if isinstance(generator, SplitGenerator):
+        if isinstance(generator, nn.SplitGenerator):
             return [
                 perceptron(generator.intrinsic_mlp, u),
                 perceptron(generator.extrinsic_mlp, combined),
@@ -111,26 +110,27 @@ def test_names_and_defaults():
         'nonlinear': 'LinearGenerator(32, relu=True)',
         'split': "SplitGenerator(32, combine='sum')",
         'residual': 'ResidualGenerator(32)',
+        'separate': 'SeparateGenerator(32)',
     }
-    shapes = [tuple(p.shape) for p in MLPGenerator(32).parameters()]
+    shapes = [tuple(p.shape) for p in nn.MLPGenerator(32).parameters()]
     assert shapes == [(128, 32), (128,), (64, 128), (64,)]
 
 
-@pytest.mark.parametrize('cls', [MLPGenerator, SplitGenerator])
+@pytest.mark.parametrize('cls', [nn.MLPGenerator, nn.SplitGenerator])
 def test_bad_arguments(cls):
     with pytest.raises(ValueError, match=r"'product' or 'sum'.*'max'"):
         cls(CHANNELS, combine='max')
 
 
-class Own(FactorGenerator):
+class Own(nn.FactorGenerator):
     """Has nothing but a call."""
 
     def __init__(self) -> None:
         super().__init__(CHANNELS)
         self.layer = torch.nn.Linear(CHANNELS, 2 * CHANNELS)
 
-    def forward(self, entity: Tensor, context: Tensor) -> Factors:
-        return Factors(*self.layer(entity * context).chunk(2, dim=-1))
+    def forward(self, entity: Tensor, context: Tensor) -> nn.Factors:
+        return nn.Factors(*self.layer(entity * context).chunk(2, dim=-1))
 
 
 def test_a_call_is_all_that_is_needed():

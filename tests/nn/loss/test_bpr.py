@@ -1,7 +1,5 @@
 """The pairwise ranking loss against a loop, and its symmetries."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The discrepancy losses against their definitions, and what has no correlation."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

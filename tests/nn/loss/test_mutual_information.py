@@ -1,7 +1,5 @@
 """The bidirectional vCLUB bound against loops, and what it measures once trained."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,16 +1,11 @@
 """The cross-entropy of the first of many, and its gradient written out."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
 
-from iedr_geo.nn.loss.similarity import (
-    cross_entropy_and_gradient,
-    cross_entropy_of_first,
-)
+from iedr_geo.nn.loss.similarity import cross_entropy_and_gradient, cross_entropy_of_first
 
 TEMPERATURE = 0.7
 INF = math.inf

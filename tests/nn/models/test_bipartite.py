@@ -1,7 +1,5 @@
 """What all models of users and items have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +9,6 @@ from clicks import (
     NUM_ITEMS,
     NUM_USERS,
     POPULARITY,
-    dense_adjacency,
     make_backbone,
     random_batch,
     random_graph,
@@ -53,7 +50,7 @@ def test_vectors_and_scores(over, backbone, device, assert_same):
     graph = random_graph()
     model = make(over, backbone, graph).to(device)
     inner = next(part for part in model.modules() if isinstance(part, MF))
-    users, items = vectors_by_hand(inner, dense_adjacency(graph))
+    users, items = vectors_by_hand(inner, graph)
     table = users @ items.t()
     if over.startswith('Biased'):
         if model.user_bias is not None:

@@ -1,14 +1,11 @@
 """CausE: which edge trains which table, and the loss in loops."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from clicks import (
     BACKBONES,
     NUM_ITEMS,
     NUM_USERS,
-    dense_adjacency,
     make_backbone,
     random_batch,
     random_graph,
@@ -44,8 +41,8 @@ def test_equals_loops(backbone, num_negatives, device, assert_same):
     """With edges of both kinds, and of one. Vectors of either table are propagated."""
     graph, batch = random_graph(), random_batch(10, num_negatives, device)
     model = CausE(make_backbone(backbone, graph), 0.4).to(device)
-    adjacency, parameters = dense_adjacency(graph), list(model.parameters())
-    both = [vectors_by_hand(m, adjacency) for m in (model.backbone, model.treatment)]
+    parameters = list(model.parameters())
+    both = [vectors_by_hand(m, graph) for m in (model.backbone, model.treatment)]
     nothing = torch.zeros_like(batch.intervened)
     for intervened in (batch.intervened, nothing, ~nothing):
         batch = batch._replace(intervened=intervened)

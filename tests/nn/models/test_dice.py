@@ -1,7 +1,5 @@
 """DICE against its loss written out, and what each of its masks moves."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest
@@ -10,7 +8,6 @@ from clicks import (
     NUM_ITEMS,
     NUM_USERS,
     POPULARITY,
-    dense_adjacency,
     make_backbone,
     random_batch,
     random_graph,
@@ -66,7 +63,7 @@ def test_equals_naive(kind, backbone, num_negatives, dtype, device, assert_same)
     graph, batch = random_graph(), random_batch(10, num_negatives, device)
     model = DICE(make_backbone(backbone, graph, 6), POPULARITY, 0.3, 0.2, kind)
     model = model.to(device, dtype)
-    vectors = vectors_by_hand(model.backbone, dense_adjacency(graph).to(dtype))
+    vectors = vectors_by_hand(model.backbone, graph)
     expected = naive(*vectors, batch, 0.3, 0.2, kind)
     losses = model.losses(batch)._asdict()
     tol = 1e-9 if dtype == torch.double else 1e-5

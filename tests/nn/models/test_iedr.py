@@ -1,7 +1,5 @@
 """IEDR: one model on two forms of a batch, against its formula, and its losses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -9,22 +7,12 @@ import pytest
 import torch
 from cinema import EDGES, FIELDS, make_cinema
 from iedr_run import assert_same_run, features_by_hand, run
-from pairs import distinct_rows_and_counts
 from torch import Tensor
 from torch_geometric.data import Batch
 
+from iedr_geo import nn
 from iedr_geo.data import InteractionDataset
 from iedr_geo.loader import InteractionBatch
-from iedr_geo.nn import (
-    IEDR,
-    IEDR_VARIANTS,
-    SIGN,
-    FeatureEmbedding,
-    LinearGenerator,
-    MeanEncoder,
-    MLPGenerator,
-    ResidualGenerator,
-)
 from iedr_geo.testing import check_interaction_model
 
 # Graphs without edges are what some of these tests are about.
@@ -32,8 +20,9 @@ pytestmark = pytest.mark.filterwarnings('ignore:.*graphs have no edges')
 
 # The first row twice, users and contexts with several items, and all labels.
 ROWS = [0, 1, 2, 3, 0, 4, 5, 6, 7]
-VARIANTS = IEDR_VARIANTS | {
+VARIANTS = nn.IEDR_VARIANTS | {
     'residual': {'generator': 'residual', 'pointwise': True},
+    'separate': {'generator': 'separate', 'cross': False, 'pointwise': True},
     'BI and dropout': {'encoder': 'bi', 'dropout': 0.3},
 }
 every_variant = pytest.mark.parametrize('variant', VARIANTS)
@@ -44,10 +33,10 @@ def cinema() -> InteractionDataset:
     return make_cinema()
 
 
-def make(dataset: InteractionDataset, **kwargs: Any) -> IEDR:
+def make(dataset: InteractionDataset, **kwargs: Any) -> nn.IEDR:
     torch.manual_seed(0)
     kwargs = {'channels': 4, 'hidden_channels': 8, 'num_negatives': 3} | kwargs
-    return IEDR(dataset.schema.num_embeddings, **kwargs).double()
+    return nn.IEDR(dataset.schema.num_embeddings, **kwargs).double()
 
 
 def as_batch(dataset: InteractionDataset, rows: list[int] = ROWS) -> InteractionBatch:
@@ -92,67 +81,37 @@ def test_distinct_graphs_equal_rows_of_their_own(
 
 # The weight of the edge from the i-th node to the j-th, or none.
 RULES: dict[str, Callable[[int, int], float | None]] = {
+    'complete': lambda i, j: 1.0,
     'loops removed': lambda i, j: None if i == j else 1.0,
     'own': lambda i, j: 0.5 + i if j == i + 1 else None,
     'none': lambda i, j: None,
 }
 
 
-def readout_by_hand(nodes: list[Tensor], rule, message) -> Tensor:
-    out = torch.zeros_like(nodes[0])
-    for j, z_j in enumerate(nodes):
-        weights = [rule(i, j) for i in range(len(nodes))]
-        pairs = [(w, z_i) for w, z_i in zip(weights, nodes, strict=True) if w is not None]
-        total = sum((w * message(z_j * z_i) for w, z_i in pairs), torch.zeros_like(out))
-        out = out + total / max(1, len(pairs))
-    return out / len(nodes)
-
-
-@pytest.mark.parametrize('edges', RULES)
-@pytest.mark.parametrize('encoder', ['sign', 'bi'])
-def test_readouts_of_edges_equal_double_loops(
-    edges, encoder, cinema, perceptron, assert_same
-):
-    dataset = cinema.with_edges(**EDGES[edges])
-    model = make(dataset, encoder=encoder)
-    rows = [dataset.user[ROWS].tolist(), dataset.item[ROWS].tolist(), ROWS]
-    readouts = model.readouts(as_batch(dataset))
-    for side, column, actual in zip(FIELDS, rows, readouts, strict=True):
-        network = model.encoders[side].conv.nn
-
-        def message(x: Tensor, network=network) -> Tensor:
-            return x if encoder == 'bi' else perceptron(network, x)
-
-        expected = []
-        for row in column:
-            nodes = features_by_hand(model.embedding.weight, dataset, side, row)
-            nodes = [z for _, z in nodes]
-            expected.append(readout_by_hand(nodes, RULES[edges], message))
-        tensors = [model.embedding.weight] if edges != 'none' else []
-        # Values and vectors are stored in single precision.
-        assert_same(actual, torch.stack(expected), tensors, tol=1e-6)
-
-
 @pytest.mark.aggregation
 @pytest.mark.parametrize(
-    'kwargs',
+    ('edges', 'kwargs'),
     [
-        {},
-        {'encoder': 'bi', 'combine': 'sum', 'generator': 'split', 'pointwise': True},
-        {'encoder': 'mean', 'generator': 'linear'},
-        {'encoder': 'mlp', 'pointwise': True},
-        {'generator': 'residual', 'pointwise': True},
+        *((edges, {'encoder': name}) for edges in RULES for name in ('sign', 'bi')),
+        ('own', {'encoder': 'bi', 'combine': 'sum', 'generator': 'split'}),
+        ('complete', {'encoder': 'mean', 'generator': 'linear'}),
+        ('complete', {'encoder': 'mlp', 'pointwise': True}),
+        ('own', {'generator': 'residual', 'pointwise': True}),
+        ('complete', {'generator': 'separate', 'cross': False, 'pointwise': True}),
     ],
     ids=str,
 )
-def test_equals_formula(kwargs, cinema, device, aggregation, assert_same, perceptron):
-    """Of complete graphs: nodes by the tables, readouts by loops, factors, their sums."""
+def test_equals_formula(
+    edges, kwargs, cinema, device, aggregation, assert_same, perceptron
+):
+    """Nodes by the tables, readouts by double loops, factors, their sums."""
+    cinema, rule = cinema.with_edges(**EDGES[edges]), RULES[edges]
     model, kind = make(cinema, **kwargs).to(device), kwargs.get('encoder', 'sign')
 
     def read(side: str, row: int) -> tuple[Tensor, Tensor]:
         """The readout and the pointwise term of a graph."""
 
-        def nodes(table: FeatureEmbedding) -> list[Tensor]:
+        def nodes(table: nn.FeatureEmbedding) -> list[Tensor]:
             return [z for _, z in features_by_hand(table.weight, cinema, side, row)]
 
         z, encoder = nodes(model.embedding), model.encoders[side]
@@ -160,10 +119,13 @@ def test_equals_formula(kwargs, cinema, device, aggregation, assert_same, percep
             out = sum(z) / len(z)
             out = perceptron(encoder.mlp, out) if kind == 'mlp' else out
         else:
-            products = [a * b for a in z for b in z]
-            if kind == 'sign':
-                products = [perceptron(encoder.conv.nn, product) for product in products]
-            out = sum(products) / len(products)
+            out = torch.zeros_like(z[0])
+            for j, z_j in enumerate(z):
+                ends = [(rule(i, j), z_j * z_i) for i, z_i in enumerate(z)]
+                heard = [(w, x) for w, x in ends if w is not None]
+                for w, x in heard:
+                    message = perceptron(encoder.conv.nn, x) if kind == 'sign' else x
+                    out = out + w * message / len(heard) / len(z)
         if model.direct is not None:
             out = torch.cat([out, sum(nodes(model.direct))])
         if model.pointwise is None:
@@ -185,9 +147,14 @@ def test_equals_formula(kwargs, cinema, device, aggregation, assert_same, percep
         'extrinsic': (user.extrinsic * item.extrinsic).sum(1),
         'cross': (user[0] * item[1] + user[1] * item[0]).sum(1),
     }
+    if not model.cross:
+        del parts['cross']
     if model.pointwise is not None:
         parts['pointwise'] = terms
-    batch, tensors = as_batch(cinema.to(device)), [model.embedding.weight]
+    batch = as_batch(cinema.to(device))
+    tables = model.embedding, model.pointwise, model.direct
+    tensors = [table.weight for table in tables if table is not None]
+    tensors = [] if edges == 'none' else tensors
     encoded = model.encode(batch)
     assert all(map(torch.equal, model.readouts(batch), encoded[:3]))
     for graphs in (batch.user, batch.item):
@@ -204,6 +171,14 @@ def test_equals_formula(kwargs, cinema, device, aggregation, assert_same, percep
 @every_variant
 def test_is_a_model_of_a_dataset(variant, cinema):
     check_interaction_model(make(cinema, **VARIANTS[variant]), cinema)
+
+
+def distinct_rows_and_counts(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the first row of each distinct pair, and how many rows have the pair."""
+    pairs = list(zip(one.tolist(), two.tolist(), strict=True))
+    distinct = sorted(set(pairs))
+    rows = [pairs.index(pair) for pair in distinct]
+    return torch.tensor(rows), torch.tensor([pairs.count(pair) for pair in distinct])
 
 
 @pytest.mark.parametrize(
@@ -262,6 +237,8 @@ def test_each_step_has_parameters_of_its_own(variant, cinema):
     )
     assert estimator == {n for n in names.values() if n.startswith('disentangling.')}
     assert main == set(names.values()) - estimator
+    assert bool(estimator) == (model.disentangling_weight > 0)
+    assert (model.contrastive is None) == (model.contrastive_weight == 0)
     runs = run(model, batch)
     for step, mine in (('total', main), ('estimator', estimator)):
         prefix = f'{step} '
@@ -284,29 +261,13 @@ def test_each_step_has_parameters_of_its_own(variant, cinema):
     torch.testing.assert_close(model.estimator_variance(encoded), sum(variances))
 
 
-def test_parts(cinema):
-    """Section 5.1: all networks have parameters of their own. Ablations lack some."""
-    model = make(cinema)
-    full = {name for name, _ in model.named_parameters()}
-    parts = model.encoders, model.generators, model.disentangling
-    assert [len(part) for part in parts] == [3, 2, 2]
-    assert len(full) == 1 + 4 * 7 + 4 * 2  # Layers have weight and bias.
-    lacking = {'noDis': 'disentangling', 'noCL': None, 'vCLUB': 'to_intrinsic'}
-    for variant, lacks in lacking.items():
-        model = make(cinema, **VARIANTS[variant])
-        names = {name for name, _ in model.named_parameters()}
-        assert names == {name for name in full if lacks not in name.split('.')}
-        assert (model.contrastive is None) == (variant == 'noCL')
-
-
 def test_arguments_reach_the_parts(cinema):
     drawn = {'num_negatives': 7, 'temperature': 0.9}
     contrast = {'contexts': 'sample', 'mask_false_negatives': True, **drawn}
-    kwargs = {'combine': 'sum', 'context_dropout': 0.2, 'bidirectional': False}
-    kwargs |= {'dropout': 0.3, 'contrastive_variant': 'released'}
-    kwargs |= {'num_disentangling_negatives': 9, 'halve': False, **contrast}
-    model = make(cinema, **kwargs)
-    assert all(model.config[name] == value for name, value in kwargs.items())
+    model = make(
+        cinema, combine='sum', context_dropout=0.2, bidirectional=False, dropout=0.3,
+        contrastive_variant='released', num_disentangling_negatives=9, **contrast,
+    )  # fmt: skip
     bi = make(cinema, encoder='bi', dropout=0.3)
     for encoder in [*model.encoders.values(), *bi.encoders.values()]:
         assert encoder.conv.dropout == 0.3
@@ -319,8 +280,8 @@ def test_arguments_reach_the_parts(cinema):
     loss = make(cinema, generator='split', **drawn).contrastive
     assert (loss.num_negatives, loss.temperature, loss.dropout) == (7, 0.9, 0.5)
     # The defaults: Table 10, and the sizes of Section 7.1.
-    model = IEDR(10, pointwise=True)
-    tables = model.embedding, model.pointwise, IEDR(2, generator='residual').direct
+    model = nn.IEDR(10, pointwise=True)
+    tables = model.embedding, model.pointwise, nn.IEDR(2, generator='residual').direct
     assert [(t.mean, t.std) for t in tables] == [(1, 1), (0, 0.01), (0, 0.1)]
     networks = [
         model.encoders['user'].conv.nn,
@@ -337,11 +298,11 @@ def test_arguments_reach_the_parts(cinema):
 @pytest.mark.parametrize(
     ('named', 'own'),
     [
-        ({'dropout': 0.5}, {'encoder': SIGN(4, 8, dropout=0.5)}),
-        ({'encoder': 'mean'}, {'encoder': MeanEncoder()}),
-        ({'combine': 'sum'}, {'generator': MLPGenerator(4, 8, 'sum')}),
-        ({'generator': 'nonlinear'}, {'generator': LinearGenerator(4, relu=True)}),
-        ({'generator': 'residual'}, {'generator': ResidualGenerator(4, 8)}),
+        ({'dropout': 0.5}, {'encoder': nn.SIGN(4, 8, dropout=0.5)}),
+        ({'encoder': 'mean'}, {'encoder': nn.MeanEncoder()}),
+        ({'combine': 'sum'}, {'generator': nn.MLPGenerator(4, 8, 'sum')}),
+        ({'generator': 'nonlinear'}, {'generator': nn.LinearGenerator(4, relu=True)}),
+        ({'generator': 'residual'}, {'generator': nn.ResidualGenerator(4, 8)}),
     ],
     ids=lambda arguments: str([*arguments]),
 )
@@ -361,25 +322,18 @@ def test_modules_are_copied_for_each_side(named, own, cinema):
             assert (readout[0] != readout[1]).any() and (readout[1] != readout[2]).any()
 
 
-def test_seed_decides(cinema):
-    runs = []
-    for seed in (3, 3, 4):
-        torch.manual_seed(seed)
-        model = IEDR(cinema.schema.num_embeddings, 4, 8, dropout=0.5)
-        before = [p.clone() for p in model.parameters()]
-        batch = as_batch(cinema)
-        encoded = model.encode(batch)
-        losses = model.extra_losses(batch, encoded)
-        model.reset_parameters()
-        pairs = zip(model.parameters(), before, strict=True)
-        assert all((p != q).any() for p, q in pairs)
-        runs.append([*before, *model.parameters(), encoded.logits, *losses.values()])
-    assert all(map(torch.equal, runs[0], runs[1]))
-    assert not any(map(torch.equal, runs[0], runs[2]))
+def test_reset_parameters(cinema):
+    model = make(cinema, generator='residual', pointwise=True)
+    before = [p.clone() for p in model.parameters()]
+    model.reset_parameters()
+    pairs = zip(model.parameters(), before, strict=True)
+    assert all((p != q).any() for p, q in pairs)
 
 
 @pytest.mark.parametrize('expand', [False, True])
-@pytest.mark.parametrize('variant', ['IEDR', 'MLP', 'IEDR_sp', 'released', 'residual'])
+@pytest.mark.parametrize(
+    'variant', ['IEDR', 'MLP', 'IEDR_sp', 'released', 'residual', 'separate']
+)
 def test_mixed_precision(variant, expand, cinema, device):
     sizes = {'channels': 32, 'hidden_channels': 128, 'num_negatives': 10}
     model = make(cinema, **sizes, **VARIANTS[variant]).float().eval().to(device)
@@ -407,7 +361,7 @@ def test_mixed_precision(variant, expand, cinema, device):
     ('arguments', 'message'),
     [
         ({'encoder': 'gcn'}, "`encoder`.*'sign', 'mean', 'mlp', 'bi' .*'gcn'"),
-        ({'generator': 'cubic'}, "`generator`.*'mlp', .*'residual' .*'cubic'"),
+        ({'generator': 'cubic'}, "`generator`.*'mlp', .*'separate' .*'cubic'"),
         ({'combine': 'max'}, "'max'"),
         ({'contexts': 'none'}, "'none'"),
         ({'contrastive_variant': 'double'}, "'double'"),
@@ -416,7 +370,7 @@ def test_mixed_precision(variant, expand, cinema, device):
         ({'dropout': 1.0}, r'\[0, 1\)'),
         ({'generator': 'split', 'context_dropout': 2.0}, r'\[0, 1\)'),
         ({'encoder': 'mean', 'dropout': 0.5}, "'mean' has no messages"),
-        ({'encoder': MeanEncoder(), 'dropout': 0.5}, "'MeanEncoder' has no messages"),
+        ({'encoder': nn.MeanEncoder(), 'dropout': 0.5}, "'MeanEncoder' has no messages"),
         ({'generator': 'split', 'contexts': 'sample'}, 'looks at no context'),
         ({'generator': 'split', 'mask_false_negatives': True}, 'looks at no context'),
         ({'generator': 'split', 'contrastive_variant': 'released'}, 'at no context'),
@@ -424,4 +378,4 @@ def test_mixed_precision(variant, expand, cinema, device):
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        IEDR(10, **arguments)
+        nn.IEDR(10, **arguments)

@@ -1,7 +1,5 @@
 """Weights of inverse popularity, by hand, and what they do to the loss."""
 
-from __future__ import annotations
-
 import statistics
 
 import pytest
@@ -9,7 +7,6 @@ import torch
 from clicks import (
     BACKBONES,
     POPULARITY,
-    dense_adjacency,
     make_backbone,
     random_batch,
     random_graph,
@@ -61,7 +58,7 @@ def test_weights_of_any_popularity(weighting, exponent, popularity):
 def test_loss_equals_loops(weighting, backbone, device, assert_same):
     graph, batch = random_graph(), random_batch(device=device)
     model = IPS(make_backbone(backbone, graph), POPULARITY, weighting).double()
-    users, items = vectors_by_hand(model.to(device).backbone, dense_adjacency(graph))
+    users, items = vectors_by_hand(model.to(device).backbone, graph)
     weight, terms = model.item_weight.tolist(), []
     assert len(set(weight)) > 1
     for row, user in enumerate(batch.user.tolist()):

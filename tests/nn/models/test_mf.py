@@ -1,7 +1,5 @@
 """Matrix factorisation: its first vectors."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,9 +1,7 @@
 """Models as text and back."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -60,6 +58,7 @@ CASES: list[Callable[[], torch.nn.Module]] = [
     lambda: IPS(lightgcn(), GRAPH.popularity),
     *(lambda v=v: iedr(**IEDR_VARIANTS[v]) for v in ('IEDR', 'noCIED', 'released')),
     lambda: iedr(generator='residual', num_negatives=3, combine='sum'),
+    lambda: iedr(generator='separate', cross=False),
     lambda: ContextPopularity.fit(DATASET),
     *(lambda data=data: Popularity.fit(data) for data in (DATASET, GRAPH)),
     *(lambda data=data: Repeat.fit(data) for data in (DATASET, GRAPH)),
@@ -88,9 +87,8 @@ def test_a_description_and_a_state_make_the_model_anew(make, dtype):
     for key, tensor in wanted.items():
         assert state[key].dtype == tensor.dtype and torch.equal(state[key], tensor)
     assert torch.equal(scores(again), scores(model))
-    for key, parameter in again.named_parameters():  # And both are on their own.
-        parameter.data += 1
-        assert (parameter != wanted[key]).all() and parameter.requires_grad
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(parameter.requires_grad for parameter in again.parameters())
 
 
 @pytest.mark.parametrize('make', LAST.values(), ids=LAST)
@@ -119,6 +117,27 @@ def test_other_models_and_states():
         rebuild(description, {})
     with pytest.raises(RuntimeError, match='size mismatch'):
         rebuild(description, MF(NUM_USERS + 1, NUM_ITEMS, 4).state_dict())
+
+
+@pytest.mark.parametrize('make', LAST.values(), ids=LAST)
+def test_sizes_that_the_state_lacks(make):
+    """Are refused before memory is asked for: each alone, and of the parts too."""
+
+    def too_large(description: dict) -> Iterator[dict]:
+        arguments = description['arguments']
+        for name, value in arguments.items():
+            if name in ('num_users', 'num_items', 'num_embeddings', 'channels'):
+                yield description | {'arguments': arguments | {name: 10**12}}
+            elif name == 'backbone':
+                for part in too_large(value):
+                    yield description | {'arguments': arguments | {name: part}}
+
+    model = make()
+    cases = [*too_large(describe(model))]
+    assert cases
+    for case in cases:  # Not that there is no memory for it.
+        with pytest.raises((RuntimeError, ValueError), match=r'mismatch|edges|shape'):
+            rebuild(case, model.state_dict())
 
 
 def test_every_model_is_there():

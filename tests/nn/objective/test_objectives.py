@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 import torch
 from objectives import OBJECTIVES, plain_loss
