@@ -158,7 +158,7 @@ def _check_folded(generator: Any, rows: _Rows, out_channels: int) -> None:
         scores = scores + folded.direct @ rows.entity.t()
     factors = generator(rows.entity, rows.context.unsqueeze(1))
     products = [*map(partial(torch.einsum, 'cf,cif->ci'), vectors, factors)]
-    if generator.context_free_intrinsic:
+    if getattr(generator, 'context_free_intrinsic', False):
         products, vectors = products[1:], vectors._replace(intrinsic=rows.context)
     expected = torch.stack(products).sum(0)
     names = 'Products with both factors, with and without `hidden` and `fold`,'
