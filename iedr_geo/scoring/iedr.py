@@ -128,7 +128,9 @@ class IEDRScorer(CatalogueScorer):
             )
             for side in SIDES
         }
-        self.parts = ('intrinsic', 'extrinsic', 'cross')
+        self.parts = ('intrinsic', 'extrinsic')
+        if model.cross:
+            self.parts += ('cross',)
         if model.pointwise is not None:
             self.parts += ('pointwise',)
 
@@ -167,17 +169,17 @@ class IEDRScorer(CatalogueScorer):
                     known = alike[items.clamp(max=self.num_items - 1)]
                     alike = first_of(torch.where(items < self.num_items, known, items))
             factors, of_query, context, row = self._users(queries)
-            vector = factors.intrinsic + factors.extrinsic
-            out = vector.new_empty(len(vector), len(item))
+            vectors = factors.meeting(self.model.cross)
+            out = vectors.intrinsic.new_empty(len(row), len(item))
             if out.numel() == 0:
                 return out
             order = row.argsort(stable=True)
             sizes = torch.bincount(row).tolist()
             chunks = blocks(len(sizes), self.contexts_at_once)
             lengths = [sum(sizes[some]) for some in chunks]
-            parts = out.split(lengths), vector[order].split(lengths)
-            for some, part, users in zip(chunks, *parts, strict=True):
-                self._fill(part, users, context[some], sizes[some], item)
+            parts = (x.split(lengths) for x in (out, *(v[order] for v in vectors)))
+            for some, part, *users in zip(chunks, *parts, strict=True):
+                self._fill(part, Factors(*users), context[some], sizes[some], item)
             if not torch.equal(order, torch.arange(len(order), device=order.device)):
                 out = torch.empty_like(out).index_copy_(0, order, out)
             if self.model.pointwise is not None:
@@ -188,7 +190,7 @@ class IEDRScorer(CatalogueScorer):
     def _fill(
         self,
         out: Tensor,
-        vector: Tensor,
+        vectors: Factors,
         contexts: Tensor,
         sizes: list[int],
         item: Tensor,
@@ -197,7 +199,8 @@ class IEDRScorer(CatalogueScorer):
 
         Args:
             out: The scores, of shape :math:`(Q, I)`, which are overwritten.
-            vector: The sum of each user's factors, those of a context together.
+            vectors: What each user's items are multiplied with, those of a context
+                together.
             contexts: The readouts of the contexts.
             sizes: The number of users in each context.
             item: The readouts of the items.
@@ -205,15 +208,18 @@ class IEDRScorer(CatalogueScorer):
         generator: Any = self.model.generators['item']
         chunks = blocks(len(item), self.items_at_once)
         if not stands_for(generator, 'fold', 'forward'):
-            each = list(zip(contexts, vector.split(sizes), out.split(sizes), strict=True))
-            for columns, (context, user, part) in product(chunks, each):
-                factors: Any = sum(generator(item[columns], context))
-                part[:, columns] = user @ factors.t()
+            users = (vector.split(sizes) for vector in vectors)
+            each = list(zip(contexts, *users, out.split(sizes), strict=True))
+            for columns, (context, *pair, part) in product(chunks, each):
+                factors = generator(item[columns], context)
+                part[:, columns] = sum(
+                    v @ f.t() for v, f in zip(pair, factors, strict=True)
+                )
             return
         # The last layer is folded into the users.
         rows = torch.tensor(sizes, device=contexts.device)
-        own = contexts.repeat_interleave(rows, dim=0, output_size=len(vector))
-        folded = generator.fold(vector, own)
+        own = contexts.repeat_interleave(rows, dim=0, output_size=len(out))
+        folded = generator.fold(vectors, own)
         weights, biases = generator.hidden(contexts)
         # The bias is the weight of a feature that is one.
         weights = torch.cat([weights, biases.unsqueeze(-1)], dim=-1)
@@ -234,6 +240,10 @@ class IEDRScorer(CatalogueScorer):
                 )
         if folded.direct is not None:
             out += folded.direct @ item.t()
+        if getattr(generator, 'context_free_intrinsic', False):
+            # The same in all contexts.
+            stable = generator.intrinsic(item, contexts[:1])
+            out.addmm_(vectors.intrinsic, stable.t())
 
     def _split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Returns the parts of the scores of a block."""
@@ -244,7 +254,8 @@ class IEDRScorer(CatalogueScorer):
         # In two dimensions, where products are the fastest.
         factors = self.model.generators['item'](item.flatten(0, 1), context.flatten(0, 1))
         of_items = Factors(*(f.unflatten(0, items.shape) for f in factors))
-        parts = split_score(Factors(*(f.unsqueeze(1) for f in user)), of_items)
+        of_users = Factors(*(f.unsqueeze(1) for f in user))
+        parts = split_score(of_users, of_items, self.model.cross)
         if self.model.pointwise is not None:
             parts['pointwise'] = of_query.unsqueeze(1) + pointwise
         return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -146,16 +147,19 @@ def _check_layers(generator: torch.nn.Module, rows: _Rows) -> None:
 def _check_folded(generator: Any, rows: _Rows, out_channels: int) -> None:
     if not stands_for(generator, 'fold', 'forward'):
         return
-    vector = rows.entity.new_empty(NUM_ROWS, out_channels).normal_().requires_grad_()
+    shape = (2, NUM_ROWS, out_channels)
+    vectors = Factors(*rows.entity.new_empty(shape).normal_().requires_grad_())
     weight, bias = generator.hidden(rows.context)
-    folded = generator.fold(vector, rows.context)
+    folded = generator.fold(vectors, rows.context)
     hidden = torch.einsum('chf,if->cih', weight, rows.entity) + bias.unsqueeze(1)
     scores = torch.einsum('cih,ch->ci', hidden.relu(), folded.weight)
     scores = scores + folded.constant.unsqueeze(1)
     if folded.direct is not None:
         scores = scores + folded.direct @ rows.entity.t()
     factors = generator(rows.entity, rows.context.unsqueeze(1))
-    both = factors.intrinsic + factors.extrinsic
-    expected = torch.einsum('cf,cif->ci', vector, both)
+    products = [*map(partial(torch.einsum, 'cf,cif->ci'), vectors, factors)]
+    if getattr(generator, 'context_free_intrinsic', False):
+        products, vectors = products[1:], vectors._replace(intrinsic=rows.context)
+    expected = torch.stack(products).sum(0)
     names = 'Products with both factors, with and without `hidden` and `fold`,'
-    check_alike(scores, expected, [vector, *_tensors(generator, rows)], names)
+    check_alike(scores, expected, [*vectors, *_tensors(generator, rows)], names)

@@ -136,6 +136,8 @@ MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = 
         'split sign': iedr(generator='split', pointwise=True),
         'residual sign': iedr(generator='residual', pointwise=True),
         'residual bi': iedr(generator='residual', encoder='bi'),
+        'separate': iedr(generator='separate', cross=False, pointwise=True),
+        'without cross terms': iedr(cross=False),
         'sum': iedr(combine='sum'),
         'split sum': iedr(generator='split', combine='sum'),
         'dropout': iedr(dropout=0.5),

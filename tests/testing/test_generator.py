@@ -5,7 +5,7 @@ import torch
 from changed import assert_left_as_it_was, changed, of_result
 from torch import Tensor
 
-from iedr_geo.nn import Factors, MLPGenerator, ResidualGenerator
+from iedr_geo.nn import Factors, MLPGenerator, ResidualGenerator, SeparateGenerator
 from iedr_geo.testing import check_generator
 
 CHANNELS = 4
@@ -103,6 +103,7 @@ WRONG = [
 RIGHT = {
     'mlp': lambda: MLPGenerator(CHANNELS, 8),
     'residual': lambda: ResidualGenerator(CHANNELS, 8),
+    'separate': lambda: SeparateGenerator(CHANNELS, 8),
     'own': Own,
     # The layers and products of the class above are not asked for.
     'own call': changed(MLP, 'forward', doubled_context),
@@ -111,7 +112,7 @@ RIGHT = {
 
 @pytest.mark.parametrize('name', RIGHT)
 def test_right_generators(name, device):
-    in_channels = 2 * CHANNELS if name == 'residual' else CHANNELS
+    in_channels = 2 * CHANNELS if name in ('residual', 'separate') else CHANNELS
     check_generator(RIGHT[name]().to(device), in_channels, CHANNELS)
 
 

@@ -8,6 +8,7 @@ from iedr_geo.nn.generator.factors import FactorGenerator, Factors
 from iedr_geo.nn.generator.linear import LinearGenerator
 from iedr_geo.nn.generator.mlp import MLPGenerator
 from iedr_geo.nn.generator.residual import ResidualGenerator
+from iedr_geo.nn.generator.separate import SeparateGenerator
 from iedr_geo.nn.generator.split import SplitGenerator
 
 GENERATORS: dict[str, Callable[[int, int, str], FactorGenerator]] = {
@@ -16,6 +17,7 @@ GENERATORS: dict[str, Callable[[int, int, str], FactorGenerator]] = {
     'nonlinear': lambda channels, *_: LinearGenerator(channels, relu=True),
     'split': SplitGenerator,
     'residual': lambda channels, hidden, _: ResidualGenerator(channels, hidden),
+    'separate': lambda channels, hidden, _: SeparateGenerator(channels, hidden),
 }
 """The generators that :class:`IEDR` knows by name, each made from the size of factors,
 the size of hidden layers and how a readout and a context are combined."""
@@ -26,5 +28,6 @@ __all__ = [
     'LinearGenerator',
     'MLPGenerator',
     'ResidualGenerator',
+    'SeparateGenerator',
     'SplitGenerator',
 ]

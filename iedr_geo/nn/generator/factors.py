@@ -14,6 +14,14 @@ class Factors(NamedTuple):
     intrinsic: Tensor
     extrinsic: Tensor
 
+    def meeting(self, cross: bool) -> Factors:
+        """Returns what either factor of the other side is multiplied with in a score.
+
+        Args:
+            cross: If :obj:`True`, both factors; if :obj:`False`, the same factor alone.
+        """
+        return Factors(*[self.intrinsic + self.extrinsic] * 2) if cross else self
+
 
 class Folded(NamedTuple):
     r"""The last layer of a generator, multiplied with the vectors that it is to meet.
@@ -51,7 +59,8 @@ class FactorGenerator(torch.nn.Module):
     :math:`(*, 2F)`."""
 
     context_free_intrinsic: ClassVar[bool] = False
-    """If :obj:`True`, the intrinsic factors look at no context."""
+    """If :obj:`True`, the intrinsic factors look at no context. What :obj:`hidden` and
+    :obj:`fold` give is then of the extrinsic factors alone."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

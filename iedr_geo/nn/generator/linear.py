@@ -60,11 +60,11 @@ class LinearGenerator(FactorGenerator):
         bias = context @ of_context.t() + self.linear.bias
         return (weight, bias) if self.relu else (weight[:, :0], bias[:, :0])
 
-    def fold(self, vector: Tensor, context: Tensor) -> Folded:
+    def fold(self, vectors: Factors, context: Tensor) -> Folded:
         """Folds vectors into the last layer; see :meth:`MLPGenerator.fold`."""
-        both = torch.cat([vector, vector], dim=-1)
+        both = torch.cat(vectors, dim=-1)
         if self.relu:
-            return Folded(both, None, vector.new_zeros(len(vector)))
+            return Folded(both, None, both.new_zeros(len(both)))
         of_entity, of_context = self.linear.weight.chunk(2, dim=1)
         constant = (both * (context @ of_context.t() + self.linear.bias)).sum(dim=-1)
         return Folded(both[:, :0], both @ of_entity, constant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch_geometric.nn import MLP
 
@@ -77,17 +78,17 @@ class MLPGenerator(FactorGenerator):
         weight, bias, _, _ = parameters_of(self.mlp)
         return hidden_in_contexts(weight, bias, context, self.combine)
 
-    def fold(self, vector: Tensor, context: Tensor) -> Folded:
-        """Folds vectors into the last layer: their inner products with both factors.
+    def fold(self, vectors: Factors, context: Tensor) -> Folded:
+        """Folds vectors into the last layer: their inner products with the factors.
 
         Args:
-            vector: Vectors, of shape :math:`(N, F)`.
+            vectors: What either factor is multiplied with, each of shape :math:`(N, F)`.
             context: The context of each, likewise.
         """
         _, _, weight, bias = parameters_of(self.mlp)
         # The last layer gives both factors side by side.
-        both = sum(weight.chunk(2))
-        return Folded(vector @ both, None, vector @ sum(bias.chunk(2)))
+        both = torch.cat(vectors, dim=-1)
+        return Folded(both @ weight, None, both @ bias)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.channels}, combine={self.combine!r})'

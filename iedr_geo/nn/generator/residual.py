@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import MLP
 
-from iedr_geo.nn.generator.factors import FactorGenerator, Folded
+from iedr_geo.nn.generator.factors import FactorGenerator, Factors, Folded
 from iedr_geo.nn.generator.mlp import MLPGenerator
 
 
@@ -43,18 +43,24 @@ class ResidualGenerator(MLPGenerator):
 
         The weights are of readouts and sums side by side, :math:`(C, H, 2F)`.
         """
-        first = self.mlp.lins[0]
-        of_product, of_sums, of_contexts = first.weight.chunk(3, dim=1)
-        readout, sums = context.chunk(2, dim=-1)
-        weight = of_product * readout.unsqueeze(1)
-        weight = torch.cat([weight, of_sums.expand_as(weight)], dim=-1)
-        return weight, first.bias + sums @ of_contexts.t()
+        return hidden_of_sums(self.mlp, context)
 
-    def fold(self, vector: Tensor, context: Tensor) -> Folded:
+    def fold(self, vectors: Factors, context: Tensor) -> Folded:
         """Folds vectors into the last layer; see :meth:`MLPGenerator.fold`."""
-        weight, _, constant = super().fold(vector, context)
-        constant = constant + (vector * context[..., self.channels :]).sum(dim=-1)
-        direct = torch.cat([torch.zeros_like(vector), vector], dim=-1)
+        weight, _, constant = super().fold(vectors, context)
+        intrinsic, extrinsic = vectors
+        constant = constant + (extrinsic * context[..., self.channels :]).sum(dim=-1)
+        direct = torch.cat([torch.zeros_like(intrinsic), intrinsic], dim=-1)
         return Folded(weight, direct, constant)
 
     __repr__ = FactorGenerator.__repr__
+
+
+def hidden_of_sums(mlp: MLP, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns weight and bias of a layer of products, sums and sums of contexts."""
+    first = mlp.lins[0]
+    of_product, of_sums, of_contexts = first.weight.chunk(3, dim=1)
+    readout, sums = context.chunk(2, dim=-1)
+    weight = of_product * readout.unsqueeze(1)
+    weight = torch.cat([weight, of_sums.expand_as(weight)], dim=-1)
+    return weight, first.bias + sums @ of_contexts.t()

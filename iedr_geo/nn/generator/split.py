@@ -53,21 +53,18 @@ class SplitGenerator(FactorGenerator):
         return two_layers(entity, *parameters_of(self.intrinsic_mlp)).expand(shape)
 
     def hidden(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns weight and bias of both hidden layers; see
+        """Returns weight and bias of the hidden layer of the extrinsic factors; see
         :meth:`MLPGenerator.hidden`.
         """
-        w_in, b_in, _, _ = parameters_of(self.intrinsic_mlp)
-        w_ex, b_ex, _, _ = parameters_of(self.extrinsic_mlp)
-        w_ex, b_ex = hidden_in_contexts(w_ex, b_ex, context, self.combine)
-        weight = torch.cat([w_in.expand(len(context), -1, -1), w_ex], dim=1)
-        return weight, torch.cat([b_in.expand(len(context), -1), b_ex], dim=1)
+        weight, bias, _, _ = parameters_of(self.extrinsic_mlp)
+        return hidden_in_contexts(weight, bias, context, self.combine)
 
-    def fold(self, vector: Tensor, context: Tensor) -> Folded:
-        """Folds vectors into both last layers; see :meth:`MLPGenerator.fold`."""
-        _, _, w_in, b_in = parameters_of(self.intrinsic_mlp)
-        _, _, w_ex, b_ex = parameters_of(self.extrinsic_mlp)
-        weight = torch.cat([vector @ w_in, vector @ w_ex], dim=1)
-        return Folded(weight, None, vector @ (b_in + b_ex))
+    def fold(self, vectors: Factors, context: Tensor) -> Folded:
+        """Folds vectors into the last layer of the extrinsic factors; see
+        :meth:`MLPGenerator.fold`.
+        """
+        _, _, weight, bias = parameters_of(self.extrinsic_mlp)
+        return Folded(vectors.extrinsic @ weight, None, vectors.extrinsic @ bias)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.channels}, combine={self.combine!r})'

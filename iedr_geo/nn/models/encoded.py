@@ -16,20 +16,22 @@ class IEDRFactors(NamedTuple):
     item: Factors
 
 
-def split_score(user: Factors, item: Factors) -> dict[str, Tensor]:
+def split_score(user: Factors, item: Factors, cross: bool) -> dict[str, Tensor]:
     """Returns the parts of the inner product of two sums of factors, by name.
 
     Args:
         user: Factors of users, each of shape :math:`(*, F)`.
         item: Factors of items, of a shape that broadcasts with it.
+        cross: If :obj:`True`, intrinsic meet extrinsic factors as well.
     """
-    return {
+    parts = {
         'intrinsic': (user.intrinsic * item.intrinsic).sum(dim=-1),
         'extrinsic': (user.extrinsic * item.extrinsic).sum(dim=-1),
-        'cross': (user.intrinsic * item.extrinsic + user.extrinsic * item.intrinsic).sum(
-            dim=-1
-        ),
     }
+    if cross:
+        both = user.intrinsic * item.extrinsic + user.extrinsic * item.intrinsic
+        parts['cross'] = both.sum(dim=-1)
+    return parts
 
 
 class Encoded(NamedTuple):
@@ -46,6 +48,7 @@ class Encoded(NamedTuple):
             any.
         distinct_item: The readouts of the distinct items of the batch, where its rows
             share them.
+        cross: If :obj:`True`, intrinsic factors meet extrinsic ones in the logits.
     """
 
     user: Tensor
@@ -55,9 +58,10 @@ class Encoded(NamedTuple):
     logits: Tensor
     pointwise: Tensor | None = None
     distinct_item: Tensor | None = None
+    cross: bool = True
 
     @property
     def parts(self) -> dict[str, Tensor]:
         """The parts that add up to the logits, by name, each of shape :math:`(B)`."""
-        parts = split_score(*self.factors)
+        parts = split_score(*self.factors, self.cross)
         return parts if self.pointwise is None else parts | {'pointwise': self.pointwise}

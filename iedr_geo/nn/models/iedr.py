@@ -117,11 +117,15 @@ class IEDR(Rebuildable):
         generator (str or torch.nn.Module, optional): :obj:`"mlp"`
             (:class:`MLPGenerator`), :obj:`"linear"`, :obj:`"nonlinear"`
             (:class:`LinearGenerator`), :obj:`"split"` (:class:`SplitGenerator`),
-            :obj:`"residual"` (:class:`ResidualGenerator`), or a module, of which users
-            and items get a copy, likewise. (default: :obj:`"mlp"`)
+            :obj:`"residual"` (:class:`ResidualGenerator`), :obj:`"separate"`
+            (:class:`SeparateGenerator`), or a module, of which users and items get a
+            copy, likewise. (default: :obj:`"mlp"`)
         combine (str, optional): The way readouts and contexts are combined by
             :obj:`"mlp"` and :obj:`"split"`: :obj:`"product"` or :obj:`"sum"`. Others say
             so themselves. (default: :obj:`"product"`)
+        cross (bool, optional): If :obj:`False`, intrinsic factors meet intrinsic ones
+            alone, and extrinsic factors extrinsic ones: every part of a logit is due to
+            one cause (not in the paper). (default: :obj:`True`)
         dropout (float, optional): Dropout of SIGN's messages. The authors' scripts use
             :obj:`0.5`, the paper mentions none. (default: :obj:`0.0`)
         pointwise (bool, optional): If :obj:`True`, adds to the logit a learned number for
@@ -164,6 +168,7 @@ class IEDR(Rebuildable):
         encoder: str | Module = 'sign',
         generator: str | Module = 'mlp',
         combine: str = 'product',
+        cross: bool = True,
         dropout: float = 0.0,
         pointwise: bool = False,
         contrastive_weight: float = 0.1,
@@ -196,6 +201,7 @@ class IEDR(Rebuildable):
                 f"The encoder '{name}' has no messages to drop out, or does so itself"
             )
         sizes = channels, hidden_channels
+        self.cross = cross
         self.contrastive_weight = contrastive_weight
         self.disentangling_weight = disentangling_weight
         # A module of one's own may draw as well.
@@ -343,12 +349,18 @@ class IEDR(Rebuildable):
             self.generators['user'](user, context),
             self.generators['item'](item, context),
         )
-        logits = (torch.add(*factors.user) * torch.add(*factors.item)).sum(dim=-1)
+        if self.cross:
+            products = torch.add(*factors.user) * torch.add(*factors.item)
+        else:
+            products = torch.add(*map(torch.mul, factors.user, factors.item))
+        logits = products.sum(dim=-1)
         pointwise = None
         if self.pointwise is not None:
             pointwise = torch.stack(_sums(self.pointwise, sides)).sum(0).squeeze(1)
             logits = logits + pointwise
-        return Encoded(user, item, context, factors, logits, pointwise, distinct)
+        return Encoded(
+            user, item, context, factors, logits, pointwise, distinct, self.cross
+        )
 
     def forward(self, batch: InteractionBatch | Batch) -> Tensor:
         """Returns the logits of a batch, of shape :math:`(B)`."""
@@ -372,20 +384,23 @@ class IEDR(Rebuildable):
             Logits of shape :math:`(B, I)`.
         """
         generator = self.generators['item']
-        vectors = torch.add(*encoded.factors.user)
+        vectors = encoded.factors.user.meeting(self.cross)
         readout = encoded.distinct_item
         if readout is None:
             readout = self.encode_graphs('item', batch.item)[0]
         readout = readout[items]
         folds = stands_for(generator, 'fold', 'forward') and not has_hooks(generator)
+        stable = folds and getattr(generator, 'context_free_intrinsic', False)
 
         def score(rows: slice) -> Tensor:
-            vector, context = vectors[rows], encoded.context[rows]
+            context = encoded.context[rows]
+            some = Factors(*(vector[rows] for vector in vectors))
             if not folds:
                 factors = generator(readout, context.unsqueeze(1))
-                return torch.einsum('bf,bif->bi', vector, torch.add(*factors))
+                products = map(partial(torch.einsum, 'bf,bif->bi'), some, factors)
+                return torch.add(*products)
             weight, bias = generator.hidden(context)  # type: ignore[operator]
-            folded = generator.fold(vector, context)  # type: ignore[operator]
+            folded = generator.fold(some, context)  # type: ignore[operator]
             # One product for all rows: each has a hidden layer of its own.
             hidden = F.linear(readout, weight.flatten(0, 1), bias.flatten()).relu()
             hidden = hidden.view(len(readout), *bias.shape)
@@ -394,7 +409,10 @@ class IEDR(Rebuildable):
             return out if folded.direct is None else out + folded.direct @ readout.t()
 
         size = max(1, HIDDEN // max(1, len(items) * self._arguments['hidden_channels']))
-        logits = checkpointed(score, len(vectors), size)
+        logits = checkpointed(score, len(batch), size)
+        if stable:
+            own = generator.intrinsic(readout, encoded.context[:1])  # type: ignore[operator]
+            logits = logits + vectors.intrinsic @ own.t()
         if self.pointwise is None:
             return logits
         of_rows = [_graphs_of(batch, side) for side in ('user', 'context')]

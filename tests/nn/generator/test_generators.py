@@ -20,6 +20,7 @@ MAKE: dict[str, Callable[[], nn.FactorGenerator]] = {
     'split': lambda: nn.SplitGenerator(CHANNELS, HIDDEN),
     'split of sums': lambda: nn.SplitGenerator(CHANNELS, HIDDEN, 'sum'),
     'residual': lambda: nn.ResidualGenerator(CHANNELS, HIDDEN),
+    'separate': lambda: nn.SeparateGenerator(CHANNELS, HIDDEN),
 }
 
 every_generator = pytest.mark.parametrize('name', MAKE)
@@ -44,6 +45,13 @@ def formula(perceptron):
             (u, own), (c, of_context) = u.chunk(2), c.chunk(2)
             out = perceptron(generator.mlp, torch.cat([u * c, own, of_context]))
             return [own + out[:CHANNELS], of_context + out[CHANNELS:]]
+        if isinstance(generator, nn.SeparateGenerator):
+            (u, own), (c, of_context) = u.chunk(2), c.chunk(2)
+            x = torch.cat([u * c, own, of_context])
+            return [
+                own + perceptron(generator.intrinsic_mlp, own),
+                of_context + perceptron(generator.extrinsic_mlp, x),
+            ]
         if isinstance(generator, nn.LinearGenerator):
             linear = generator.linear
             out = linear.weight @ torch.cat([u, c]) + linear.bias
@@ -102,6 +110,7 @@ def test_names_and_defaults():
         'nonlinear': 'LinearGenerator(32, relu=True)',
         'split': "SplitGenerator(32, combine='sum')",
         'residual': 'ResidualGenerator(32)',
+        'separate': 'SeparateGenerator(32)',
     }
     shapes = [tuple(p.shape) for p in nn.MLPGenerator(32).parameters()]
     assert shapes == [(128, 32), (128,), (64, 128), (64,)]

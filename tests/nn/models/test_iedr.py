@@ -22,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings('ignore:.*graphs have no edges')
 ROWS = [0, 1, 2, 3, 0, 4, 5, 6, 7]
 VARIANTS = nn.IEDR_VARIANTS | {
     'residual': {'generator': 'residual', 'pointwise': True},
+    'separate': {'generator': 'separate', 'cross': False, 'pointwise': True},
     'BI and dropout': {'encoder': 'bi', 'dropout': 0.3},
 }
 every_variant = pytest.mark.parametrize('variant', VARIANTS)
@@ -96,6 +97,7 @@ RULES: dict[str, Callable[[int, int], float | None]] = {
         ('complete', {'encoder': 'mean', 'generator': 'linear'}),
         ('complete', {'encoder': 'mlp', 'pointwise': True}),
         ('own', {'generator': 'residual', 'pointwise': True}),
+        ('complete', {'generator': 'separate', 'cross': False, 'pointwise': True}),
     ],
     ids=str,
 )
@@ -145,6 +147,8 @@ def test_equals_formula(
         'extrinsic': (user.extrinsic * item.extrinsic).sum(1),
         'cross': (user[0] * item[1] + user[1] * item[0]).sum(1),
     }
+    if not model.cross:
+        del parts['cross']
     if model.pointwise is not None:
         parts['pointwise'] = terms
     batch = as_batch(cinema.to(device))
@@ -327,7 +331,9 @@ def test_reset_parameters(cinema):
 
 
 @pytest.mark.parametrize('expand', [False, True])
-@pytest.mark.parametrize('variant', ['IEDR', 'MLP', 'IEDR_sp', 'released', 'residual'])
+@pytest.mark.parametrize(
+    'variant', ['IEDR', 'MLP', 'IEDR_sp', 'released', 'residual', 'separate']
+)
 def test_mixed_precision(variant, expand, cinema, device):
     sizes = {'channels': 32, 'hidden_channels': 128, 'num_negatives': 10}
     model = make(cinema, **sizes, **VARIANTS[variant]).float().eval().to(device)
@@ -355,7 +361,7 @@ def test_mixed_precision(variant, expand, cinema, device):
     ('arguments', 'message'),
     [
         ({'encoder': 'gcn'}, "`encoder`.*'sign', 'mean', 'mlp', 'bi' .*'gcn'"),
-        ({'generator': 'cubic'}, "`generator`.*'mlp', .*'residual' .*'cubic'"),
+        ({'generator': 'cubic'}, "`generator`.*'mlp', .*'separate' .*'cubic'"),
         ({'combine': 'max'}, "'max'"),
         ({'contexts': 'none'}, "'none'"),
         ({'contrastive_variant': 'double'}, "'double'"),

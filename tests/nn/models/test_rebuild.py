@@ -58,6 +58,7 @@ CASES: list[Callable[[], torch.nn.Module]] = [
     lambda: IPS(lightgcn(), GRAPH.popularity),
     *(lambda v=v: iedr(**IEDR_VARIANTS[v]) for v in ('IEDR', 'noCIED', 'released')),
     lambda: iedr(generator='residual', num_negatives=3, combine='sum'),
+    lambda: iedr(generator='separate', cross=False),
     lambda: ContextPopularity.fit(DATASET),
     *(lambda data=data: Popularity.fit(data) for data in (DATASET, GRAPH)),
     *(lambda data=data: Repeat.fit(data) for data in (DATASET, GRAPH)),

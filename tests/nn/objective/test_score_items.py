@@ -69,6 +69,7 @@ def assert_says_the_same(model, batch, items, tol=1e-10):
         {'pointwise': True},
         {'pointwise': True, 'dropout': 0.5},
         {'encoder': 'mean', 'generator': 'residual', 'pointwise': True},
+        {'generator': 'separate', 'cross': False},
         {'hidden_channels': 1024, 'pointwise': True},  # In blocks of rows.
     ],
     ids=str,
