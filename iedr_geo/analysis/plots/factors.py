@@ -127,8 +127,9 @@ def plot_generator(model: nn.IEDR, side: Side = 'item', ax: Axes | None = None) 
     <https://doi.org/10.1145/3722553>`_, and the mean of each block.
 
     Absolute weights; where there is a hidden layer, the sum over all paths through it of
-    the products of the weights on the way. :class:`ResidualGenerator` adds sums of second
-    embeddings to the factors as they are: paths of weight one.
+    the products of the weights on the way. :class:`ResidualGenerator` and
+    :class:`SeparateGenerator` add sums of second embeddings to the factors as they are:
+    paths of weight one.
 
     .. note::
         Weights do not tell how much the input varies. A product of user and context, the
@@ -187,6 +188,7 @@ def _strengths(generator: Any, side: str) -> tuple[list[str], Tensor]:
         '+' if getattr(generator, 'combine', '') == 'sum' else '\N{MULTIPLICATION SIGN}'
     )
     both = f'{side} {sign} context'
+    sums = f'{side} (sum)', 'context (sum)'
     unchanged = stands_for(generator, 'hidden', 'forward') and not has_hooks(generator)
     match generator if unchanged else None:
         case nn.LinearGenerator():
@@ -195,15 +197,23 @@ def _strengths(generator: Any, side: str) -> tuple[list[str], Tensor]:
             intrinsic, extrinsic = generator.intrinsic_mlp, generator.extrinsic_mlp
             return [side, both], torch.block_diag(_paths(intrinsic), _paths(extrinsic))
         case nn.ResidualGenerator():
-            weight = _paths(generator.mlp)
-            added = torch.eye(*weight.shape).roll(generator.channels, 1).to(weight)
-            return [both, f'{side} (sum)', 'context (sum)'], weight + added
+            return [both, *sums], _with_sums(_paths(generator.mlp))
+        case nn.SeparateGenerator():
+            size, of_sum = generator.channels, _paths(generator.intrinsic_mlp)
+            intrinsic = torch.nn.functional.pad(of_sum, (size, size))
+            weight = torch.cat([intrinsic, _paths(generator.extrinsic_mlp)])
+            return [both, *sums], _with_sums(weight)
         case nn.MLPGenerator():
             return [both], _paths(generator.mlp)
     raise ValueError(
         f'The {side} generator is a {type(generator).__name__}, whose weights do not say '
         f'how inputs reach factors'
     )
+
+
+def _with_sums(weight: Tensor) -> Tensor:
+    """Adds the paths of weight one from sums of second embeddings to factors."""
+    return weight + torch.eye(*weight.shape).roll(len(weight) // 2, 1).to(weight)
 
 
 def _paths(mlp: Any) -> Tensor:

@@ -164,8 +164,13 @@ def test_generator(kind, dataset):
         expected[3:, 3:] = paths(generator.extrinsic_mlp)
     elif kind == 'mlp':
         expected, names = paths(generator.mlp), [both]
-    elif kind == 'residual':
-        expected = paths(generator.mlp)
+    elif kind in ('residual', 'separate'):
+        if kind == 'residual':
+            expected = paths(generator.mlp)
+        else:
+            expected = np.zeros((6, 9))
+            expected[:3, 3:6] = paths(generator.intrinsic_mlp)
+            expected[3:] = paths(generator.extrinsic_mlp)
         for i in range(3):  # Channel i of the user reaches channel i of the factor.
             expected[i, 3 + i] += 1
             expected[3 + i, 6 + i] += 1

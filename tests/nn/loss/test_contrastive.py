@@ -95,7 +95,7 @@ class Problem:
     ) -> None:
         generator = GENERATORS[kind](CHANNELS, 7, combine)
         self.generator = generator.double().to(device)
-        shape = (rows, 2 * CHANNELS if kind == 'residual' else CHANNELS)
+        shape = (rows, CHANNELS * (1 + generator.second_embeddings))
         self.entity = torch.randn(shape, dtype=torch.double).to(device).requires_grad_()
         self.context = torch.randn(shape, dtype=torch.double).to(device).requires_grad_()
         self.entity_id = torch.tensor([3, 1, 3, 2, 1, 3])[:rows].to(device)
