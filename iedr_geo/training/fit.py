@@ -185,7 +185,6 @@ def fit(
     # The other processes of a run go by the first one.
     first = not trial and getattr(rank_zero_only, 'rank', 0) == 0
     with _held(folder) if first else nullcontext():
-        ckpt_path = None if trial else _begin(folder, resume, overwrite, first)
         trainer = _make_trainer(
             module,
             None if trial else _RunFolder(folder, module, patience),
@@ -194,6 +193,8 @@ def fit(
             enable_progress_bar=progress,
             **kwargs,
         )
+        # Only now, so that arguments that are refused delete no run.
+        ckpt_path = None if trial else _begin(folder, resume, overwrite, first)
         if ckpt_path is not None:
             _check_checkpoint(ckpt_path, module)
         module.history = []
