@@ -59,10 +59,12 @@ def hide_new(split: Split) -> Split:
     def hide(graphs: FeatureGraphs) -> FeatureGraphs:
         return graphs.with_x(stand_in.to(graphs.x.device)[graphs.x])
 
+    first_alike = cache(_first_alike)
     for part in (train, valid, test):
         part.users, part.items = hide(part.users), hide(part.items)
         part.contexts = hide(part.contexts)
-        part.context = _first_alike(part.contexts).to(part.context.device)[part.context]
+        first = first_alike(part.contexts).to(part.context.device)
+        part.context = first[part.context]
     return split._replace(train=train, valid=valid, test=test)
 
 

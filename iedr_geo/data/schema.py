@@ -133,8 +133,8 @@ class FeatureSchema:
         """What tells the numbers of the vocabulary from others, edges aside."""
         vocabulary, found = self._fingerprint
         if vocabulary is not self.vocabulary or found is None:
-            content = {**json.loads(self.to_json()), 'edges': None}
-            found = Fingerprint(self.num_embeddings, digest([json.dumps(content)]))
+            content = json.dumps(self._content(edges=None))
+            found = Fingerprint(self.num_embeddings, digest([content]))
             self._fingerprint = self.vocabulary, found
         return found
 
@@ -294,15 +294,18 @@ class FeatureSchema:
             )
         return graphs
 
-    def to_json(self) -> str:
-        """Returns the fields and their vocabulary as JSON text."""
-        content: dict[str, Any] = {
+    def _content(self, edges: Any) -> dict[str, Any]:
+        """Returns what JSON holds of the schema, given what it holds of the edges."""
+        fields: dict[str, Any] = {
             side: [{'kind': type(c).__name__, **vars(c)} for c in self.columns(side)]
             for side in SIDES
         }
-        content['edges'] = {side: transform_to_dict(t) for side, t in self.edges.items()}
-        content['vocabulary'] = self.vocabulary
-        return json.dumps(content, indent=1)
+        return {**fields, 'edges': edges, 'vocabulary': self.vocabulary}
+
+    def to_json(self) -> str:
+        """Returns the fields and their vocabulary as JSON text."""
+        edges = {side: transform_to_dict(t) for side, t in self.edges.items()}
+        return json.dumps(self._content(edges), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> FeatureSchema:
