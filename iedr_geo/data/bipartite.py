@@ -159,13 +159,14 @@ class BipartiteGraph:
         for side, size in (('user', self.num_users), ('item', num_items)):
             ids = getattr(self, f'{side}_ids')
             if ids is None:
-                setattr(self, f'{side}_ids', pd.RangeIndex(size))
+                ids = pd.RangeIndex(size)
             elif len(ids) != size:
                 raise ValueError(f'There are {size} {side}s, but {len(ids)} {side}_ids')
             elif not _known_unique(ids):
                 unique_ids(pd.Series(list(ids), name=f'{side}_ids'), 'graph')
-            if ids is not None:
-                setattr(self, f'{side}_ids', pd.Index(ids))
+            # An index stays the same object, whose fingerprint is kept.
+            index = ids if isinstance(ids, pd.Index) else pd.Index(ids)
+            setattr(self, f'{side}_ids', index)
 
     @classmethod
     def from_pandas(
@@ -444,8 +445,8 @@ class BipartiteGraph:
             items.numel(),
             intervened=self.intervened[edges],
             catalogue=catalogue,
-            user_ids=pd.Index(self.user_ids)[users.cpu().numpy()],
-            item_ids=pd.Index(self.item_ids)[items.cpu().numpy()],
+            user_ids=self.user_ids[users.cpu().numpy()],
+            item_ids=self.item_ids[items.cpu().numpy()],
             repeated=self.repeated,
             exclude_seen=self.exclude_seen,
         )

@@ -279,7 +279,7 @@ class CatalogueRankings(Rankings):
             self.seen, self.note = _check_graph(held_out, seen)
             users, index = torch.unique(held_out.user, return_inverse=True)
             queries, item, row = Queries(users), held_out.item, users
-            ids = pd.Index(held_out.user_ids)
+            ids = held_out.user_ids
         else:
             metrics = DEFAULT_METRICS if metrics is None else metrics
             rows = held_out if held_out.y is None else held_out[held_out.y == 1]

@@ -175,7 +175,7 @@ class GraphEntities(Entities):
     """
 
     def __init__(self, graph: BipartiteGraph) -> None:
-        columns = pd.Index(graph.user_ids), pd.Index(graph.item_ids)
+        columns = graph.user_ids, graph.item_ids
         ids = [pd.Index(list(map(token, column))) for column in columns]
         super().__init__(ids, columns)
         self.exclude_seen = graph.exclude_seen

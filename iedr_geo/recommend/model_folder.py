@@ -260,7 +260,7 @@ def save_recommender(
                 'exclude_seen': data.exclude_seen,
             }
             for name in ('user_ids', 'item_ids'):
-                ids = pd.Index(getattr(data, name))
+                ids = getattr(data, name)
                 texts = pd.Index(list(map(token, ids)))
                 graph[name] = list(texts), own_to_json(texts, ids), ids.name
             save_tensors(graph, new / CATALOGUE)
