@@ -30,6 +30,8 @@ class InteractionBatch:
         item_graph: The item graph of each row, of shape :math:`(B)`.
         context_graph: The context graph of each row, of shape :math:`(B)`.
         y: The labels, of shape :math:`(B)`.
+        rows_per_query: How many rows in succession are of one user in one context, as a
+            positive and its negatives are: what belongs to them is computed once.
     """
 
     user: Batch
@@ -39,6 +41,7 @@ class InteractionBatch:
     item_graph: Tensor
     context_graph: Tensor
     y: Tensor | None = None
+    rows_per_query: int = 1
 
     @classmethod
     def from_ids(
@@ -48,6 +51,7 @@ class InteractionBatch:
         item: Tensor,
         context: Tensor,
         y: Tensor | None = None,
+        rows_per_query: int = 1,
     ) -> InteractionBatch:
         """Builds a batch of any users, items and contexts of a dataset.
 
@@ -57,12 +61,13 @@ class InteractionBatch:
             item: The item of each row, of shape :math:`(B)`.
             context: The context of each row, of shape :math:`(B)`.
             y: The labels, of shape :math:`(B)`.
+            rows_per_query: As in :class:`InteractionBatch`.
         """
         graphs, index = {}, {}
         for side, ids in zip(SIDES, (user, item, context), strict=True):
             distinct, index[f'{side}_graph'] = torch.unique(ids, return_inverse=True)
             graphs[side] = getattr(dataset, f'{side}s').batch(distinct)
-        return cls(**graphs, **index, y=y)
+        return cls(**graphs, **index, y=y, rows_per_query=rows_per_query)
 
     @classmethod
     def from_graphs(
@@ -134,6 +139,7 @@ class InteractionBatch:
             item_graph=items.repeat(len(self)),
             context_graph=self.context_graph.repeat_interleave(len(items)),
             y=None,
+            rows_per_query=self.rows_per_query * len(items),
         )
 
     @property
@@ -156,8 +162,10 @@ class InteractionBatch:
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> InteractionBatch:
         def mapped(value: Any) -> Any:
-            if value is None or isinstance(value, Tensor):
-                return None if value is None else function(value)
+            if value is None or isinstance(value, int):
+                return value
+            if isinstance(value, Tensor):
+                return function(value)
             return map_tensors(value, function)
 
         return InteractionBatch(

@@ -75,11 +75,13 @@ class _Rows(Epochs):
 
 
 class _Batches(Dataset[InteractionBatch]):
-    def __init__(self, dataset: InteractionDataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: InteractionDataset, rows_per_query: int) -> None:
+        self.dataset, self.rows_per_query = dataset, rows_per_query
 
     def __getitem__(self, ids: Ids) -> InteractionBatch:
-        return InteractionBatch.from_ids(self.dataset, *ids)
+        return InteractionBatch.from_ids(
+            self.dataset, *ids, rows_per_query=self.rows_per_query
+        )
 
 
 class InteractionLoader(DataLoader[InteractionBatch]):
@@ -142,22 +144,23 @@ class InteractionLoader(DataLoader[InteractionBatch]):
             )
         if dataset.user.device.type != 'cpu' and kwargs.get('num_workers', 0) > 0:
             raise ValueError('Workers build batches of a dataset on the CPU only')
+        rows = _Rows(
+            dataset,
+            batch_size,
+            negatives,
+            group_negatives,
+            curriculum or Curriculum(),
+            shuffle=shuffle,
+            seed=seed,
+            num_replicas=num_replicas,
+            rank=rank,
+        )
         # Its own, or each new iterator would draw from torch's global one.
         kwargs.setdefault('generator', torch.Generator())
         super().__init__(
-            _Batches(dataset),
+            _Batches(dataset, rows.slots_per_unit),
             batch_size=None,
-            sampler=_Rows(
-                dataset,
-                batch_size,
-                negatives,
-                group_negatives,
-                curriculum or Curriculum(),
-                shuffle=shuffle,
-                seed=seed,
-                num_replicas=num_replicas,
-                rank=rank,
-            ),
+            sampler=rows,
             **kwargs,
         )
 

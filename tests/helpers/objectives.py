@@ -16,6 +16,7 @@ OBJECTIVES = [
     SoftmaxObjective(),
     SoftmaxObjective('batch'),
     SoftmaxObjective('batch', log_q=False),
+    SoftmaxObjective('batch', bce_weight=0.3),
 ]
 
 
@@ -26,7 +27,7 @@ def plain_loss(
     left_out: Tensor | None = None,
     log_q: Tensor | None = None,
 ) -> Tensor:
-    terms = []
+    terms, beside = [], [torch.zeros(1).to(logits)]
     for row, scores in enumerate(logits):
         kept = [c for c in range(len(scores)) if left_out is None or not left_out[row, c]]
         had = [c for c in kept if y[row, c]]
@@ -40,7 +41,10 @@ def plain_loss(
             if log_q is not None and objective.log_q:
                 scores = scores - log_q
             terms.append(-(scores[had].exp() / scores[kept].exp().sum()).log())
-    return torch.cat(terms).mean()
+            beside.append(-scores[had].sigmoid().log())
+            beside.append(-(1 - scores[rest].sigmoid()).log())
+    weight = getattr(objective, 'bce_weight', 0.0)
+    return torch.cat(terms).mean() + weight * torch.cat(beside[1:] or beside).mean()
 
 
 def had_as_well(

@@ -104,6 +104,7 @@ RIGHT = {
     'mlp': lambda: MLPGenerator(CHANNELS, 8),
     'residual': lambda: ResidualGenerator(CHANNELS, 8),
     'separate': lambda: SeparateGenerator(CHANNELS, 8),
+    'separate of items': lambda: SeparateGenerator(CHANNELS, 8, 'item'),
     'own': Own,
     # The layers and products of the class above are not asked for.
     'own call': changed(MLP, 'forward', doubled_context),
@@ -112,8 +113,9 @@ RIGHT = {
 
 @pytest.mark.parametrize('name', RIGHT)
 def test_right_generators(name, device):
-    in_channels = 2 * CHANNELS if name in ('residual', 'separate') else CHANNELS
-    check_generator(RIGHT[name]().to(device), in_channels, CHANNELS)
+    generator = RIGHT[name]().to(device)
+    in_channels = CHANNELS * (1 + getattr(generator, 'further_embeddings', 0))
+    check_generator(generator, in_channels, CHANNELS)
 
 
 @pytest.mark.parametrize(('base', 'method', 'change', 'message'), WRONG)

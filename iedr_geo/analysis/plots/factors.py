@@ -128,7 +128,7 @@ def plot_generator(model: nn.IEDR, side: Side = 'item', ax: Axes | None = None) 
 
     Absolute weights; where there is a hidden layer, the sum over all paths through it of
     the products of the weights on the way. :class:`ResidualGenerator` and
-    :class:`SeparateGenerator` add sums of second embeddings to the factors as they are:
+    :class:`SeparateGenerator` add sums of further embeddings to the factors as they are:
     paths of weight one.
 
     .. note::
@@ -170,8 +170,8 @@ def plot_generator(model: nn.IEDR, side: Side = 'item', ax: Axes | None = None) 
     ax.axhline(size - 0.5, color=style.DARK, lw=1)
     for column in range(1, len(inputs)):
         ax.axvline(column * size - 0.5, color=style.DARK, lw=1)
-    middles = (np.arange(3) + 0.5) * size - 0.5
-    ax.set_xticks(middles[: len(inputs)], inputs)
+    middles = (np.arange(len(inputs) + 1) + 0.5) * size - 0.5
+    ax.set_xticks(middles[:-1], inputs)
     ax.set_yticks(middles[:2], ['intrinsic', 'extrinsic'], rotation=90, va='center')
     ax.tick_params(length=0)
     ax.figure.colorbar(image, ax=ax, label='absolute weight, summed over paths')
@@ -197,12 +197,16 @@ def _strengths(generator: Any, side: str) -> tuple[list[str], Tensor]:
             intrinsic, extrinsic = generator.intrinsic_mlp, generator.extrinsic_mlp
             return [side, both], torch.block_diag(_paths(intrinsic), _paths(extrinsic))
         case nn.ResidualGenerator():
-            return [both, *sums], _with_sums(_paths(generator.mlp))
+            return [both, *sums], _with_sums(_paths(generator.mlp), 1, 2)
         case nn.SeparateGenerator():
-            size, of_sum = generator.channels, _paths(generator.intrinsic_mlp)
-            intrinsic = torch.nn.functional.pad(of_sum, (size, size))
-            weight = torch.cat([intrinsic, _paths(generator.extrinsic_mlp)])
-            return [both, *sums], _with_sums(weight)
+            size, own = generator.channels, f'{side} (other sum)'
+            product, *rest = _paths(generator.extrinsic_mlp).split(size, 1)
+            none = torch.zeros_like(product)
+            of_sum = _paths(generator.intrinsic_mlp)
+            weight = torch.cat([none, of_sum, none, none], dim=1)
+            weight = torch.cat([weight, torch.cat([product, none, *rest], dim=1)])
+            added = 2 if generator.side == 'item' else 3
+            return [both, sums[0], own, sums[1]], _with_sums(weight, 1, added)
         case nn.MLPGenerator():
             return [both], _paths(generator.mlp)
     raise ValueError(
@@ -211,9 +215,14 @@ def _strengths(generator: Any, side: str) -> tuple[list[str], Tensor]:
     )
 
 
-def _with_sums(weight: Tensor) -> Tensor:
-    """Adds the paths of weight one from sums of second embeddings to factors."""
-    return weight + torch.eye(*weight.shape).roll(len(weight) // 2, 1).to(weight)
+def _with_sums(weight: Tensor, intrinsic: int, extrinsic: int) -> Tensor:
+    """Adds paths of weight one from inputs, given their numbers, to both factors."""
+    size = len(weight) // 2
+    added = weight.clone()
+    for row, column in enumerate((intrinsic, extrinsic)):
+        block = added[row * size :, column * size :][:size, :size]
+        block.diagonal().add_(1)
+    return added
 
 
 def _paths(mlp: Any) -> Tensor:

@@ -54,9 +54,9 @@ class FactorGenerator(torch.nn.Module):
         channels (int): Size of each factor.
     """
 
-    second_embeddings: ClassVar[bool] = False
-    """If :obj:`True`, readouts come with the sums of second embeddings,
-    :math:`(*, 2F)`."""
+    further_embeddings: ClassVar[int] = 0
+    """How many embeddings there are besides those of the encoder, of which readouts come
+    with the sums: :math:`(*, F + nF)`."""
 
     context_free_intrinsic: ClassVar[bool] = False
     """If :obj:`True`, the intrinsic factors look at no context. What :obj:`hidden` and

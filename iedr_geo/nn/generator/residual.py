@@ -28,7 +28,7 @@ class ResidualGenerator(MLPGenerator):
         - **output:** :class:`Factors`, each :math:`(*, F)`
     """
 
-    second_embeddings = True
+    further_embeddings = 1
 
     def __init__(self, channels: int, hidden_channels: int = 128) -> None:
         FactorGenerator.__init__(self, channels)
@@ -43,7 +43,12 @@ class ResidualGenerator(MLPGenerator):
 
         The weights are of readouts and sums side by side, :math:`(C, H, 2F)`.
         """
-        return hidden_of_sums(self.mlp, context)
+        first = self.mlp.lins[0]
+        of_product, of_sums, of_contexts = first.weight.chunk(3, dim=1)
+        readout, sums = context.chunk(2, dim=-1)
+        weight = of_product * readout.unsqueeze(1)
+        weight = torch.cat([weight, of_sums.expand_as(weight)], dim=-1)
+        return weight, first.bias + sums @ of_contexts.t()
 
     def fold(self, vectors: Factors, context: Tensor) -> Folded:
         """Folds vectors into the last layer; see :meth:`MLPGenerator.fold`."""
@@ -54,13 +59,3 @@ class ResidualGenerator(MLPGenerator):
         return Folded(weight, direct, constant)
 
     __repr__ = FactorGenerator.__repr__
-
-
-def hidden_of_sums(mlp: MLP, context: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns weight and bias of a layer of products, sums and sums of contexts."""
-    first = mlp.lins[0]
-    of_product, of_sums, of_contexts = first.weight.chunk(3, dim=1)
-    readout, sums = context.chunk(2, dim=-1)
-    weight = of_product * readout.unsqueeze(1)
-    weight = torch.cat([weight, of_sums.expand_as(weight)], dim=-1)
-    return weight, first.bias + sums @ of_contexts.t()

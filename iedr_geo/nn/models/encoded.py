@@ -38,8 +38,8 @@ class Encoded(NamedTuple):
     """One pass over a batch: readouts, factors and logits of its rows.
 
     Args:
-        user: Readouts of the users, of shape :math:`(B, F)`; with second embeddings and
-            their sums, :math:`(B, 2F)`.
+        user: Readouts of the users, of shape :math:`(B, F)`, and beside them the sums of
+            the generator's further embeddings.
         item: Readouts of the items, likewise.
         context: Readouts of the contexts, likewise.
         factors: The factors of users and items.
@@ -49,6 +49,7 @@ class Encoded(NamedTuple):
         distinct_item: The readouts of the distinct items of the batch, where its rows
             share them.
         cross: If :obj:`True`, intrinsic factors meet extrinsic ones in the logits.
+        rows_per_query: As in :class:`~iedr_geo.loader.InteractionBatch`.
     """
 
     user: Tensor
@@ -59,6 +60,7 @@ class Encoded(NamedTuple):
     pointwise: Tensor | None = None
     distinct_item: Tensor | None = None
     cross: bool = True
+    rows_per_query: int = 1
 
     @property
     def parts(self) -> dict[str, Tensor]:

@@ -35,14 +35,14 @@ SIDES = ('user', 'item', 'context')
 ENTITIES = ('user', 'item')
 
 
-ENCODERS: dict[str, Callable[[int, int, float], Module]] = {
-    'sign': lambda channels, hidden, dropout: SIGN(channels, hidden, dropout=dropout),
+ENCODERS: dict[str, Callable[[int, int, float, str], Module]] = {
+    'sign': lambda channels, hidden, dropout, _: SIGN(channels, hidden, dropout=dropout),
     'mean': lambda *_: MeanEncoder(),
-    'mlp': lambda channels, hidden, _: MLPEncoder(channels, hidden),
-    'bi': lambda channels, hidden, dropout: BiInteractionEncoder(dropout=dropout),
+    'mlp': lambda channels, hidden, *_: MLPEncoder(channels, hidden),
+    'bi': lambda channels, hidden, dropout, _: BiInteractionEncoder(dropout=dropout),
 }
 """The encoders that :class:`IEDR` knows by name, each made from the size of embeddings,
-the size of hidden layers and the dropout of messages."""
+the size of hidden layers, the dropout of messages and the side."""
 
 HIDDEN = 1 << 22  # Values of the hidden layers of pairs that are held at a time.
 
@@ -62,7 +62,7 @@ def _one_a_side(
             f'`{argument}` is a module of your own or one of '
             f"{', '.join(map(repr, made_by_name))} (got '{module}')"
         )
-    return ModuleDict({side: made_by_name[module](*sizes) for side in sides})
+    return ModuleDict({side: made_by_name[module](*sizes, side) for side in sides})
 
 
 _Graphs: TypeAlias = tuple[Batch, Tensor | None]
@@ -215,8 +215,8 @@ class IEDR(Rebuildable):
             ENTITIES, generator, GENERATORS, 'generator', *sizes, combine
         )
         first = self.generators['user']
-        second = getattr(first, 'second_embeddings', False)
-        self.direct = table(channels, std=0.1) if second else None
+        further = getattr(first, 'further_embeddings', 0)
+        self.direct = table(channels * further, std=0.1) if further else None
         context_free = getattr(first, 'context_free_intrinsic', False)
         if context_free and (
             contexts != 'both' or contrastive_variant != 'infonce' or mask_false_negatives
@@ -321,8 +321,9 @@ class IEDR(Rebuildable):
             graphs: Feature graphs, as :class:`FeatureGraphs` batches them.
 
         Returns:
-            Readouts of shape :math:`(G, F)`, or :math:`(G, 2F)` with
-            :obj:`generator="residual"`, and terms of shape :math:`(G)`.
+            Readouts of shape :math:`(G, F)`, with the sums of :math:`n` further
+            embeddings of the generator :math:`(G, F + nF)`, and terms of shape
+            :math:`(G)`.
         """
         [out] = self._readouts([side], [(graphs, None)])
         if self.pointwise is None:
@@ -345,8 +346,11 @@ class IEDR(Rebuildable):
         distinct = None
         if not each_row:
             distinct, item = item, item[rows]
+        # The rows of one query have one user and context, unless each draws its own.
+        each = 1 if each_row else getattr(batch, 'rows_per_query', 1)
+        of_queries = self.generators['user'](user[::each], context[::each])
         factors = IEDRFactors(
-            self.generators['user'](user, context),
+            Factors(*(of_query.repeat_interleave(each, 0) for of_query in of_queries)),
             self.generators['item'](item, context),
         )
         if self.cross:
@@ -359,7 +363,7 @@ class IEDR(Rebuildable):
             pointwise = torch.stack(_sums(self.pointwise, sides)).sum(0).squeeze(1)
             logits = logits + pointwise
         return Encoded(
-            user, item, context, factors, logits, pointwise, distinct, self.cross
+            user, item, context, factors, logits, pointwise, distinct, self.cross, each
         )
 
     def forward(self, batch: InteractionBatch | Batch) -> Tensor:
@@ -486,8 +490,16 @@ class IEDR(Rebuildable):
         return torch.stack(terms).sum()
 
     def _bounds(self, encoded: Encoded) -> Iterator[tuple[Any, Factors]]:
-        """Returns the bound of users and of items, and the factors that it is of."""
-        return zip(self.disentangling.values(), encoded.factors, strict=True)
+        """Returns the bound of users and of items, and the factors that it is of: those
+        of all rows or, where rows share a query, of one that is drawn for each query.
+        """
+        each, bounds = encoded.rows_per_query, self.disentangling.values()
+        if each == 1:
+            return zip(bounds, encoded.factors, strict=True)
+        start = torch.arange(0, len(encoded.logits), each, device=encoded.logits.device)
+        row = start + torch.randint(each, start.shape, device=start.device)
+        some = [Factors(*(factor[row] for factor in side)) for side in encoded.factors]
+        return zip(bounds, some, strict=True)
 
 
 def _sums(table: FeatureEmbedding, sides: Sequence[_Graphs]) -> list[Tensor]:

@@ -164,13 +164,15 @@ def test_generator(kind, dataset):
         expected[3:, 3:] = paths(generator.extrinsic_mlp)
     elif kind == 'mlp':
         expected, names = paths(generator.mlp), [both]
-    elif kind in ('residual', 'separate'):
-        if kind == 'residual':
-            expected = paths(generator.mlp)
-        else:
-            expected = np.zeros((6, 9))
-            expected[:3, 3:6] = paths(generator.intrinsic_mlp)
-            expected[3:] = paths(generator.extrinsic_mlp)
+    elif kind == 'separate':
+        expected = np.zeros((6, 12))
+        expected[:3, 3:6] = paths(generator.intrinsic_mlp) + np.eye(3)
+        of_extrinsic = paths(generator.extrinsic_mlp)
+        expected[3:, :3], expected[3:, 6:] = of_extrinsic[:, :3], of_extrinsic[:, 3:]
+        expected[3:, 9:] += np.eye(3)
+        names = [both, f'{side} (sum)', f'{side} (other sum)', 'context (sum)']
+    elif kind == 'residual':
+        expected = paths(generator.mlp)
         for i in range(3):  # Channel i of the user reaches channel i of the factor.
             expected[i, 3 + i] += 1
             expected[3 + i, 6 + i] += 1
@@ -182,7 +184,7 @@ def test_generator(kind, dataset):
     assert np.allclose(image.get_array(), expected)
     assert image.norm.vmin == 0 and image.norm.vmax == pytest.approx(expected.max())
     assert [text.get_text() for text in ax.get_xticklabels()] == names
-    assert ax.get_xticks().tolist() == [1, 4, 7][: len(names)]
+    assert ax.get_xticks().tolist() == [1, 4, 7, 10][: len(names)]
     factors = [text.get_text() for text in ax.get_yticklabels()]
     assert factors == ['intrinsic', 'extrinsic'] and ax.get_yticks().tolist() == [1, 4]
     blocks = np.ndindex(2, len(names))

@@ -21,6 +21,7 @@ MAKE: dict[str, Callable[[], nn.FactorGenerator]] = {
     'split of sums': lambda: nn.SplitGenerator(CHANNELS, HIDDEN, 'sum'),
     'residual': lambda: nn.ResidualGenerator(CHANNELS, HIDDEN),
     'separate': lambda: nn.SeparateGenerator(CHANNELS, HIDDEN),
+    'separate of items': lambda: nn.SeparateGenerator(CHANNELS, HIDDEN, 'item'),
 }
 
 every_generator = pytest.mark.parametrize('name', MAKE)
@@ -29,7 +30,7 @@ every_generator = pytest.mark.parametrize('name', MAKE)
 def make(name: str, device: torch.device) -> tuple[nn.FactorGenerator, int]:
     """Returns a generator and how wide its inputs are."""
     generator = MAKE[name]().double().to(device)
-    return generator, CHANNELS * (1 + generator.second_embeddings)
+    return generator, CHANNELS * (1 + generator.further_embeddings)
 
 
 def draw(*shape: int, device: torch.device) -> Tensor:
@@ -46,11 +47,12 @@ def formula(perceptron):
             out = perceptron(generator.mlp, torch.cat([u * c, own, of_context]))
             return [own + out[:CHANNELS], of_context + out[CHANNELS:]]
         if isinstance(generator, nn.SeparateGenerator):
-            (u, own), (c, of_context) = u.chunk(2), c.chunk(2)
-            x = torch.cat([u * c, own, of_context])
+            (u, own, offer), (c, _, need) = u.chunk(3), c.chunk(3)
+            x = torch.cat([u * c, offer, need])
             return [
                 own + perceptron(generator.intrinsic_mlp, own),
-                of_context + perceptron(generator.extrinsic_mlp, x),
+                (need if generator.side == 'user' else offer)
+                + perceptron(generator.extrinsic_mlp, x),
             ]
         if isinstance(generator, nn.LinearGenerator):
             linear = generator.linear
@@ -93,7 +95,7 @@ def test_equals_formula(name, shapes, device, formula, assert_same):
 def test_stands_in_for_others(name):
     """What is folded too, and what is said by layers."""
     generator = MAKE[name]()
-    width = CHANNELS * (1 + generator.second_embeddings)
+    width = CHANNELS * (1 + generator.further_embeddings)
     check_generator(generator, width, CHANNELS)
     for method in ('hidden', 'fold'):
         assert stands_for(generator, method, 'forward')
@@ -103,14 +105,14 @@ def test_stands_in_for_others(name):
 
 
 def test_names_and_defaults():
-    made = {name: str(make(32, 128, 'sum')) for name, make in GENERATORS.items()}
+    made = {name: str(make(32, 128, 'sum', 'item')) for name, make in GENERATORS.items()}
     assert made == {
         'mlp': "MLPGenerator(32, combine='sum')",
         'linear': 'LinearGenerator(32, relu=False)',
         'nonlinear': 'LinearGenerator(32, relu=True)',
         'split': "SplitGenerator(32, combine='sum')",
         'residual': 'ResidualGenerator(32)',
-        'separate': 'SeparateGenerator(32)',
+        'separate': "SeparateGenerator(32, side='item')",
     }
     shapes = [tuple(p.shape) for p in nn.MLPGenerator(32).parameters()]
     assert shapes == [(128, 32), (128,), (64, 128), (64,)]

@@ -93,9 +93,9 @@ class Problem:
         kind: str = 'mlp',
         combine: str = 'product',
     ) -> None:
-        generator = GENERATORS[kind](CHANNELS, 7, combine)
+        generator = GENERATORS[kind](CHANNELS, 7, combine, 'user')
         self.generator = generator.double().to(device)
-        shape = (rows, CHANNELS * (1 + generator.second_embeddings))
+        shape = (rows, CHANNELS * (1 + generator.further_embeddings))
         self.entity = torch.randn(shape, dtype=torch.double).to(device).requires_grad_()
         self.context = torch.randn(shape, dtype=torch.double).to(device).requires_grad_()
         self.entity_id = torch.tensor([3, 1, 3, 2, 1, 3])[:rows].to(device)

@@ -37,14 +37,18 @@ def test_large_logits_and_no_other_candidate(objective):
         assert value.isfinite()
         [gradient] = torch.autograd.grad(value, logits, retain_graph=True)
         assert gradient.isfinite().all()
-    if not isinstance(objective, BCEObjective):
+    if not isinstance(objective, BCEObjective) and not getattr(
+        objective, 'bce_weight', 0
+    ):
         assert alone.item() == 0
 
 
 def test_is_named_and_checked():
     assert repr(SoftmaxObjective('batch', log_q=False)) == (
-        "SoftmaxObjective(over='batch', log_q=False)"
+        "SoftmaxObjective(over='batch', log_q=False, bce_weight=0.0)"
     )
     assert repr(BPRObjective()) == "BPRObjective(over='negatives')"
     with pytest.raises(ValueError, match=r"'negatives' or 'batch' \(got 'all'\)"):
         BCEObjective('all')
+    with pytest.raises(ValueError, match=r'`bce_weight` must not .* \(got -1\)'):
+        SoftmaxObjective(bce_weight=-1)
