@@ -43,6 +43,12 @@ class InteractionBatch:
     y: Tensor | None = None
     rows_per_query: int = 1
 
+    def __post_init__(self) -> None:
+        if len(self) % self.rows_per_query:
+            raise ValueError(
+                f'{len(self)} rows are not in groups of {self.rows_per_query} rows each'
+            )
+
     @classmethod
     def from_ids(
         cls,

@@ -1,6 +1,7 @@
 """Both forms of a batch must hold what its samples hold."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -85,6 +86,10 @@ def test_rows_times_items(dataset: InteractionDataset, rows: list, items: list):
     pairs = [(user, ids[item], context) for user, _, context in rows for item in items]
     expected = make(dataset, pairs, y=False)
     assert crossed.y is None and len(crossed) == len(rows) * len(items)
+    assert crossed.rows_per_query == len(items)
+    assert crossed[1:].rows_per_query == 1
+    with pytest.raises(ValueError, match='1 rows are not in groups of 2 rows'):
+        replace(batch[:1], rows_per_query=2)
     assert_same_data(crossed.expand(), expected.expand())
     for side in SIDES:
         assert getattr(crossed, side) is getattr(batch, side)

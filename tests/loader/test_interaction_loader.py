@@ -51,6 +51,7 @@ def test_groups(positives: InteractionDataset, batch_size: int, groups: int):
     loader = InteractionLoader(
         positives, batch_size, negatives, group_negatives=True, shuffle=True
     )
+    assert {batch.rows_per_query for batch in loader} == {3}
     batches = read(loader)
     full, last = divmod(12, groups)
     assert [len(b) for b in batches] == [groups * 3] * full + [last * 3] * (last > 0)

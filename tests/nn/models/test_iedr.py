@@ -1,12 +1,13 @@
 """IEDR: one model on two forms of a batch, against its formula, and its losses."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from cinema import EDGES, FIELDS, make_cinema
-from iedr_run import assert_same_run, features_by_hand, run
+from iedr_run import assert_same_run, features_by_hand, gradients, run
 from torch import Tensor
 from torch_geometric.data import Batch
 
@@ -225,6 +226,38 @@ def test_terms_of_the_loss(kwargs, cinema):
         for name, loss in losses.items():
             assert loss.shape == () and loss != 0
             torch.testing.assert_close(loss, expected[name])
+
+
+@every_variant
+def test_rows_of_one_query_share_its_factors(variant, cinema, device):
+    model = make(cinema, **VARIANTS[variant]).to(device)
+    shared = as_batch(cinema.to(device)).cross(torch.arange(3, device=device))
+    alone = replace(shared, rows_per_query=1)
+    assert shared.rows_per_query == 3
+    drawn = model._draws  # Then each row draws for itself, in training.
+    weight = torch.randn(len(shared), dtype=torch.double, device=device)
+    for train in (True, False):
+        runs = []
+        for batch in (shared, alone):
+            torch.manual_seed(1)
+            encoded = model.train(train).encode(batch)
+            runs.append(gradients(model, encoded.logits @ weight))
+            runs[-1] |= {'factors': torch.cat([*encoded.factors.user], dim=1)}
+        assert_same_run(*runs, tol=1e-10)
+    encoded = model.train().encode(shared)
+    assert encoded.rows_per_query == (1 if drawn else 3)
+    if drawn or not model.disentangling:
+        return
+    # The bound is that of one row, drawn for each query.
+    torch.manual_seed(1)
+    loss = model.estimator_loss(encoded)
+    torch.manual_seed(1)
+    row = torch.arange(0, len(shared), 3) + torch.randint(3, (len(ROWS),))
+    expected = [
+        model.disentangling[side].estimator_loss(*(factor[row] for factor in factors))
+        for side, factors in encoded.factors._asdict().items()
+    ]
+    torch.testing.assert_close(loss, sum(expected))
 
 
 @every_variant
