@@ -1,4 +1,4 @@
-"""The variants of IEDR in the paper's experiments."""
+"""The variants of IEDR."""
 
 from __future__ import annotations
 
@@ -25,10 +25,20 @@ IEDR_VARIANTS: dict[str, dict[str, Any]] = {
         'contrastive_variant': 'released',
         'halve': False,
     },
+    'separate': {
+        'generator': 'separate',
+        'cross': False,
+        'pointwise': True,
+        'contrastive_weight': 0.0,
+    },
 }
-r"""Constructor arguments of the variants in the paper's experiments, by name.
+r"""Constructor arguments of the variants in the paper's experiments, and of one that is
+not in the paper, by name.
 
 :obj:`"dropout"` adds to the paper's losses what the authors' scripts do and the paper
 does not mention: message dropout and pointwise terms. :obj:`"released"` has the scripts'
-losses as well: the double softmax, no one half.
+losses as well: the double softmax, no one half. :obj:`"separate"` is this library's own:
+intrinsic factors that know no context (:class:`SeparateGenerator`), no term in which an
+intrinsic factor meets an extrinsic one, a number for each feature (popularity is neither
+intrinsic nor extrinsic), and the bound on the mutual information alone.
 """

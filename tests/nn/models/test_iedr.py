@@ -23,7 +23,6 @@ pytestmark = pytest.mark.filterwarnings('ignore:.*graphs have no edges')
 ROWS = [0, 1, 2, 3, 0, 4, 5, 6, 7]
 VARIANTS = nn.IEDR_VARIANTS | {
     'residual': {'generator': 'residual', 'pointwise': True},
-    'separate': {'generator': 'separate', 'cross': False, 'pointwise': True},
     'BI and dropout': {'encoder': 'bi', 'dropout': 0.3},
 }
 every_variant = pytest.mark.parametrize('variant', VARIANTS)

@@ -1,0 +1,61 @@
+"""Runs what the pages of results are written from, the most telling runs first.
+
+python benchmarks/run_queue.py --data FOLDER [--jobs 2] [--only frappe]
+
+FOLDER holds the raw files of each dataset in a folder of its name. A run whose JSON file is
+there is not run again, and one that was stopped goes on from its last epoch, so the queue
+may be stopped and started at any time.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from iedr_runs import RUNS
+
+HERE = Path(__file__).resolve().parent
+
+
+def command(name, flags, args):
+    """Returns the command of a run."""
+    dataset = re.search(r'--dataset (\S+)', flags)[1]
+    root = args.data / dataset
+    run = HERE.parent / 'runs' / name
+    return [
+        *(sys.executable, HERE / 'iedr.py', *flags.split()),
+        *('--threads', '1', '--quiet', '--run', run),
+        *('--json', HERE / 'results' / 'iedr' / f'{name}.json'),
+        *(('--root', root) if root.exists() else ()),
+        *(('--resume',) if (run / 'last.ckpt').exists() else ('--overwrite',)),
+    ]
+
+
+def start(name, flags, args):
+    """Runs what has no result yet, with its output in a file of the run's folder."""
+    if (HERE / 'results' / 'iedr' / f'{name}.json').exists():
+        return
+    log = HERE.parent / 'runs' / f'{name}.log'
+    log.parent.mkdir(exist_ok=True)
+    print(f'{name}: {flags}', flush=True)
+    with log.open('w') as out:
+        code = subprocess.run(
+            [*map(str, command(name, flags, args))], stdout=out, stderr=out
+        ).returncode
+    if code != 0:
+        print(f'{name} failed: see {log}', flush=True)
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--data', type=Path, required=True)
+    parser.add_argument('--jobs', type=int, default=1, help='how many at a time')
+    parser.add_argument('--only', default='', help='a pattern of names')
+    args = parser.parse_args()
+    chosen = [item for item in RUNS.items() if re.search(args.only, item[0])]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(lambda item: start(*item, args), chosen))
