@@ -17,16 +17,20 @@ class Attention(torch.nn.Module):
     def __init__(self, channels, num_heads):
         super().__init__()
         self.num_heads = num_heads
-        # Query, key, value and residual.
+        # To queries, keys, values and what is added to the outcome.
         self.linear = torch.nn.Linear(channels, 4 * channels, bias=False)
 
-    def forward(self, x):
-        """Returns new vectors of the fields, of shape :math:`(B, F, C)`."""
-        *heads, own = self.linear(x).chunk(4, dim=-1)
+    def forward(self, mapped):
+        """Returns new vectors of the fields, of shape :math:`(B, F, C)`.
+
+        Args:
+            mapped: What :obj:`linear` makes of their vectors.
+        """
+        *heads, own = mapped.chunk(4, dim=-1)
         heads = [
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in heads
+            each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in heads
         ]
-        # Their products have no scale in the paper.
+        # The products have no scale in the paper.
         attended = F.scaled_dot_product_attention(*heads, scale=1.0)
         return (attended.transpose(1, 2).flatten(2) + own).relu()
 
@@ -41,13 +45,16 @@ class AutoInt(FieldModel):
         sizes = {'hidden_channels': hidden_channels, 'num_layers': num_layers}
         super().__init__(data, channels, **sizes)
         num_fields = self.fields.num_fields
-        self.attention = torch.nn.Sequential(
-            *(Attention(channels, num_heads) for _ in range(num_layers))
+        self.attention = torch.nn.ModuleList(
+            Attention(channels, num_heads) for _ in range(num_layers)
         )
         self.out = torch.nn.Linear(sum(num_fields.values()) * channels, 1)
         self.network = Network(num_fields, channels, **sizes)
 
     def forward(self, batch):
         sides = self.fields(batch)
-        out = self.out(self.attention(of_rows(sides)).flatten(1))
-        return (out + self.network(sides)).squeeze(1)
+        first, *others = self.attention
+        x = first(of_rows([side._replace(x=first.linear(side.x)) for side in sides]))
+        for layer in others:
+            x = layer(layer.linear(x))
+        return (self.out(x.flatten(1)) + self.network(sides)).squeeze(1)

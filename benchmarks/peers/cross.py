@@ -2,7 +2,7 @@
 
 import torch
 
-from peers.fields import FieldModel, Network, of_rows
+from peers.fields import FieldModel, Network, linear_of_rows, of_rows
 
 
 class DCNv2(FieldModel):
@@ -29,6 +29,7 @@ class DCNv2(FieldModel):
     def forward(self, batch):
         sides = self.fields(batch)
         x = first = of_rows(sides).flatten(1)
-        for cross in self.crosses:
-            x = torch.addcmul(x, first, cross(x))
+        for i, cross in enumerate(self.crosses):
+            crossed = linear_of_rows(cross, sides) if i == 0 else cross(x)
+            x = torch.addcmul(x, first, crossed)
         return self.out(torch.cat([x, self.network(sides)], dim=1)).squeeze(1)

@@ -30,6 +30,18 @@ def of_rows(sides):
     return torch.cat([x[rows] for x, rows in sides], dim=1)
 
 
+def linear_of_rows(linear, sides):
+    """Returns a linear map of all fields of each row.
+
+    It is a sum over users, items and contexts, whose terms are computed for distinct
+    graphs.
+    """
+    flat = [x.flatten(1) for x, _ in sides]
+    weights = linear.weight.split([x.size(1) for x in flat], dim=1)
+    terms = zip(flat, weights, sides, strict=True)
+    return sum(F.linear(x, weight)[rows] for x, weight, (_, rows) in terms) + linear.bias
+
+
 class Fields(torch.nn.Module):
     """Embeds each field of a row by one vector: the mean of its nodes.
 
@@ -74,9 +86,6 @@ class Fields(torch.nn.Module):
 class Network(torch.nn.Module):
     """An MLP of all fields of a row.
 
-    Its first layer is a sum over users, items and contexts, whose terms are computed for
-    distinct graphs.
-
     Args:
         fields: What the network is of.
         channels: The size of the fields' vectors.
@@ -87,21 +96,16 @@ class Network(torch.nn.Module):
 
     def __init__(self, fields, channels, hidden_channels, num_layers, out_channels=1):
         super().__init__()
-        self.sizes = [channels * width for width in fields.values()]
-        self.first = torch.nn.Linear(sum(self.sizes), hidden_channels)
+        size = channels * sum(fields.values())
+        self.first = torch.nn.Linear(size, hidden_channels)
         sizes = [hidden_channels] * num_layers
         if out_channels is not None:
             sizes.append(out_channels)
-        plain_last = out_channels is not None
-        self.rest = MLP(sizes, norm=None, plain_last=plain_last)
+        self.rest = MLP(sizes, norm=None, plain_last=out_channels is not None)
 
     def forward(self, sides):
         """Returns the output of each row, of shape :math:`(B, out_channels)`."""
-        hidden = self.first.bias
-        weights = self.first.weight.split(self.sizes, dim=1)
-        for (x, rows), weight in zip(sides, weights, strict=True):
-            hidden = hidden + F.linear(x.flatten(1), weight)[rows]
-        return self.rest(hidden.relu())
+        return self.rest(linear_of_rows(self.first, sides).relu())
 
 
 class FieldModel(torch.nn.Module):
