@@ -93,7 +93,7 @@ DEFAULTS = {
     },
 }
 RESIDUAL = {'generator': 'residual', 'num_negatives': 5, 'contrastive_weight': 0.01}
-IEDR_ARGUMENTS = {
+MODELS = {
     ('frappe', 'paper'): {},
     ('frappe', 'best'): RESIDUAL | {'channels': 64},
     ('ml-100k', 'paper'): {},
@@ -102,7 +102,7 @@ IEDR_ARGUMENTS = {
     ('ml-latest-small', 'best'): RESIDUAL,
     ('planted', 'paper'): {'num_negatives': 8, 'contrastive_weight': 0.01},
 }
-MODELS = {'iedr': IEDR, **PEERS}
+CLASSES = {'iedr': IEDR, **PEERS}
 ARGUMENTS = {
     'contrastive_weight': float,
     'disentangling_weight': float,
@@ -118,7 +118,7 @@ parser = argparse.ArgumentParser(
 parser.add_argument('--dataset', choices=['planted', *DATASETS], default='planted')
 parser.add_argument('--root', help='folder with the raw files (default: download)')
 parser.add_argument('--preset', choices=['paper', 'best'], default='paper')
-parser.add_argument('--model', choices=MODELS, default='iedr')
+parser.add_argument('--model', choices=CLASSES, default='iedr')
 parser.add_argument('--variant', choices=IEDR_VARIANTS, help='of IEDR: IEDR')
 for name, kind in ARGUMENTS.items():
     parser.add_argument(f'--{name}', type=kind, help="of the model: the preset's or its")
@@ -160,7 +160,7 @@ if args.model == 'iedr':
 elif args.variant is not None:
     parser.error(f'--variant is of IEDR, not of {args.model}')
 arguments = {n: getattr(args, n) for n in ARGUMENTS if getattr(args, n) is not None}
-for name in arguments.keys() - inspect.signature(MODELS[args.model]).parameters:
+for name in arguments.keys() - inspect.signature(CLASSES[args.model]).parameters:
     parser.error(f'{args.model} has no --{name}')
 for name, default in DEFAULTS[choice].items():
     # EASE has no epochs, batches or negatives.
@@ -184,7 +184,7 @@ if args.model == 'ease':
     settings, result = tuned_ease(train, valid, valid_lists)
 else:
     if args.model == 'iedr':
-        arguments = IEDR_ARGUMENTS[choice] | IEDR_VARIANTS[args.variant] | arguments
+        arguments = MODELS[choice] | IEDR_VARIANTS[args.variant] | arguments
         model = IEDR(dataset.schema.num_embeddings, **arguments)
     else:
         model = PEERS[args.model](train, **arguments)

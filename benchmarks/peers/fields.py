@@ -101,7 +101,9 @@ class Network(torch.nn.Module):
         sizes = [hidden_channels] * num_layers
         if out_channels is not None:
             sizes.append(out_channels)
-        self.rest = MLP(sizes, norm=None, plain_last=out_channels is not None)
+        self.rest = torch.nn.Identity()
+        if len(sizes) > 1:
+            self.rest = MLP(sizes, norm=None, plain_last=out_channels is not None)
 
     def forward(self, sides):
         """Returns the output of each row, of shape :math:`(B, out_channels)`."""
