@@ -227,7 +227,7 @@ def main(**defaults):
         },
         'baselines': {'popularity': evaluations['popularity'].over_all_lists},
     }
-    write_json(args.json, record(args, module, result) | content)
+    write_json(args.json, record(args, module.settings, result) | content)
 
 
 if __name__ == '__main__':

@@ -23,10 +23,15 @@ def add_run_flags(parser):
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
 
 
-def fit_by_flags(module, args, *names, **kwargs):
-    """Returns the folder of a run, by default of these names, and what fit returns."""
+def run_folder(args, *names):
+    """Returns the folder of a run, by default of these names."""
     name = '-'.join(str(name) for name in names if name is not None)
-    folder = Path(args.run or HERE.parent / 'runs' / name)
+    return Path(args.run or HERE.parent / 'runs' / name)
+
+
+def fit_by_flags(module, args, *names, **kwargs):
+    """Returns the folder of a run and what fit returns."""
+    folder = run_folder(args, *names)
     result = fit(
         module,
         folder,
@@ -43,9 +48,10 @@ def fit_by_flags(module, args, *names, **kwargs):
     return folder, result
 
 
-def print_metrics(evaluations):
-    """Prints a row of metrics for each model."""
+def print_metrics(evaluations, *without):
+    """Prints a row of metrics for each model, but for those that are left out."""
     frame = pd.DataFrame({n: each.metrics for n, each in evaluations.items()}).T
+    frame = frame.drop(columns=list(without))
     width = max(map(len, frame)) + 2
     print(f'\n{"test":12}' + ''.join(f'{name:>{width}}' for name in frame))
     for name, values in frame.iterrows():
@@ -62,7 +68,7 @@ def processor():
     return names[0] if names else platform.machine()
 
 
-def record(args, module, result):
+def record(args, training, result):
     """Returns settings, commit, machine and history of a run.
 
     Places on this machine are no settings.
@@ -80,7 +86,7 @@ def record(args, module, result):
         if name not in ('root', 'run', 'json')
     }
     return {
-        'settings': settings | {'training': module.settings},
+        'settings': settings | {'training': training},
         'commit': commit or None,
         'machine': {
             'device': str(device),

@@ -19,7 +19,15 @@ from iedr_geo.data.fingerprint import Fingerprint, check_fits, digest
 from iedr_geo.data.warning import warn_caller
 from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.top_ranks import top_metrics, values_of
-from iedr_geo.metrics import AUC, NDCG, HitRatio, RankedLists, RankingMetric, Recall
+from iedr_geo.metrics import (
+    AUC,
+    NDCG,
+    HitRatio,
+    ListAUC,
+    RankedLists,
+    RankingMetric,
+    Recall,
+)
 from iedr_geo.scoring import CatalogueScorer, Queries, check_finite, items_of, names_of
 
 DEFAULT_METRICS: tuple[RankingMetric, ...] = (NDCG(5), NDCG(10), Recall(5), Recall(10))
@@ -313,6 +321,10 @@ class CatalogueRankings(Rankings):
             is_missing[held_out.catalogue] = False
             self.missing = is_missing.nonzero().view(-1)
             size -= len(self.missing)
+        if any(isinstance(metric, ListAUC) for metric in metrics):
+            raise ValueError(
+                'list_auc is of candidate lists: of a catalogue only the top is ranked'
+            )
         too_large = [metric.name for metric in metrics if metric.k > size]
         if too_large:
             raise ValueError(

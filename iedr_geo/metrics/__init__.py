@@ -2,6 +2,15 @@
 
 from iedr_geo.metrics.classification import AUC
 from iedr_geo.metrics.ranked_lists import RankedLists
-from iedr_geo.metrics.ranking import MRR, NDCG, HitRatio, RankingMetric, Recall
+from iedr_geo.metrics.ranking import MRR, NDCG, HitRatio, ListAUC, RankingMetric, Recall
 
-__all__ = ['AUC', 'MRR', 'NDCG', 'HitRatio', 'RankedLists', 'RankingMetric', 'Recall']
+__all__ = [
+    'AUC',
+    'MRR',
+    'NDCG',
+    'HitRatio',
+    'ListAUC',
+    'RankedLists',
+    'RankingMetric',
+    'Recall',
+]

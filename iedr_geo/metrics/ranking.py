@@ -6,8 +6,9 @@ left out of averages, as :meth:`torch.Tensor.nanmean` does. A list shorter than
 :math:`k` just ends.
 """
 
+import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import ClassVar
 
@@ -121,3 +122,36 @@ class MRR(RankingMetric):
     def __call__(self, ranked: RankedLists) -> Tensor:
         r"""Returns the value of each list :math:`[L]`."""
         return ranked.top_sum(ranked.first_positive / ranked.rank, self.k)
+
+
+@dataclass(frozen=True)
+class ListAUC(RankingMetric):
+    r"""Probability that a positive of a list outscores a negative of the same list.
+
+    With :math:`y_r` the target at rank :math:`r` of :math:`n` and :math:`P` the
+    positives,
+
+    .. math::
+        \text{ListAUC} = \frac{1}{P (n - P)} \left( P n - \frac{P (P - 1)}{2} -
+        \mathbb{E} \left[ \sum_{r \le n} r \, y_r \right] \right),
+
+    NaN also for a list without a negative. What all rows of a list have in common has no
+    influence on it, as it has on :class:`AUC`. It takes whole lists, such as candidate
+    lists: of a catalogue only the top is ranked.
+    """
+
+    label: ClassVar[str] = 'list_auc'
+    k: int = field(default=sys.maxsize, init=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the metric, ``list_auc``."""
+        return self.label
+
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+        positives = ranked.num_positives.double()
+        length = ranked.list_index.bincount(minlength=len(positives))
+        ranks = ranked.top_sum(ranked.positive * ranked.rank, self.k)
+        pairs = positives * length - positives * (positives - 1) / 2 - ranks
+        return pairs / (positives * (length - positives))

@@ -22,7 +22,7 @@ from iedr_geo.evaluation import (
     evaluate_candidates,
     evaluate_catalogue,
 )
-from iedr_geo.metrics import MRR, NDCG, HitRatio, Recall
+from iedr_geo.metrics import MRR, NDCG, HitRatio, ListAUC, Recall
 from iedr_geo.nn import MF
 from iedr_geo.scoring import scorer
 
@@ -320,6 +320,8 @@ def test_largest_k_is_the_catalogue(log, table):
         small.catalogue = torch.tensor(SUBSET)
         with pytest.raises(ValueError, match=r'recall@6: the catalogue has only 5 items'):
             evaluate_catalogue(model, small, seen, [Recall(6)])
+        with pytest.raises(ValueError, match='list_auc is of candidate lists'):
+            evaluate_catalogue(model, data, seen, [ListAUC()])
 
 
 def test_bad_arguments(log, table):

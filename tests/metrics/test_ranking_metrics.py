@@ -9,7 +9,7 @@ import torch
 from orders import expectation
 from torch import Tensor
 
-from iedr_geo.metrics import MRR, NDCG, HitRatio, RankedLists, Recall
+from iedr_geo.metrics import AUC, MRR, NDCG, HitRatio, ListAUC, RankedLists, Recall
 
 NAMES = {NDCG: 'ndcg', Recall: 'recall', HitRatio: 'hit_ratio', MRR: 'mrr'}
 Lists = list[tuple[list[int], list[int]]]
@@ -101,6 +101,19 @@ def test_brute_force_on_masked_matrices(metric, device):
     for k in range(1, 9):
         expected = [expectation(metric(k), *pair) for pair in lists]
         check(metric(k)(ranked), [*expected, math.nan])
+
+
+def test_auc_of_each_list(device):
+    """Undefined without a positive or a negative."""
+    lists = [*CORNERS, *random_lists(60)]
+    scores, target, list_index = rows_of(lists, device)
+    ranked = RankedLists.from_rows(scores, target, list_index, len(lists) + 1)
+    expected = [
+        AUC()(*map(torch.tensor, pair)).item() if len(set(pair[1])) == 2 else math.nan
+        for pair in lists
+    ]
+    assert ListAUC().name == 'list_auc'
+    check(ListAUC()(ranked), [*expected, math.nan])
 
 
 @pytest.mark.parametrize(('size', 'positives'), [(50, 3), (2000, 700), (5000, 1)])

@@ -1,0 +1,182 @@
+"""The peers that IEDR is compared with are what their papers say."""
+
+import inspect
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from iedr_geo.data import CandidateLists
+from iedr_geo.evaluation import evaluate_candidates
+from iedr_geo.loader import InteractionBatch
+from iedr_geo.testing import check_interaction_model, toy_batch, toy_dataset
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(Path(__file__).parents[1] / 'benchmarks')
+    from peers import PEERS, tuned_ease
+    from peers.fields import Fields, of_rows
+
+SIDES = ('user', 'item', 'context')
+TRAINED = [name for name in PEERS if name != 'ease']
+DATA = toy_dataset()
+
+
+@pytest.fixture
+def batch() -> InteractionBatch:
+    return toy_batch()
+
+
+def peer(name: str, **sizes: int) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = PEERS[name](DATA, channels=4, **sizes).double()
+    for parameter in model.parameters():  # Zero at first are numbers of single features.
+        parameter.data.add_(torch.randn_like(parameter) / 4)
+    return model
+
+
+def node_vectors(table, graphs, graph: int) -> list[tuple[int, torch.Tensor]]:
+    """Returns the row of each node of a graph, and its vector."""
+    nodes = range(*graphs.ptr[graph : graph + 2].tolist())
+    value = graphs.get('value')
+    factors = [1.0 if value is None else value[node].double() for node in nodes]
+    rows = graphs.x[nodes.start : nodes.stop].tolist()
+    return [(r, f * table[r]) for r, f in zip(rows, factors, strict=True)]
+
+
+def field_vectors(table, batch: InteractionBatch, row: int) -> list[torch.Tensor]:
+    """Returns the vectors of the fields of one row, written out."""
+    found = []
+    for side in SIDES:
+        graph = int(getattr(batch, f'{side}_graph')[row])
+        nodes = node_vectors(table, getattr(batch, side), graph)
+        bounds = [*DATA.schema.offsets(side).values(), 10**9]
+        for low, high in itertools.pairwise(bounds):
+            own = [vector for r, vector in nodes if low <= r < high]
+            found.append(sum(own) / len(own))
+    return found
+
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_contract(name):
+    check_interaction_model(PEERS[name](DATA, channels=4), DATA)
+    if 'num_layers' in inspect.signature(PEERS[name]).parameters:
+        check_interaction_model(PEERS[name](DATA, channels=4, num_layers=1), DATA)
+
+
+def test_fields(batch):
+    fields = Fields(DATA.schema, 3).double()
+    wanted = [field_vectors(fields.embedding.weight, batch, r) for r in range(len(batch))]
+    expected = torch.stack([torch.stack(row) for row in wanted])
+    torch.testing.assert_close(of_rows(fields(batch)), expected)
+    # Tags are many, and ages are numbers.
+    assert batch.item.x.numel() > 2 * batch.item.num_graphs
+    assert (batch.user.value != 1).any()
+
+
+def first_order(model, batch, row):
+    numbers = field_vectors(model.linear.fields.embedding.weight, batch, row)
+    return sum(numbers).squeeze() + model.linear.bias
+
+
+def second_order(model, batch, row):
+    vectors = field_vectors(model.fields.embedding.weight, batch, row)
+    return sum(a @ b for a, b in itertools.combinations(vectors, 2))
+
+
+def deep(model, batch, row):
+    """Returns the last layer of the network beside the rest."""
+    x = torch.cat(field_vectors(model.fields.embedding.weight, batch, row))
+    layers = [model.network.first, *model.network.rest.lins]
+    last = model.network.rest.plain_last
+    for i, layer in enumerate(layers):
+        x = layer.weight @ x + layer.bias
+        if not (last and i == len(layers) - 1):
+            x = x.clamp(min=0)
+    return x.squeeze()
+
+
+def crosses(model, batch, row):
+    first = x = torch.cat(field_vectors(model.fields.embedding.weight, batch, row))
+    for cross in model.crosses:
+        x = first * (cross.weight @ x + cross.bias) + x
+    return model.out(torch.cat([x, deep(model, batch, row)])).squeeze()
+
+
+def attention(model, batch, row):
+    vectors = field_vectors(model.fields.embedding.weight, batch, row)
+    for layer in model.attention:
+        query, key, value, own = layer.linear.weight.chunk(4)
+        after = []
+        for one in vectors:
+            heads = []
+            for head in range(2):
+                q, k, v = (w[2 * head : 2 * head + 2] for w in (query, key, value))
+                weight = torch.stack([(q @ one) @ (k @ other) for other in vectors])
+                weight = weight.exp() / weight.exp().sum()
+                heads.append(
+                    sum(w * (v @ other) for w, other in zip(weight, vectors, strict=True))
+                )
+            after.append((torch.cat(heads) + own @ one).clamp(min=0))
+        vectors = after
+    return model.out(torch.cat(vectors)).squeeze()
+
+
+WRITTEN_OUT = {
+    'fm': [first_order, second_order],
+    'deepfm': [first_order, second_order, deep],
+    'wdl': [first_order, deep],
+    'dcnv2': [crosses],
+    'autoint': [attention, deep],
+}
+
+
+@pytest.mark.parametrize('name', WRITTEN_OUT)
+def test_written_out(name, batch):
+    model = peer(name)
+    actual = model(batch)
+    for row in range(0, len(batch), 5):
+        terms = [term(model, batch, row) for term in WRITTEN_OUT[name]]
+        assert all(term.abs() > 1e-3 for term in terms)
+        torch.testing.assert_close(actual[row], sum(terms))
+
+
+def test_towers_meet_in_a_product_alone(batch):
+    model = peer('twotower')
+    logits = model(batch.cross(torch.arange(batch.item.num_graphs)))
+    values = torch.linalg.svdvals(logits.view(len(batch), -1))
+    assert values[3] > 1e-3 and values[4] < 1e-10  # Of four channels.
+
+
+@pytest.mark.parametrize('name', ['lightgcn', 'ease'])
+def test_without_context(name, batch):
+    model = PEERS[name](DATA, **({'l2': 2.0} if name == 'ease' else {}))
+    other = InteractionBatch.from_ids(
+        DATA, batch.user_id, batch.item_id, batch.context_id.flip(0)
+    )
+    assert not torch.equal(other.context_id, batch.context_id)
+    torch.testing.assert_close(model(other), model(batch))
+
+
+def test_ease_is_a_regression_of_each_item_on_the_others(batch):
+    x = torch.zeros(DATA.num_users, DATA.num_items, dtype=torch.double)
+    x[DATA.user, DATA.item] = 1.0
+    expected = torch.empty_like(x)
+    for item in range(DATA.num_items):
+        others = torch.arange(DATA.num_items) != item
+        known = x[:, others]
+        gram = known.t() @ known + 2.0 * torch.eye(known.size(1))
+        expected[:, item] = known @ torch.linalg.solve(gram, known.t() @ x[:, item])
+    actual = PEERS['ease'](DATA, l2=2.0)(batch)
+    torch.testing.assert_close(actual, expected[batch.user_id, batch.item_id].float())
+
+
+def test_regularisation_of_ease_is_chosen_on_validation():
+    train, valid = DATA[:12], DATA[12:]
+    lists = CandidateLists.sample(valid, num_negatives=5)
+    settings, result = tuned_ease(train, valid, lists)
+    values = [epoch['ndcg@10'] for epoch in result.history]
+    assert len(set(values)) > 1 and values[result.best_epoch] == max(values)
+    assert settings['arguments'] == {'l2': result.history[result.best_epoch]['l2']}
+    metrics = evaluate_candidates(result.model, valid, lists).metrics
+    assert metrics['ndcg@10'] == max(values)
