@@ -200,7 +200,7 @@ def main(**defaults):
             *((f, f) for f in result.model.factor_columns),
         )
     }
-    print_metrics(evaluations)
+    print_metrics('test', evaluations)
     print('\nOverlap of the top 50 with the 50 most popular items')
     print('  '.join(f'{name} {value:.3f}' for name, value in overlap.items()))
     print(

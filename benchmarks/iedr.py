@@ -14,12 +14,12 @@ import inspect
 import os.path as osp
 
 import torch
+from iedr_presets import ARGUMENTS, DATASETS, DEFAULTS, VARIANT
 from peers import PEERS, tuned_ease
 from records import parse, write_json
 from training_run import add_run_flags, fit_by_flags, print_metrics, record, run_folder
 
 from iedr_geo.data import UniformNegativeSampler
-from iedr_geo.datasets import Frappe, MovieLens100K, MovieLensLatestSmall, PlantedFactors
 from iedr_geo.evaluation import DEFAULT_METRICS, compare, evaluate_candidates
 from iedr_geo.metrics import ListAUC
 from iedr_geo.nn import (
@@ -35,75 +35,10 @@ from iedr_geo.nn import (
 from iedr_geo.recommend import Recommender
 from iedr_geo.training import CosineRate, InteractionModule
 
-DATASETS = {
-    'frappe': Frappe,
-    'ml-100k': MovieLens100K,
-    'ml-latest-small': MovieLensLatestSmall,
-}
 OBJECTIVES = {'bce': BCEObjective, 'softmax': SoftmaxObjective, 'bpr': BPRObjective}
 
-# By dataset and preset: what a flag is if it is not given, and arguments of the model.
-# paper: Section 7.1.3. The others were chosen on validation lists: planted for a good
-# ranking within a minute or so, best for the best ranking of Frappe, and of MovieLens
-# within some minutes.
-PAPER = {
-    'epochs': 200,
-    'decay_epochs': None,
-    'batch_size': 1024,
-    'negatives': 2,
-    'resample': False,
-    'exclude': 'context',
-    'group_negatives': False,
-    'learning_rate': 1e-3,
-    'weight_decay': 1e-5,
-}
-BEST = {
-    'epochs': 12,
-    'decay_epochs': 12,
-    'batch_size': 2048,
-    'negatives': 5,
-    'resample': True,
-    'exclude': 'positive',
-    'group_negatives': True,
-    'learning_rate': 3e-3,
-    'weight_decay': 0.0,
-}
-SHORT = BEST | {
-    'epochs': 5,
-    'decay_epochs': 5,
-    'batch_size': 1024,
-    'negatives': 2,
-    'learning_rate': 6e-3,
-}
-DEFAULTS = {
-    ('frappe', 'paper'): PAPER,
-    ('frappe', 'best'): BEST,
-    ('ml-100k', 'paper'): PAPER,
-    ('ml-100k', 'best'): SHORT,
-    ('ml-latest-small', 'paper'): PAPER,
-    ('ml-latest-small', 'best'): SHORT,
-    ('planted', 'paper'): PAPER
-    | {
-        'epochs': 12,
-        'batch_size': 512,
-        'negatives': 4,
-        'resample': True,
-        'exclude': 'positive',
-        'learning_rate': 3e-3,
-    },
-}
-RESIDUAL = {'generator': 'residual', 'num_negatives': 5, 'contrastive_weight': 0.01}
-MODELS = {
-    ('frappe', 'paper'): {},
-    ('frappe', 'best'): RESIDUAL | {'channels': 64},
-    ('ml-100k', 'paper'): {},
-    ('ml-100k', 'best'): RESIDUAL,
-    ('ml-latest-small', 'paper'): {},
-    ('ml-latest-small', 'best'): RESIDUAL,
-    ('planted', 'paper'): {'num_negatives': 8, 'contrastive_weight': 0.01},
-}
 CLASSES = {'iedr': IEDR, **PEERS}
-ARGUMENTS = {
+FLAGS = {
     'contrastive_weight': float,
     'disentangling_weight': float,
     'channels': int,
@@ -115,14 +50,15 @@ parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
 )
-parser.add_argument('--dataset', choices=['planted', *DATASETS], default='planted')
+parser.add_argument('--dataset', choices=DATASETS, default='planted')
 parser.add_argument('--root', help='folder with the raw files (default: download)')
-parser.add_argument('--preset', choices=['paper', 'best'], default='paper')
+parser.add_argument('--preset', choices=DEFAULTS, default='paper')
 parser.add_argument('--model', choices=CLASSES, default='iedr')
-parser.add_argument('--variant', choices=IEDR_VARIANTS, help='of IEDR: IEDR')
-for name, kind in ARGUMENTS.items():
+parser.add_argument('--variant', choices=IEDR_VARIANTS, help="of IEDR: the preset's")
+for name, kind in FLAGS.items():
     parser.add_argument(f'--{name}', type=kind, help="of the model: the preset's or its")
-parser.add_argument('--objective', choices=OBJECTIVES, help='of the prediction: bce')
+parser.add_argument('--objective', choices=OBJECTIVES, help='of the prediction')
+parser.add_argument('--bce_weight', type=float, help='of BCE beside a softmax')
 parser.add_argument(
     '--over', choices=['negatives', 'batch'], help="an objective's candidates: negatives"
 )
@@ -148,29 +84,26 @@ parser.add_argument(
     action=argparse.BooleanOptionalAction,
     help='a positive and its negatives in one batch',
 )
+parser.add_argument(
+    '--valid_only', action='store_true', help='leave the test part unread, to choose'
+)
 add_run_flags(parser)
 parser.add_argument('--devices', type=int, default=1, help='how many')
 parser.add_argument('--precision', default='32-true', help='as in Lightning')
 args = parse(parser)
-choice = args.dataset, args.preset
-if choice not in DEFAULTS:
-    parser.error(f'There is no preset {args.preset!r} for {args.dataset}')
 if args.model == 'iedr':
-    args.variant = args.variant or 'IEDR'
+    args.variant = args.variant or VARIANT[args.preset]
 elif args.variant is not None:
     parser.error(f'--variant is of IEDR, not of {args.model}')
-arguments = {n: getattr(args, n) for n in ARGUMENTS if getattr(args, n) is not None}
+arguments = {n: getattr(args, n) for n in FLAGS if getattr(args, n) is not None}
 for name in arguments.keys() - inspect.signature(CLASSES[args.model]).parameters:
     parser.error(f'{args.model} has no --{name}')
-for name, default in DEFAULTS[choice].items():
+for name, default in DEFAULTS[args.preset][args.dataset].items():
     # EASE has no epochs, batches or negatives.
     if getattr(args, name) is None and args.model != 'ease':
         setattr(args, name, default)
 
-if args.dataset == 'planted':
-    dataset = PlantedFactors()
-else:
-    dataset = DATASETS[args.dataset](args.root)
+dataset = DATASETS[args.dataset](args.root)
 train, valid, test, order = dataset.split()
 print(f'{dataset}: {len(train)} training rows, split by order of {order}')
 
@@ -178,22 +111,27 @@ torch.manual_seed(args.seed)
 valid_lists = dataset.candidates('valid')
 over_batch = args.over == 'batch'
 label = args.variant or args.model
-names = *choice, label, args.objective, args.over, args.seed
+names = args.dataset, args.preset, label, args.objective, args.over, args.seed
 if args.model == 'ease':
     run = run_folder(args, *names)
     settings, result = tuned_ease(train, valid, valid_lists)
 else:
     if args.model == 'iedr':
-        arguments = MODELS[choice] | IEDR_VARIANTS[args.variant] | arguments
+        arguments = ARGUMENTS[args.preset][args.dataset] | IEDR_VARIANTS[args.variant] | arguments
         model = IEDR(dataset.schema.num_embeddings, **arguments)
     else:
         model = PEERS[args.model](train, **arguments)
+    over = args.over or 'negatives'
+    if args.objective == 'softmax':
+        objective = SoftmaxObjective(over, bce_weight=args.bce_weight)
+    else:
+        objective = OBJECTIVES[args.objective](over)
     module = InteractionModule(
         model,
         train,
         valid,
         valid_lists,
-        objective=OBJECTIVES[args.objective or 'bce'](args.over or 'negatives'),
+        objective=objective,
         negatives=None
         if over_batch
         else UniformNegativeSampler(args.negatives, args.exclude, args.resample),
@@ -223,15 +161,16 @@ models = {
     'repeat': Repeat.fit(train),
     label: result.model,
 }
-if args.dataset == 'planted':
+if hasattr(dataset, 'true_scores'):
     models['oracle'] = oracle
-lists = dataset.candidates('test')
 metrics = *DEFAULT_METRICS, ListAUC()
+part, rows = ('valid', valid) if args.valid_only else ('test', test)
+lists = dataset.candidates(part)
 evaluations = {
-    name: evaluate_candidates(each, test, lists, metrics) for name, each in models.items()
+    name: evaluate_candidates(each, rows, lists, metrics) for name, each in models.items()
 }
 
-print_metrics(evaluations, ListAUC.label)
+print_metrics(part, evaluations, ListAUC.label)
 print(f'\nNDCG@10 of {len(lists)} lists, 95 % intervals, difference from {label}')
 table = compare(evaluations, label).loc['ndcg@10'].drop(columns='p')
 print(table.rename_axis(None).to_string(float_format='{:.4f}'.format, na_rep=''))
@@ -246,13 +185,10 @@ def values(evaluation):  # In the order of the lists, for paired comparisons.
 
 
 if args.json is not None:
-    of_valid = evaluate_candidates(result.model, valid, valid_lists, metrics)
-    of_test = evaluations.pop(label)
-    content = {
-        'valid': of_valid.metrics,
-        'test': of_test.metrics,
-        'valid_lists': values(of_valid),
-        'test_lists': values(of_test),
-        'baselines': {name: each.metrics for name, each in evaluations.items()},
-    }
+    mine = {part: evaluations.pop(label)}
+    if not args.valid_only:
+        mine['valid'] = evaluate_candidates(result.model, valid, valid_lists, metrics)
+    content = {name: each.metrics for name, each in mine.items()}
+    content |= {f'{name}_lists': values(each) for name, each in mine.items()}
+    content['baselines'] = {name: each.metrics for name, each in evaluations.items()}
     write_json(args.json, record(args, settings, result) | content)

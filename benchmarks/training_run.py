@@ -48,12 +48,12 @@ def fit_by_flags(module, args, *names, **kwargs):
     return folder, result
 
 
-def print_metrics(evaluations, *without):
+def print_metrics(part, evaluations, *without):
     """Prints a row of metrics for each model, but for those that are left out."""
     frame = pd.DataFrame({n: each.metrics for n, each in evaluations.items()}).T
     frame = frame.drop(columns=list(without))
     width = max(map(len, frame)) + 2
-    print(f'\n{"test":12}' + ''.join(f'{name:>{width}}' for name in frame))
+    print(f'\n{part:12}' + ''.join(f'{name:>{width}}' for name in frame))
     for name, values in frame.iterrows():
         print(f'{name:12}' + ''.join(f'{value:{width}.4f}' for value in values))
 
