@@ -117,7 +117,9 @@ if args.model == 'ease':
     settings, result = tuned_ease(train, valid, valid_lists)
 else:
     if args.model == 'iedr':
-        arguments = ARGUMENTS[args.preset][args.dataset] | IEDR_VARIANTS[args.variant] | arguments
+        arguments = (
+            ARGUMENTS[args.preset][args.dataset] | IEDR_VARIANTS[args.variant] | arguments
+        )
         model = IEDR(dataset.schema.num_embeddings, **arguments)
     else:
         model = PEERS[args.model](train, **arguments)
