@@ -1,4 +1,4 @@
-"""Trains MF alone and with DICE under weaker and stronger interventions.
+"""Trains MF, with its sampler, and DICE under weaker and stronger interventions.
 
 requires: pip install "iedr_geo[train,plot]"
 
@@ -47,39 +47,44 @@ else:
 def train_and_test(kind, train, valid, test):
     torch.manual_seed(args.seed)
     size = train.num_users, train.num_items
+    model = MF(*size)
     if kind == 'dice':
         model = DICE(MF(*size, bound=1 / 8), train.popularity)
-        negatives = PopularityMarginSampler()
-    else:
-        model = MF(*size)
+    if kind == 'base':
         negatives = UniformNegativeSampler(4, exclude='seen')
+    else:
+        negatives = PopularityMarginSampler()
     module = BipartiteModule(model, train, valid, negatives=negatives, seed=args.seed)
     with tempfile.TemporaryDirectory() as folder:
         result = fit(module, folder, max_epochs=args.epochs, patience=4, progress=False)
-    return evaluate_catalogue(result.model, test, train).metrics['recall@20']
+    return evaluate_catalogue(result.model, test, train)
 
 
-curves = {'base': [], 'dice': []}
-print('cap   entropy of test   Recall@20: base    dice   ratio')
+NAMES = {'base': 'MF', 'pnsm': 'MF + PNSM', 'dice': 'DICE'}
+curves = {kind: [] for kind in NAMES}
+lists = {kind: [] for kind in NAMES}
+entropies = []
+print('cap   entropy of test   Recall@20: base    pnsm    dice')
 for cap in args.caps:
     split = intervened_split(graph, cap=cap, seed=args.seed)
     for kind, curve in curves.items():
-        curve.append(train_and_test(kind, *split))
-    base, dice = (curve[-1] for curve in curves.values())
-    entropy = split.report().loc['test', 'entropy']
-    print(f'{cap:<6}{entropy:15.2f}{base:18.4f}{dice:8.4f}{dice / base:8.2f}', flush=True)
+        found = train_and_test(kind, *split)
+        curve.append(found.metrics['recall@20'])
+        lists[kind].append(found.per_list['recall@20'].round(6).tolist())
+    entropies.append(float(split.report().loc['test', 'entropy']))
+    print(f'{cap:<6}{entropies[-1]:15.2f}{"":10}', end='')
+    print(''.join(f'{curve[-1]:8.4f}' for curve in curves.values()), flush=True)
 
 if args.json is not None:
-    content = {'caps': args.caps, 'seed': args.seed, 'recall@20': curves}
+    content = {'dataset': args.dataset, 'caps': args.caps, 'seed': args.seed}
+    content |= {'entropy': entropies, 'recall@20': curves, 'test_lists': lists}
     write_json(args.json, content)
 if args.plot is not None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(4.5, 3), layout='constrained')
     for kind, curve in curves.items():
-        axes.plot(
-            args.caps, curve, marker='o', label={'base': 'MF', 'dice': 'DICE'}[kind]
-        )
+        axes.plot(args.caps, curve, marker='o', label=NAMES[kind])
     axes.set(xlabel='cap: stronger interventions to the right', ylabel='Recall@20')
     axes.set_ylim(bottom=0)
     axes.legend()

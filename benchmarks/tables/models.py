@@ -1,0 +1,115 @@
+"""Tables of all models on the same lists, from the JSON files in benchmarks/results/models."""
+
+import numpy as np
+import pandas as pd
+from common import SILENT, commands, epochs, percent, read_runs, summary, table
+
+from iedr_geo.evaluation import Evaluation, compare
+
+REFERENCE = 'separate'
+TITLES = {
+    'planted': 'Planted factors',
+    'frappe': 'Frappe',
+    'ml-100k': 'MovieLens-100K',
+    'ml-latest-small': 'MovieLens-latest-small',
+}
+NAMES = {
+    'deepfm': 'DeepFM',
+    'dcnv2': 'DCNv2',
+    'autoint': 'AutoInt',
+    'wdl': 'Wide & Deep',
+    'fm': 'FM',
+    'twotower': 'two-tower',
+    'lightgcn': 'LightGCN',
+    'ease': 'EASE',
+}
+METRICS = ('ndcg@10', 'recall@10', 'auc', 'list_auc')
+
+
+def key(settings):
+    return settings['dataset']
+
+
+def label(settings):
+    """Returns the name of a model with what sets its recipe apart."""
+    name = settings['variant'] or NAMES[settings['model']]
+    weights = [
+        f'{sign} {settings[flag]:g}'
+        for sign, flag in (('λ1', 'contrastive_weight'), ('λ2', 'disentangling_weight'))
+        if settings.get(flag) is not None
+    ]
+    if settings['model'] == 'ease':
+        return name
+    loss = {'bce': 'BCE', 'softmax': 'softmax', 'bpr': 'BPR'}[settings['objective']]
+    if settings['objective'] == 'softmax' and settings['bce_weight']:
+        loss += ' + BCE'
+    recipe = [f'{loss}, {settings["negatives"]} negatives', *weights]
+    return f'{name} ({", ".join(recipe)})'
+
+
+def flags(settings):
+    kept = {n: v for n, v in settings.items() if n not in SILENT}
+    return {n: v for n, v in kept.items() if n not in ('device', 'devices', 'patience')}
+
+
+def mean_of(runs, seeds):
+    return np.mean([runs[seed]['test_lists']['ndcg@10'] for seed in seeds], axis=0)
+
+
+def compared(models, reference):
+    """Returns how each model differs from the reference, over the seeds of both."""
+    base = mean_of(models[reference], models[reference])
+    evaluations = {}
+    for name, runs in models.items():
+        seeds = [seed for seed in runs if seed in models[reference]]
+        apart = mean_of(runs, seeds) - mean_of(models[reference], seeds)
+        lists = pd.DataFrame({'user': range(len(base)), 'ndcg@10': base + apart})
+        evaluations[name] = Evaluation({}, lists)
+    return compare(evaluations, reference).loc['ndcg@10']
+
+
+def section(dataset, models):
+    """Returns the lines of the table of a dataset, the best model first."""
+    own = [
+        name for name in models if name.startswith(f'{REFERENCE} (') and 'λ' not in name
+    ]
+    found = compared(models, own[0]) if own else None
+    head = ['model', 'seeds', 'NDCG@10', 'Recall@10', 'AUC', 'AUC of a list']
+    head += [f'NDCG@10 less that of {REFERENCE}', 'p', 'epoch', 's to train']
+    rows = {}
+    for name, runs in models.items():
+        each = list(runs.values())
+        values = [[run['test'].get(metric) for run in each] for metric in METRICS]
+        cells = [name, str(len(each)), *map(percent, values)]
+        if found is None or name == own[0]:
+            cells += ['', '']
+        else:
+            mean, low, high = (
+                100 * found.loc[name, column]
+                for column in ('difference', 'difference_low', 'difference_high')
+            )
+            cells += [f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]']
+            cells += [f'{found.loc[name, "p_corrected"]:.3f}']
+        seconds = [run['seconds_per_epoch'] * len(run['history']) for run in each]
+        cells += [epochs(each), summary(seconds, '.0f')]
+        rows[np.mean(values[0]), name] = cells
+    baselines = next(iter(next(iter(models.values())).values()))['baselines']
+    for name, metrics in baselines.items():
+        numbers = [percent([metrics[metric]]) for metric in METRICS]
+        rows[metrics['ndcg@10'], name] = [f'*{name}*', '', *numbers, '', '', '', '']
+    ordered = [rows[place] for place in sorted(rows, reverse=True)]
+    return [
+        f'## {TITLES[dataset]}\n',
+        *table(head, ordered),
+        '<details><summary>The runs</summary>\n',
+        *commands('benchmarks/iedr.py', models, flags),
+        '</details>\n',
+    ]
+
+
+def sections():
+    """Returns the lines of all tables."""
+    found = read_runs('models', key, label)
+    return [
+        line for name in TITLES if name in found for line in section(name, found[name])
+    ]
