@@ -30,9 +30,8 @@ is the same measure where there is nothing to find. *noDis* is without the
 mutual-information bound, *noCL* without the contrastive loss, *noCIED* without both,
 *Linear* has the generator that can fall into a trivial solution. *split* is the control:
 the score of noCIED, whose parts are its mean over the training contexts and the rest (the
-report with `--split`); it has no factors. In the rows of the
-truth, 1 is what a perfect model would reach in the part of the same name, and 0 in the
-other.
+report with `--split`); it has no factors. In the rows of the truth, 1 is what a perfect
+model would reach in the part of the same name, and 0 in the other.
 """
 
 READING = """
