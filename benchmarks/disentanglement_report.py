@@ -5,6 +5,7 @@ requires: pip install "iedr_geo[train,plot]"
 python benchmarks/disentanglement_report.py --page report.html     # after `make run`
 python benchmarks/disentanglement_report.py --dataset frappe --root FOLDER \
     --model runs/frappe-best-IEDR-0/model                # a model that iedr.py trained
+python benchmarks/disentanglement_report.py --split   # the control: its scores, split
 """
 
 import argparse
@@ -25,6 +26,7 @@ from iedr_geo.analysis import (
 )
 from iedr_geo.datasets import Frappe, PlantedFactors
 from iedr_geo.recommend import Recommender
+from iedr_geo.scoring import context_split
 
 parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],
@@ -38,12 +40,22 @@ parser.add_argument(
     default=Path(__file__).resolve().parents[1] / 'runs/planted-paper-IEDR-0/model',
     help='the folder of a saved model',
 )
+parser.add_argument(
+    '--split',
+    action='store_true',
+    help='the control: parts are the mean of the score over training contexts and the '
+    'rest, whatever factors the model has',
+)
 parser.add_argument('--page', type=Path, help='where to write report and pictures')
 args = parse(parser)
 
 dataset = Frappe(args.root) if args.dataset == 'frappe' else PlantedFactors()
 recommender = Recommender.load(args.model)
 model, history = recommender.model, args.model.parent / 'metrics.csv'
+if args.split:
+    model = context_split(model, dataset.split()[0])
+    recommender = Recommender(model, dataset)
+    print(model)
 report = disentanglement_report(model, dataset, dataset.candidates('test'))
 print(report)
 if args.json is not None:
@@ -65,8 +77,8 @@ def pictures():
     user, (a, b) = dataset.user_ids[number], least_alike_contexts(number)
     best = recommender.recommend(user, b, 1)['item'].iloc[0]
     explanation = recommender.explain(user, best, b)
-    axes = {}
-    for side in ('user', 'item'):
+    axes, of_factors = {}, () if args.split else ('user', 'item')
+    for side in of_factors:
         axes[f'The factors of {side}s, in the contexts of rows of the data'] = (
             plot_factors(model, dataset, side)
         )
@@ -74,7 +86,7 @@ def pictures():
         f'The parts of the scores of user {user} in two contexts: the intrinsic one '
         f'should stay the same'
     ] = plot_scores(recommender, user, a, b)
-    for side in ('user', 'item'):
+    for side in of_factors:
         axes[f'The weights by which the factors of {side}s are made'] = plot_generator(
             model, side
         )

@@ -101,6 +101,9 @@ def test_disentanglement_report(runs, tmp_path):
     assert groups >= {'invariance', 'probe', 'dependence', 'ranking', 'truth'}
     content = page.read_text()
     assert content.count('data:image/png;base64') + content.count('<svg') >= 6
+    out, content = run_benchmark(f'disentanglement_report.py --split {flags}', tmp_path)
+    assert 'standard_error=0' in out
+    assert {row['group'] for row in content['table']} == {'ranking', 'truth'}
 
 
 @pytest.mark.parametrize('command', LEFT)

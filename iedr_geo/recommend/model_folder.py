@@ -29,7 +29,7 @@ from iedr_geo.data.files import load_tensors, replacing, save_tensors
 from iedr_geo.data.schema import Side
 from iedr_geo.data.tables import own_from_json, own_to_json
 from iedr_geo.nn.models.rebuild import describe, rebuild
-from iedr_geo.scoring import Queries, scorer
+from iedr_geo.scoring import CatalogueScorer, Queries, scorer
 from iedr_geo.scoring.agreement import agree, check_schema, num_embeddings
 from iedr_geo.scoring.top_k import first_of
 
@@ -185,8 +185,12 @@ def _opened(folder: str | os.PathLike[str], verify: bool) -> Iterator[Files]:
 def _content(model: torch.nn.Module, schema: FeatureSchema | None) -> dict[str, Any]:
     """Returns what is to be known of a model beside its weights."""
     if not isinstance(model, torch.nn.Module):
+        advice = ''
+        if isinstance(model, CatalogueScorer):
+            advice = ': save a Recommender of its model, and make the scorer again'
         raise ValueError(
-            f'A {type(model).__name__} has no state to be saved: only modules have'
+            f'A {type(model).__name__} has no state to be saved, which only modules '
+            f'have{advice}'
         )
     check_schema(num_embeddings(model), schema, 'The schema')
     cls = type(model)

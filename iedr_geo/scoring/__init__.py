@@ -1,6 +1,7 @@
 """Scores of catalogues: one way for every model."""
 
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
+from iedr_geo.scoring.context_split import ContextSplit, context_split
 from iedr_geo.scoring.evaluating import evaluating
 from iedr_geo.scoring.iedr import IEDRScorer
 from iedr_geo.scoring.plain import GraphScorer, InteractionScorer, device_of
@@ -12,12 +13,14 @@ from iedr_geo.scoring.vectors import VectorScorer
 
 __all__ = [
     'CatalogueScorer',
+    'ContextSplit',
     'GraphScorer',
     'IEDRScorer',
     'InteractionScorer',
     'Queries',
     'VectorScorer',
     'check_finite',
+    'context_split',
     'device_of',
     'evaluating',
     'items_of',

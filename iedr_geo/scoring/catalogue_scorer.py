@@ -39,6 +39,9 @@ class CatalogueScorer(ABC):
     pairs_at_once = 1 << 16
     """The number of pairs that a model is given at a time."""
 
+    pair_by_pair = False
+    """Whether a pair costs the same whatever else is scored with it."""
+
     def __init__(
         self, data: InteractionDataset | BipartiteGraph, device: torch.device
     ) -> None:

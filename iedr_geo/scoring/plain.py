@@ -40,6 +40,8 @@ def device_of(model: object, default: torch.device = CPU) -> torch.device:
 class _PairScorer(CatalogueScorer):
     """Scores by calling a model on blocks of pairs, which subclasses do."""
 
+    pair_by_pair = True
+
     model: Any
 
     def _call(self, queries: Queries, items: Tensor) -> Tensor:

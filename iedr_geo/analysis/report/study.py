@@ -19,6 +19,7 @@ from iedr_geo.nn.blocks import blocks
 from iedr_geo.scoring import CatalogueScorer, Queries
 
 SIDES: tuple[Side, Side] = ('user', 'item')
+CAUSES = 'intrinsic', 'extrinsic'
 MIN_ROWS = 20
 # At most: users or items whose factors are compared, and lists.
 MAX_ENTITIES, MAX_LISTS = 500, 200
@@ -84,8 +85,11 @@ class Study:
 
     @property
     def scored_factors(self) -> list[str]:
-        """The factors that a part of the score is of alone."""
-        return [name for name in self.made.factor_names if name in self.made.parts]
+        """The factors that a part of the score is of alone, and the parts that are called
+        like factors where the model has none.
+        """
+        names = self.made.factor_names or CAUSES
+        return [name for name in names if name in self.made.parts]
 
     def factors(
         self, side: Side, index: Tensor, context: Tensor | None = None

@@ -36,7 +36,7 @@ from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.nn import DICE, IEDR, MF, Factors, IEDRFactors
-from iedr_geo.scoring import InteractionScorer, Queries, scorer
+from iedr_geo.scoring import InteractionScorer, Queries, context_split, scorer
 
 KEY = ['group', 'measure', 'side']
 FIELDS = ('daytime', 'weekday', 'place', 'company')
@@ -413,3 +413,24 @@ def test_probes_are_those_of_the_samples(data, reports):
     assert row['value'] == pytest.approx(where.value, abs=0.01)
     assert row['baseline'] == where.chance
     assert row['error'] == pytest.approx(where.error, abs=1e-3)
+
+
+def test_parts_without_factors(data, lists):
+    """The split of a model has verdicts by its two parts: here, they are the truth."""
+    split = context_split(Handmade(data, 'entangled'), data)
+
+    def truth(user: Tensor, item: Tensor, context: Tensor) -> dict[str, Tensor]:
+        true = split.split(Queries(user, context), item.unsqueeze(1))
+        return {name: 3 * part.squeeze(1) for name, part in true.items()}
+
+    found = report(split, data, lists, truth=truth)
+    assert found.notes == ('The model has no factors to tell apart',)
+    assert list(found.table['group'].unique()) == ['ranking', 'truth']
+    for name in split.parts:
+        assert value(found, f'correlation with {name}', name) == pytest.approx(1)
+        assert value(found, f'variance of {name}', 'all') == pytest.approx(1)
+    ranked = found.table.query('group == "ranking" and measure == "ndcg@10"')
+    wanted = {'all': '', 'intrinsic': 'high', 'extrinsic': 'high'}
+    assert dict(zip(ranked['factor'], ranked['wanted'], strict=True)) == wanted
+    own = [key for key in verdicts(found) if key[0] == 'truth']
+    assert len(own) == 4
