@@ -2,11 +2,10 @@
 
 requires: pip install "iedr_geo[train]"
 
-python benchmarks/iedr.py                                   # planted data, about a minute
-python benchmarks/iedr.py --dataset frappe --root FOLDER    # Frappe
-python benchmarks/iedr.py --dataset frappe --preset best    # what ranks best on it
-python benchmarks/iedr.py --dataset ml-100k --preset best   # or ml-latest-small
-python benchmarks/iedr.py --dataset frappe --preset best --model deepfm     # a peer
+python benchmarks/iedr.py                                  # planted data, about a minute
+python benchmarks/iedr.py --preset paper                   # what the paper has
+python benchmarks/iedr.py --dataset frappe --root FOLDER   # or ml-100k, ml-latest-small
+python benchmarks/iedr.py --dataset frappe --model deepfm  # a peer
 """
 
 import argparse
@@ -52,7 +51,7 @@ parser = argparse.ArgumentParser(
 )
 parser.add_argument('--dataset', choices=DATASETS, default='planted')
 parser.add_argument('--root', help='folder with the raw files (default: download)')
-parser.add_argument('--preset', choices=DEFAULTS, default='paper')
+parser.add_argument('--preset', choices=DEFAULTS, default='best')
 parser.add_argument('--model', choices=CLASSES, default='iedr')
 parser.add_argument('--variant', choices=IEDR_VARIANTS, help="of IEDR: the preset's")
 for name, kind in FLAGS.items():

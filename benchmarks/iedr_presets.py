@@ -61,8 +61,6 @@ DEFAULTS = {
 VARIANT = {'paper': 'IEDR', 'best': 'separate'}
 # Arguments of IEDR; those of a variant go before them.
 RESIDUAL = {'generator': 'residual', 'channels': 64, 'num_negatives': 5}
-ARGUMENTS = {
-    'paper': dict.fromkeys(DATASETS, {})
-    | {'planted': {'num_negatives': 8, 'contrastive_weight': 0.01}},
-    'best': dict.fromkeys(DATASETS, RESIDUAL),
-}
+ARGUMENTS = {preset: {name: {} for name in DATASETS} for preset in DEFAULTS}
+ARGUMENTS['paper']['planted'] = {'num_negatives': 8, 'contrastive_weight': 0.01}
+ARGUMENTS['best'] = dict.fromkeys(DATASETS, RESIDUAL)

@@ -17,7 +17,7 @@ def add(name, flags, seeds=SEEDS):
         RUNS[f'{name}-{seed}'] = f'{flags} --seed {seed}'
 
 
-planted, frappe = '--dataset planted --preset best', '--dataset frappe --preset best'
+planted, frappe = '--dataset planted', '--dataset frappe'
 add('planted-separate', planted)
 add('frappe-separate', f'{frappe} {BF16}')
 few = '--objective bce --negatives 5 --batch_size 2046 --weight_decay'
@@ -32,14 +32,16 @@ for peer in PEERS[1:]:
 add('frappe-noCIED', f'{frappe} --variant noCIED {BF16}', [0])
 add('frappe-IEDR', f'{frappe} {SAME_RECIPE} {BF16}', [0])
 for peer in PEERS[1:]:
-    add(f'frappe-{peer}', f'{frappe} --model {peer} {BF16}', [0])
+    # The layers of the two grow with the square of the channels.
+    small = ' --channels 32' if peer in ('dcnv2', 'autoint') else ''
+    add(f'frappe-{peer}', f'{frappe} --model {peer}{small} {BF16}', [0])
 for dataset, seeds in (('ml-latest-small', [0]), ('ml-100k', SEEDS)):
-    flags = f'--dataset {dataset} --preset best {BF16}'
+    flags = f'--dataset {dataset} {BF16}'
     add(f'{dataset}-separate', flags, seeds)
     for peer in PEERS:
         add(f'{dataset}-{peer}', f'{flags} --model {peer}', seeds)
 # The authors' recipe with and without its losses, until patience ends.
-paper = f'--dataset frappe {BF16}'
+paper = f'--dataset frappe --preset paper {BF16}'
 NO_LOSS = '--contrastive_weight 0 --disentangling_weight 0'
 add('frappe-released', f'{paper} --variant released')
 add('frappe-released-noCIED', f'{paper} --variant released {NO_LOSS}')

@@ -2,9 +2,9 @@
 
 python benchmarks/run_queue.py --data FOLDER [--jobs 2] [--only frappe]
 
-FOLDER holds the raw files of each dataset in a folder of its name. A run whose JSON file is
-there is not run again, and one that was stopped goes on from its last epoch, so the queue
-may be stopped and started at any time.
+FOLDER holds the raw files of each dataset in a folder of its name. A run whose JSON file
+is there is not run again, and one that was stopped goes on from its last epoch, so the
+queue may be stopped and started at any time.
 """
 
 import argparse

@@ -37,8 +37,8 @@ LEFT = {
 }
 LEFT_OF_REAL_DATA = {
     'iedr.py --dataset frappe --root {1}/frappe': 'test',
-    'iedr.py --preset best --dataset ml-100k --root {1}/ml-100k': 'test',
-    'iedr.py --preset best --dataset ml-latest-small --root {1}/ml-latest-small': 'test',
+    'iedr.py --dataset ml-100k --root {1}/ml-100k': 'test',
+    'iedr.py --preset paper --dataset ml-latest-small --root {1}/ml-latest-small': 'test',
     'dice.py --model base --dataset ml-1m --root {1}/ml-1m': 'test',
     'dice.py --model base --dataset coo --root {1}/ml-1m-dice': 'test',
     'lightgcn_gowalla.py --root {1}/gowalla': 'test',
@@ -122,7 +122,6 @@ def test_what_scripts_leave_of_real_data(command, tmp_path, data_root):
 
 def test_flags_that_do_not_go_together(capsys):
     for flags in (
-        'iedr.py --preset best',
         'iedr.py --model fm --hidden_channels 8',
         'iedr.py --model fm --variant noCL',
         'dice.py --dataset coo',
@@ -130,5 +129,5 @@ def test_flags_that_do_not_go_together(capsys):
         with pytest.raises(SystemExit, match='2'):
             run(f'benchmarks/{flags}')
     said = capsys.readouterr().err
-    assert "no preset 'best' for planted" in said and 'coo needs --root' in said
+    assert 'coo needs --root' in said
     assert 'fm has no --hidden_channels' in said and 'of IEDR, not of fm' in said

@@ -1,4 +1,4 @@
-"""Tables of all models on the same lists, from the JSON files in benchmarks/results/models."""
+"""Tables of all models on the same lists, from benchmarks/results/models."""
 
 import numpy as np
 import pandas as pd

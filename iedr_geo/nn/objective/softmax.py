@@ -44,7 +44,6 @@ class SoftmaxObjective(Objective):
         self.log_q, self.bce_weight = log_q, bce_weight
         self._bce = BCEObjective(over)
 
-
     def loss(self, logits: Tensor, y: Tensor, left_out: Tensor | None) -> Tensor:
         """Returns the mean cross-entropy of the rows, and what is added to it."""
         kept = logits if left_out is None else logits.masked_fill(left_out, -torch.inf)
