@@ -27,7 +27,7 @@ def command(name, flags, args):
     return [
         *(sys.executable, HERE / 'iedr.py', *flags.split()),
         *('--threads', '1', '--quiet', '--run', run),
-        *('--json', HERE / 'results' / 'models' / f'{name}.json'),
+        *('--json', HERE / 'results' / f'{name}.json'),
         *(('--root', root) if root.exists() else ()),
         *(('--resume',) if (run / 'last.ckpt').exists() else ('--overwrite',)),
     ]
@@ -35,10 +35,10 @@ def command(name, flags, args):
 
 def start(name, flags, args):
     """Runs what has no result yet, with its output in a file of the run's folder."""
-    if (HERE / 'results' / 'models' / f'{name}.json').exists():
+    if (HERE / 'results' / f'{name}.json').exists():
         return
     log = HERE.parent / 'runs' / f'{name}.log'
-    log.parent.mkdir(exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     print(f'{name}: {flags}', flush=True)
     with log.open('w') as out:
         code = subprocess.run(

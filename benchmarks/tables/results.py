@@ -1,162 +1,147 @@
-"""Writes docs/results.md from the JSON files of the runs in benchmarks/results/iedr.
+"""Writes docs/results.md from the JSON files of the runs in benchmarks/results/models.
 
 python benchmarks/tables/results.py
 """
 
-from statistics import mean
+import numpy as np
+import pandas as pd
+from common import SILENT, commands, epochs, percent, read_runs, summary, table, write
 
-from common import SILENT, commands, difference, epochs, percent, read_runs, table, write
+from iedr_geo.evaluation import Evaluation, compare
 
-METRICS = ('ndcg@5', 'ndcg@10', 'recall@5', 'recall@10', 'auc')
-# The paper, Frappe, the same candidate lists: Table 3, and NDCG@10 of the ablations
-# (Section 7.3.1, Tables 5 and 7).
-PAPER = {
-    'IEDR': (0.7240, 0.7411, 0.8594, 0.9125, 0.9634),
-    'SIGN': (0.6938, 0.7149, 0.8391, 0.9037, 0.9592),
-    'AutoInt': (0.6945, 0.7141, 0.8404, 0.9010, 0.9583),
+REFERENCE = 'separate'
+TITLES = {
+    'planted': 'Planted factors',
+    'frappe': 'Frappe',
+    'ml-100k': 'MovieLens-100K',
+    'ml-latest-small': 'MovieLens-latest-small',
 }
-PAPER_NDCG = {
-    'IEDR': PAPER['IEDR'][1],
-    'noCIED': 0.7005,
-    'noCL': 0.7021,
-    'NegGen1': 0.7301,
-    'NegGen2': 0.7150,
-    'IEDR_sp': 0.7068,
-}
-TITLES = {'ml-100k': 'MovieLens-100K', 'ml-latest-small': 'MovieLens-latest-small'}
-LABELS = {
-    'dropout': 'IEDR + message dropout, pointwise terms',
-    'released': "IEDR, the authors' scripts",
+NAMES = {
+    'deepfm': 'DeepFM',
+    'dcnv2': 'DCNv2',
+    'autoint': 'AutoInt',
+    'wdl': 'Wide & Deep',
+    'fm': 'FM',
+    'twotower': 'two-tower',
+    'lightgcn': 'LightGCN',
+    'ease': 'EASE',
 }
 INTRODUCTION = """# Results
 
+IEDR's variant *separate*, its controls and what one would pick instead, on the same
+rows, negatives, lists and seeds. [The paper's experiments](paper.md) have a page of their
+own.
+
 This page is written by `python benchmarks/tables/results.py` from the JSON files in
-`benchmarks/results/iedr`, each of which a run has left there with its settings, commit,
-machine and history; the commands are below each table (add `--root FOLDER` for raw files
-of your own). Metrics are in percent.
+`benchmarks/results/models`, each of which a run has left there with its settings, commit,
+machine, history and the values of each list. `benchmarks/run_queue.py` runs those of
+`benchmarks/iedr_runs.py` that are not there yet. Metrics are in percent.
 
-**Protocol.** The validation lists alone choose the epoch (NDCG@10) and chose the presets;
-the test lists are ranked once, with the model of that epoch. Ties count as the
-expectation over tied orders, AUC is over all rows. Frappe: users with more than 5
-records, their last row for test and the one before for validation, and the candidate
-lists of the paper's authors (1 + 99 items), so that the paper's figures stand on the same
-data. MovieLens: every rating is an interaction, whatever its stars; each user's last one
-by time is for test and the one before for validation (those of one second in the order of
-the file), each against 99 films that the user has not rated, drawn uniformly with fixed
-seeds; no paper has figures on these lists. Planted: each user's last row against 99
-uniform negatives; *oracle* ranks by the scores that the data were drawn by. With several
-seeds, mean ± standard deviation.
+**Protocol.** Validation lists choose the epoch (NDCG@10) and chose the recipe; the test
+lists are ranked once, with the model of that epoch. A list is one positive and 99 items
+without interaction: on Frappe those of the paper's authors, else drawn uniformly with
+fixed seeds. Ties count as the expectation over tied orders. With several seeds, mean ±
+standard deviation.
 
-**What has changed since.** When these runs were made, the rating of a Frappe app was
-rounded down. Now it is in one of the five buckets of the authors, which is another
-one for 1,007 of 4,082 apps. And in the preset *paper*, 393 of 188,284 negatives were apps
-that the user had in the same context. Now there are none.
+**AUC** is over all rows of all lists: it tells whether scores compare across users and
+contexts, *e.g.*, to send one message a day to whoever likes it most. The *AUC of a list* is
+the mean over lists: how often the positive is ahead of a negative of the same list.
 
-**Differences** are in points of NDCG@10, paired: both models rank the same lists, and the
-interval (95 %, bootstrap over the lists) is that of the mean difference of a list. With
-695 lists one model's NDCG@10 has a standard error of about 1.5 points (MovieLens: 1.1
-with 943, 1.5 with 610); where the interval of the difference holds zero, the lists do not
-tell the two apart. It says nothing about other seeds.
-
-**Presets.** *paper* is the paper's model with its sizes and 2 negatives a positive, drawn
-once. *best* is what ranked best on the validation lists: five negatives drawn anew in
-each epoch, batches of 2,048 grouped rows, no weight decay, a learning rate of 0.003 that
-falls along half a cosine, 64 channels, and the residual generator (`IEDR(...,
-generator='residual')`), which adds sums of second embeddings to the factors. On MovieLens
-it differs in what made a run short: two negatives, batches of 1,024 rows, 32 channels, 5
-epochs, and a learning rate of 0.006, chosen from 6 short runs of noCIED on the validation
-lists. Five negatives were ahead of two there after as many epochs, at twice the time: its
-figures are no bound on what the model can reach.
-
-**Reading.**
-
-- *What sets the presets apart* is all of the list above together; its parts were tried
-  on the validation lists in short runs without CIED and are not in the tables. Adam's
-  weight decay moves the embeddings of rare features by the learning rate in every step.
-- *What CIED adds.* On planted data, whose factors change with the context, it adds some
-  points over three seeds, which the contrastive loss alone (*noDis*) adds as well; what
-  the other loss is for is in [disentanglement.md](disentanglement.md). On Frappe the
-  preset *best* ranks as well without it, within the noise of the lists; in the preset
-  *paper*, with the losses as the text states them, it costs ranking, contrary to the
-  paper. With what the authors' scripts do besides (message dropout, pointwise terms, a
-  double softmax, which weakens the contrastive loss, five estimator steps) the model
-  comes within a point of the paper's NDCG@10, with its AUC, and was still rising when
-  the run ended.
-- *What a time can tell on MovieLens* is limited, as users rate in sessions: in
-  MovieLens-100K (and latest-small) 76 % (23 %) of the ratings share their second with
-  another of the same user. There are 220 (336) distinct contexts, and each of the
-  held-out ones occurs in training; but 56 % (51 %) of the users have a single context in
-  all their rows, and the test row of 94 % (92 %) is in the same context as the row before
-  it. For most users, a context can only add what it says of others. It is when a film was
-  rated, not when it was seen, and in UTC, not in the user's time. For 415 of 943 users
-  (94 of 610) the last two ratings share their second, and the order of the file alone
-  says which is for test; that of latest-small is by film.
-- *CIED on MovieLens* makes no difference that the lists show: both intervals hold zero,
-  over three seeds. Both are far above popularity; what they owe to contexts at all was
-  not measured. The preset *paper* was not run. The machine was shared with other work:
-  compare no times of these runs.
-- *IEDR_sp in the preset paper diverged.* The upper bound on the mutual information has no
-  lower limit, and factors that the contexts do not tie down can grow without end.
-- In the preset *best*, Linear and IEDR_sp put their generator in the place of the
-  residual one, and lack its second embeddings.
-- A run with fewer than 10 epochs after its best one was ended by `--epochs`.
+**Differences** are paired: means over the seeds that both models have, on the same lists,
+in points of NDCG@10, with a 95 % bootstrap interval over the lists. *p* is that of the
+paired t-test, corrected by Holm over the models of a table. It says nothing about other
+seeds. Baselines in italics are counted; the *oracle* ranks by the true scores.
 """
-
-REFERENCE = 'noCIED'  # What every variant is compared with.
+METRICS = ('ndcg@10', 'recall@10', 'auc', 'list_auc')
 
 
 def key(settings):
-    grouped = settings.get('group_negatives') or False
-    return settings['dataset'], settings.get('preset', 'paper'), grouped
+    return settings['dataset']
 
 
 def label(settings):
-    names = ('contrastive_weight', 'disentangling_weight', 'objective', 'over')
-    chosen = [f'{n} {settings[n]}' for n in names if settings.get(n) is not None]
-    return ', '.join([settings['variant'], *chosen])
+    """Returns the name of a model with what sets its recipe apart."""
+    name = settings['variant'] or NAMES[settings['model']]
+    weights = [
+        f'{sign} {settings[flag]:g}'
+        for sign, flag in (('λ1', 'contrastive_weight'), ('λ2', 'disentangling_weight'))
+        if settings.get(flag) is not None
+    ]
+    if settings['model'] == 'ease':
+        return name
+    loss = {'bce': 'BCE', 'softmax': 'softmax', 'bpr': 'BPR'}[settings['objective']]
+    if settings['objective'] == 'softmax' and settings['bce_weight']:
+        loss += ' + BCE'
+    recipe = [f'{loss}, {settings["negatives"]} negatives', *weights]
+    return f'{name} ({", ".join(recipe)})'
 
 
 def flags(settings):
-    return {name: value for name, value in settings.items() if name not in SILENT}
+    kept = {n: v for n, v in settings.items() if n not in SILENT}
+    return {n: v for n, v in kept.items() if n not in ('device', 'devices', 'patience')}
 
 
-def section(dataset, preset, grouped, variants):
-    rows = 'grouped' if grouped else 'shuffled'
-    title = TITLES.get(dataset, dataset.capitalize())
-    frappe = dataset == 'frappe'
-    head = ['model', 'seeds', *METRICS, f'NDCG@10 less that of {REFERENCE}']
-    head += ['paper, NDCG@10'] if frappe else []
-    head += ['best epoch', 's / epoch']
-    blank = [''] * (len(head) - len(METRICS) - 2)
-    others = {f'{name}, paper': PAPER[name] for name in PAPER} if frappe else {}
-    first = next(iter(next(iter(variants.values())).values()))
-    for name, metrics in first['baselines'].items():
-        others[name] = [metrics[metric] for metric in METRICS]
-    lines = [
-        [name, '', *(percent([value]) for value in values), *blank]
-        for name, values in others.items()
+def mean_of(runs, seeds):
+    return np.mean([runs[seed]['test_lists']['ndcg@10'] for seed in seeds], axis=0)
+
+
+def compared(models, reference):
+    """Returns how each model differs from the reference, over the seeds of both."""
+    base = mean_of(models[reference], models[reference])
+    evaluations = {}
+    for name, runs in models.items():
+        seeds = [seed for seed in runs if seed in models[reference]]
+        apart = mean_of(runs, seeds) - mean_of(models[reference], seeds)
+        lists = pd.DataFrame({'user': range(len(base)), 'ndcg@10': base + apart})
+        evaluations[name] = Evaluation({}, lists)
+    return compare(evaluations, reference).loc['ndcg@10']
+
+
+def section(dataset, models):
+    """Returns the lines of the table of a dataset, the best model first."""
+    own = [
+        name for name in models if name.startswith(f'{REFERENCE} (') and 'λ' not in name
     ]
-    reference = variants.get(REFERENCE, {})
-    for name, runs in variants.items():
+    found = compared(models, own[0]) if own else None
+    head = ['model', 'seeds', 'NDCG@10', 'Recall@10', 'AUC', 'AUC of a list']
+    head += [f'NDCG@10 less that of {REFERENCE}', 'p', 'epoch', 's to train']
+    rows = {}
+    for name, runs in models.items():
         each = list(runs.values())
-        cells = [LABELS.get(name, name), ', '.join(map(str, runs))]
-        cells += [percent([run['test'][metric] for run in each]) for metric in METRICS]
-        cells.append(difference(runs, reference, 'test_lists', 'ndcg@10'))
-        if frappe:
-            cells.append(f'{100 * PAPER_NDCG[name]:.2f}' if name in PAPER_NDCG else '')
-        seconds = mean(run['seconds_per_epoch'] for run in each)
-        lines.append([*cells, epochs(each), f'{seconds:.0f}'])
+        values = [[run['test'].get(metric) for run in each] for metric in METRICS]
+        cells = [name, str(len(each)), *map(percent, values)]
+        if found is None or name == own[0]:
+            cells += ['', '']
+        else:
+            mean, low, high = (
+                100 * found.loc[name, column]
+                for column in ('difference', 'difference_low', 'difference_high')
+            )
+            cells += [f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]']
+            cells += [f'{found.loc[name, "p_corrected"]:.3f}']
+        seconds = [run['seconds_per_epoch'] * len(run['history']) for run in each]
+        cells += [epochs(each), summary(seconds, '.0f')]
+        rows[np.mean(values[0]), name] = cells
+    baselines = next(iter(next(iter(models.values())).values()))['baselines']
+    for name, metrics in baselines.items():
+        numbers = [percent([metrics[metric]]) for metric in METRICS]
+        rows[metrics['ndcg@10'], name] = [f'*{name}*', '', *numbers, '', '', '', '']
+    ordered = [rows[place] for place in sorted(rows, reverse=True)]
     return [
-        f'## {title}, preset {preset}, {rows} rows\n',
-        *table(head, lines),
-        *commands('benchmarks/iedr.py', variants, flags),
+        f'## {TITLES[dataset]}\n',
+        *table(head, ordered),
+        '<details><summary>The runs</summary>\n',
+        *commands('benchmarks/iedr.py', models, flags),
+        '</details>\n',
     ]
 
 
 def page():
+    found = read_runs('models', key, label)
     lines = [INTRODUCTION]
-    for place, variants in read_runs('iedr', key, label).items():
-        lines += section(*place, variants)
+    for dataset in TITLES:
+        if dataset in found:
+            lines += section(dataset, found[dataset])
     return '\n'.join(lines)
 
 
