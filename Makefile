@@ -10,7 +10,7 @@ DOCS_INSTALLED := $(VENV)/.docs-installed
 # A run of the embedded data takes a minute and may be lost; others are not.
 AGAIN := $(if $(filter planted,$(DATASET)),--overwrite)
 
-# Trains IEDR: make run [DATASET=frappe] [ROOT=folder] [ARGS='--epochs 5'].
+# Trains IEDR: make run [DATASET=frappe] [ROOT=folder] [ARGS='--preset paper'].
 run: $(INSTALLED)
 	$(BIN)/python benchmarks/iedr.py --dataset $(DATASET) $(if $(ROOT),--root "$(ROOT)") \
 		$(AGAIN) $(ARGS)

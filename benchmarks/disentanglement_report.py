@@ -37,7 +37,7 @@ parser.add_argument('--root', help='folder with the raw files (default: download
 parser.add_argument(
     '--model',
     type=Path,
-    default=Path(__file__).resolve().parents[1] / 'runs/planted-paper-IEDR-0/model',
+    default=Path(__file__).resolve().parents[1] / 'runs/planted-best-separate-0/model',
     help='the folder of a saved model',
 )
 parser.add_argument(

@@ -94,6 +94,8 @@ if args.model == 'iedr':
     args.variant = args.variant or VARIANT[args.preset]
 elif args.variant is not None:
     parser.error(f'--variant is of IEDR, not of {args.model}')
+label = args.variant or args.model
+names = args.dataset, args.preset, label, args.objective, args.over, args.seed
 arguments = {n: getattr(args, n) for n in FLAGS if getattr(args, n) is not None}
 for name in arguments.keys() - inspect.signature(CLASSES[args.model]).parameters:
     parser.error(f'{args.model} has no --{name}')
@@ -109,8 +111,6 @@ print(f'{dataset}: {len(train)} training rows, split by order of {order}')
 torch.manual_seed(args.seed)
 valid_lists = dataset.candidates('valid')
 over_batch = args.over == 'batch'
-label = args.variant or args.model
-names = args.dataset, args.preset, label, args.objective, args.over, args.seed
 if args.model == 'ease':
     run = run_folder(args, *names)
     settings, result = tuned_ease(train, valid, valid_lists)

@@ -44,7 +44,7 @@ fixed seeds. Ties count as the expectation over tied orders. With several seeds,
 standard deviation.
 
 **AUC** is over all rows of all lists: it tells whether scores compare across users and
-contexts, *e.g.*, to send one message a day to whoever likes it most. The *AUC of a list* is
+contexts, *e.g.*, to send a message to whoever likes it most. The *AUC of a list* is
 the mean over lists: how often the positive is ahead of a negative of the same list.
 
 **Differences** are paired: means over the seeds that both models have, on the same lists,
