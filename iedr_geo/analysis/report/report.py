@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from iedr_geo.analysis.plots import style
 from iedr_geo.analysis.report.contexts import context_rows
 from iedr_geo.analysis.report.graphs import graph_rows
-from iedr_geo.analysis.report.study import GAIN, MIN_ROWS, Row, Study
-from iedr_geo.analysis.report.texts import GROUPS
+from iedr_geo.analysis.report.study import MIN_ROWS, Row, Study
+from iedr_geo.analysis.report.texts import GROUPS, RULE
 from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.evaluation.evaluate import Model
 from iedr_geo.scoring import scorer
@@ -26,7 +24,8 @@ if TYPE_CHECKING:
 
 TITLE = 'Disentanglement report'
 KEY = ['group', 'measure', 'side']
-MARGIN = 0.05  # Smaller differences separate nothing, however certain they are.
+# Of what one factor has, the shares up to which the other has next to nothing, or less.
+NEGLIGIBLE, MUCH = 0.1, 1 / 3
 
 
 def as_table(rows: Any) -> pd.DataFrame:
@@ -59,36 +58,32 @@ class DisentanglementReport:
     def separation(self) -> pd.DataFrame:
         """The measures that are to tell the factors apart, and whether each does.
 
-        A row for each measure that is wanted high of one factor and low of the other.
-        :obj:`difference` is between the two, :obj:`noise` twice its standard error, but
-        0.05 at least. :obj:`separates` is :obj:`'no'` if the difference is within the
-        noise or the wrong way round, else :obj:`'yes'` if both values are as wanted, else
-        :obj:`'partly'`. The gain of ranking by both factors is a difference as well. A
-        dependence of the two separates if it is within its limit, and partly if it is
-        beyond, but 0.05 at most; one in twenty independent tables is beyond.
+        A row for each measure of which one factor is to have much and the other nothing.
+        :obj:`own` is what the former has beyond chance (the least, of several),
+        :obj:`other` what the latter has (the most). :obj:`separates` is :obj:`'no'` if
+        what is wanted high is not beyond its limit, or the other has a third of it or
+        more; else :obj:`'yes'` if the other has less than a tenth, or no more than its
+        limit; else :obj:`'partly'`. The limits are of what is left to chance; a share is
+        asked for as well, as of many rows next to nothing is beyond chance.
         """
         table = self.table[self.table['wanted'] != '']
         size = table['value'].where(table['wanted'] != 'zero', table['value'].abs())
-        is_high = table['wanted'] == 'high'
-        as_wanted = (size > table['limit']) == is_high
-        table = table.assign(size=size, is_high=is_high, as_wanted=as_wanted)
+        table = table.assign(
+            excess=size - table['baseline'],
+            beyond=size > table['limit'],
+            is_high=table['wanted'] == 'high',
+        )
         rows = []
         for key, part in table.groupby(KEY, sort=False):
             high, low = part[part['is_high']], part[~part['is_high']]
-            separates = 'yes' if part['as_wanted'].all() else 'partly'
-            difference, noise = math.nan, math.nan
-            if key[0] == 'dependence':
-                if separates == 'partly' and low['value'].max() > MARGIN:
-                    separates = 'no'
-            elif len(low) or str(key[1]).endswith(GAIN):
-                difference = high['size'].min() - (low['size'].max() if len(low) else 0)
-                errors = float(np.sqrt(part['error'].pow(2).sum()))  # NaN is left out.
-                noise = max(2 * errors, MARGIN)
-                separates = separates if difference > noise else 'no'
-            else:
-                continue  # There is nothing to be told apart.
-            rows.append((*key, difference, noise, separates))
-        return pd.DataFrame(rows, columns=[*KEY, 'difference', 'noise', 'separates'])
+            own = high['excess'].min()
+            other = low['excess'].max() if len(low) else 0.0
+            separates = 'no'
+            if len(high) and high['beyond'].all() and other < MUCH * own:
+                little = other < NEGLIGIBLE * own or not low['beyond'].any()
+                separates = 'yes' if little else 'partly'
+            rows.append((*key, own, other, separates))
+        return pd.DataFrame(rows, columns=[*KEY, 'own', 'other', 'separates'])
 
     def to_json(self) -> str:
         """Returns table and notes as JSON text; what is not a number is null."""
@@ -104,7 +99,7 @@ class DisentanglementReport:
 
     def __str__(self) -> str:
         verdicts = self.separation.set_index(KEY)['separates']
-        lines = [TITLE]
+        lines = [TITLE, *textwrap.wrap(RULE, 88)]
         for name, group in self.table.groupby('group', sort=False):
             title, text = GROUPS[str(name)]
             chance = group.groupby(KEY, sort=False)[['baseline', 'limit']].max()

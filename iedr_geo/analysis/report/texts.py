@@ -1,5 +1,12 @@
 """The groups of measures, and how to read them."""
 
+RULE = (
+    'A measure separates the factors if the one that is to have it has more than the '
+    'limit, which 95 % of what is left to chance is below, and the other has, beyond '
+    'chance, less than a tenth as much or nothing that shows (yes), or less than a third '
+    'as much (partly).'
+)
+
 GROUPS = {
     'invariance': (
         'Context invariance',
@@ -28,7 +35,7 @@ GROUPS = {
         'Bias-corrected distance correlation, and mutual information in nats, which sees '
         'the leading directions alone and falls short where it is high. Each user (item) '
         'counts once; where there are contexts, in one that is drawn at random. '
-        'Disentangled: within the limit.',
+        'Disentangled: next to nothing beside what each factor tells of itself.',
     ),
     'ranking': (
         'Ranking by one part of the score',
@@ -46,8 +53,9 @@ GROUPS = {
         'Recovery of the truth',
         'Correlation of each part of the score with each true score within lists, of '
         'values and of ranks, and the share of the variance of a true score that the '
-        'part of its name recovers (all: that all parts together do). Disentangled: a '
-        'part follows the truth of its name and no other. Where all recover far more '
+        'part of its name recovers (all: that all parts together do; other parts: what '
+        'they add to it). The limit is of the true scores of other items. Disentangled: '
+        'a part follows the truth of its name and no other. Where all recover far more '
         'than the part does, it was learned but not told apart.',
     ),
 }
