@@ -14,7 +14,8 @@ from iedr_geo.analysis.plots import style
 from iedr_geo.analysis.report.contexts import context_rows
 from iedr_geo.analysis.report.graphs import graph_rows
 from iedr_geo.analysis.report.study import MIN_ROWS, Row, Study
-from iedr_geo.analysis.report.texts import GROUPS, RULE
+from iedr_geo.analysis.report.texts import GROUPS
+from iedr_geo.analysis.report.verdicts import KEY, RULE, verdicts
 from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.evaluation.evaluate import Model
 from iedr_geo.scoring import scorer
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = 'Disentanglement report'
-KEY = ['group', 'measure', 'side']
-# Of what one factor has, the shares up to which the other has next to nothing, or less.
-NEGLIGIBLE, MUCH = 0.1, 1 / 3
 
 
 def as_table(rows: Any) -> pd.DataFrame:
@@ -60,30 +58,14 @@ class DisentanglementReport:
 
         A row for each measure of which one factor is to have much and the other nothing.
         :obj:`own` is what the former has beyond chance (the least, of several),
-        :obj:`other` what the latter has (the most). :obj:`separates` is :obj:`'no'` if
-        what is wanted high is not beyond its limit, or the other has a third of it or
-        more; else :obj:`'yes'` if the other has less than a tenth, or no more than its
-        limit; else :obj:`'partly'`. The limits are of what is left to chance; a share is
-        asked for as well, as of many rows next to nothing is beyond chance.
+        :obj:`other` what the latter has (the most). :obj:`separates` is :obj:`'yes'` if
+        what is wanted high is beyond its limit, and the other has less than a tenth of
+        it, or less than a third and no more than its limit; :obj:`'partly'` if it has
+        less than a third, but beyond its limit; else :obj:`'no'`. Dependence is measured
+        against that of each factor on itself, and the gain of ranking by both factors
+        has no other.
         """
-        table = self.table[self.table['wanted'] != '']
-        size = table['value'].where(table['wanted'] != 'zero', table['value'].abs())
-        table = table.assign(
-            excess=size - table['baseline'],
-            beyond=size > table['limit'],
-            is_high=table['wanted'] == 'high',
-        )
-        rows = []
-        for key, part in table.groupby(KEY, sort=False):
-            high, low = part[part['is_high']], part[~part['is_high']]
-            own = high['excess'].min()
-            other = low['excess'].max() if len(low) else 0.0
-            separates = 'no'
-            if len(high) and high['beyond'].all() and other < MUCH * own:
-                little = other < NEGLIGIBLE * own or not low['beyond'].any()
-                separates = 'yes' if little else 'partly'
-            rows.append((*key, own, other, separates))
-        return pd.DataFrame(rows, columns=[*KEY, 'own', 'other', 'separates'])
+        return verdicts(self.table)
 
     def to_json(self) -> str:
         """Returns table and notes as JSON text; what is not a number is null."""
@@ -98,7 +80,7 @@ class DisentanglementReport:
         return cls(as_table(content['table']), tuple(content['notes']))
 
     def __str__(self) -> str:
-        verdicts = self.separation.set_index(KEY)['separates']
+        separates = self.separation.set_index(KEY)['separates']
         lines = [TITLE, *textwrap.wrap(RULE, 88)]
         for name, group in self.table.groupby('group', sort=False):
             title, text = GROUPS[str(name)]
@@ -106,7 +88,7 @@ class DisentanglementReport:
             table = group.pivot(index=KEY, columns='factor', values='value')
             table = table.loc[chance.index, group['factor'].unique()]
             table = table.join(chance.rename(columns={'baseline': 'chance'}))
-            table = (table.round(3) + 0).join(verdicts)  # No zero has a sign.
+            table = (table.round(3) + 0).join(separates)  # No zero has a sign.
             table.index = [f'{side}: {measure}' for _, measure, side in table.index]
             aligned = table.to_string(na_rep='', float_format='{:.3f}'.format)
             lines += ['', title, *textwrap.wrap(text, 88)]

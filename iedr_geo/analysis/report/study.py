@@ -120,8 +120,10 @@ class Study:
         """Yields how far from independent the tables of any two factors are, and how far
         each is from being independent of itself.
         """
+        if len(tables) < 2:
+            return
         pairs = list(combinations(tables.items(), 2))
-        for name, measure in DEPENDENCE.items() if pairs else ():
+        for name, measure in DEPENDENCE.items():
             group, chances = ('dependence', name, side), []
             for (one, x), (two, y) in pairs:
                 pair = x, y, self.num_permutations, self.seed

@@ -1,12 +1,5 @@
 """The groups of measures, and how to read them."""
 
-RULE = (
-    'A measure separates the factors if the one that is to have it has more than the '
-    'limit, which 95 % of what is left to chance is below, and the other has, beyond '
-    'chance, less than a tenth as much or nothing that shows (yes), or less than a third '
-    'as much (partly).'
-)
-
 GROUPS = {
     'invariance': (
         'Context invariance',
@@ -53,9 +46,9 @@ GROUPS = {
         'Recovery of the truth',
         'Correlation of each part of the score with each true score within lists, of '
         'values and of ranks, and the share of the variance of a true score that the '
-        'part of its name recovers (all: that all parts together do; other parts: what '
-        'they add to it). The limit is of the true scores of other items. Disentangled: '
-        'a part follows the truth of its name and no other. Where all recover far more '
-        'than the part does, it was learned but not told apart.',
+        'part of its name recovers (all: that all parts together do, of which other '
+        'parts add the rest). The limit is of the true scores of other items. '
+        'Disentangled: a part follows the truth of its name and no other. Where all '
+        'recover far more than the part does, it was learned but not told apart.',
     ),
 }

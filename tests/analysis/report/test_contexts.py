@@ -152,7 +152,7 @@ def test_correlations_equal_loops_over_lists(data, lists):
     def truth(user: Tensor, item: Tensor, context: Tensor) -> dict[str, Tensor]:
         _, own, cross = products(user, item, context).unbind(1)
         # Levels of lists do not matter; lists in which the spread is large do.
-        values = own + cross / 2 + 4 * noise[user, item]
+        values = own + cross / 2 + 3 * noise[user, item]
         return {'extrinsic': values * (1 + user % 3) + 100 * user}
 
     parts, true = products(*rows), truth(*rows)['extrinsic']

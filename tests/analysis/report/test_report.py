@@ -13,7 +13,7 @@ from iedr_geo.analysis import DisentanglementReport
 from iedr_geo.analysis.report import GROUPS
 from iedr_geo.analysis.report.report import as_table
 from iedr_geo.analysis.report.study import Row
-from iedr_geo.analysis.report.texts import RULE
+from iedr_geo.analysis.report.verdicts import RULE
 
 matplotlib.use('Agg')
 ROWS = [
@@ -69,7 +69,7 @@ def test_verdict_on_two_factors(high, low, wanted, expected):
 
 @pytest.mark.parametrize(
     ('value', 'wanted', 'expected'),
-    [(0.06, 'high', 'yes'), (0.01, 'high', 'no'), (0.01, 'low', 'no'), (0.9, '', None)],
+    [(0.06, 'high', 'yes'), (0.01, 'high', 'no'), (0.01, 'low', None), (0.9, '', None)],
 )
 def test_verdict_on_one_value(value, wanted, expected):
     """As of the gain, or of an old report that lacks the other."""
