@@ -208,9 +208,9 @@ def recovery_rows(
             values = y['correlation'][name].to_numpy()
             rest = values - parts @ np.linalg.lstsq(parts, values)[0]
             share = 1 - (rest @ rest) / (values @ values) if values.any() else 0.0
-            names = 'truth', f'variance of {name}', 'score'
-            yield Row(*names, 'all', share, 0.0)
-            yield Row(*names, 'other parts', share - own, 0.0, 0.0, wanted='low')
+            whole = 'truth', f'variance of {name}', 'score'
+            yield Row(*whole, 'all', share, 0.0)
+            yield Row(*whole, 'other parts', share - own, 0.0, 0.0, wanted='low')
 
 
 def _true_scores(study: Study, index: Tensor, *ids: Tensor) -> Mapping[str, Tensor]:

@@ -34,8 +34,9 @@ class Oracle(Handmade):
         rows = user.repeat(len(frame), axis=0)
         contexts = pd.concat([frame] * data.num_users)
         needs = torch.from_numpy(planted.extrinsic_scores(rows, items, contexts))
-        self.likes, self.needs = likes / likes.std(), needs / needs.std()
-        self.needs = self.needs.view(data.num_users, len(frame), -1)
+        self.needs = (needs / needs.std()).view(data.num_users, len(frame), -1)
+        u, s, v = torch.linalg.svd(likes / likes.std(), full_matrices=False)
+        self.likes = {'user': u * s.sqrt(), 'item': v.T * s.sqrt()}
         self.items = torch.eye(len(items)).double() - 1 / len(items)
         self.mix = torch.tensor(mix).double()
         generator = torch.Generator().manual_seed(0)
@@ -44,11 +45,9 @@ class Oracle(Handmade):
 
     def factors(self, side: str, batch: InteractionBatch) -> Factors:
         who, where = getattr(batch, f'{side}_id'), batch.context_id
-        if side == 'user':
-            truths = [self.likes[who], self.needs[who, where]]
-        else:
-            truths = [self.items[who]] * 2
-        truths[1] = (truths[1].unsqueeze(1) @ self.turns[where]).squeeze(1)
+        need = self.needs[who, where] if side == 'user' else self.items[who]
+        need = (need.unsqueeze(1) @ self.turns[where]).squeeze(1)
+        truths = self.likes[side][who], need
         parts = [
             torch.cat([w.sqrt() * t for w, t in zip(row, truths, strict=True)], 1)
             for row in self.mix
