@@ -26,9 +26,18 @@ NUM_DRAWS = 20  # Of what is left to chance; fewer have no quantiles.
 # A column whose values differ by less of their size is constant but for rounding.
 ROUNDING = 1e-5
 ONE_SIDED, TWO_SIDED = 1.645, 1.960  # 95 % of a normal distribution.
+
+
+def shared_information(x: Tensor, y: Tensor) -> float:
+    """Returns the R^2 of two normal variables of as much mutual information as tables
+    have: nats have no upper end that a share could be of.
+    """
+    return -math.expm1(-2 * dependence.mutual_information(x, y))
+
+
 DEPENDENCE: dict[str, Callable[[Tensor, Tensor], float]] = {
     'distance correlation': dependence.bias_corrected_distance_correlation,
-    'mutual information': dependence.mutual_information,
+    'mutual information, R^2': shared_information,
 }
 
 
@@ -187,10 +196,9 @@ def recovery_rows(
     found = {kind: _correlations(x[kind], y[kind]) for kind in x}
     parts = x['correlation'].drop(columns='all').to_numpy()
     for column, name in enumerate(true):
-        own = 0.0
         for row, part in enumerate(scores):
             wanted = ''
-            if part in factors and name in factors:
+            if name in factors and part != 'all':
                 wanted = 'high' if part == name else 'zero'
             for kind in x:
                 value, limit = found[kind][row, column], limits[kind][row, column]
@@ -201,16 +209,12 @@ def recovery_rows(
                 r, limit = (at['correlation'][row, column] for at in (found, limits))
                 error = _error(x['correlation'][part], y['correlation'][name], lists)
                 numbers = r**2, 0.0, limit**2, 2 * abs(r) * error
-                wanted = 'high' if part in factors else ''
-                yield Row('truth', f'variance of {name}', 'score', part, *numbers, wanted)
-                own = r**2
+                yield Row('truth', f'variance of {name}', 'score', part, *numbers)
         if name in factors:
             values = y['correlation'][name].to_numpy()
             rest = values - parts @ np.linalg.lstsq(parts, values)[0]
             share = 1 - (rest @ rest) / (values @ values) if values.any() else 0.0
-            whole = 'truth', f'variance of {name}', 'score'
-            yield Row(*whole, 'all', share, 0.0)
-            yield Row(*whole, 'other parts', share - own, 0.0, 0.0, wanted='low')
+            yield Row('truth', f'variance of {name}', 'score', 'all', share, 0.0)
 
 
 def _true_scores(study: Study, index: Tensor, *ids: Tensor) -> Mapping[str, Tensor]:

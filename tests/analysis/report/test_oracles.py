@@ -74,7 +74,7 @@ def found(data: PlantedFactors, world: PlantedFactors, mix: list) -> dict:
 
 
 def of_truth(verdicts: dict) -> set[str]:
-    return {each for key, each in verdicts.items() if 'correlation with' in key[1]}
+    return {each for key, each in verdicts.items() if key[0] == 'truth'}
 
 
 def test_the_truth(data):
