@@ -81,7 +81,7 @@ class DisentanglementReport:
 
     def __str__(self) -> str:
         separates = self.separation.set_index(KEY)['separates']
-        lines = [TITLE, *textwrap.wrap(RULE, 88)]
+        lines = [TITLE, '', *textwrap.wrap(RULE, 88)]
         for name, group in self.table.groupby('group', sort=False):
             title, text = GROUPS[str(name)]
             chance = group.groupby(KEY, sort=False)[['baseline', 'limit']].max()

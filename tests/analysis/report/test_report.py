@@ -98,7 +98,7 @@ def test_json_round_trip(report):
 
 def test_text_says_how_to_read_it(report):
     lines = str(report).splitlines()
-    assert ' '.join(lines[1:]).startswith(RULE)
+    assert ' '.join(lines[2:]).startswith(RULE)
     for name, (title, how) in GROUPS.items():
         assert (title in lines) == (name in ('invariance', 'dependence', 'truth'))
         assert 'Disentangled: ' in how
