@@ -8,7 +8,9 @@ from iedr_geo.datasets.movielens_100k import MovieLens100K
 from iedr_geo.datasets.movielens_latest_small import MovieLensLatestSmall
 from iedr_geo.datasets.planted import plant
 from iedr_geo.datasets.planted_clicks import ClickScores, PlantedClicks
-from iedr_geo.datasets.planted_factors import PlantedFactors, TrueScores
+from iedr_geo.datasets.planted_factors import PlantedFactors
+from iedr_geo.datasets.planted_log import TrueScores
+from iedr_geo.datasets.planted_outings import PlantedOutings
 
 __all__ = [
     'ClickScores',
@@ -19,6 +21,7 @@ __all__ = [
     'MovieLensLatestSmall',
     'PlantedClicks',
     'PlantedFactors',
+    'PlantedOutings',
     'TrueScores',
     'plant',
     'read_coo_split',

@@ -13,17 +13,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import softmax
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.integer[Any]]
+from iedr_geo.datasets.planting import (
+    MAX_CELLS,
+    MIN_RECORDS,
+    Floats,
+    Ints,
+    PlantedTables,
+    Rng,
+    check_contexts,
+    check_ranges,
+    confuse,
+    draw_counts,
+    draw_popularity,
+    name_codes,
+)
+
 Codes = NDArray[np.int8]
-Rng = np.random.Generator
 
 CONTEXTS = {
     'daytime': ('morning', 'noon', 'evening', 'night'),
@@ -33,7 +43,6 @@ CONTEXTS = {
 }
 AGE_GROUPS = ('18-24', '25-34', '35-49', '50-64', '65+')
 HOUSEHOLDS = ('single', 'shared', 'family')
-MIN_RECORDS = 8
 
 _SEGMENTS = len(HOUSEHOLDS)
 _FUNCTIONS = 8
@@ -49,19 +58,6 @@ _HABIT = 0.4
 # Calendar: each day has as many slots as there are daytimes.
 _WEEKS = 52
 _SLOT_SECONDS = 6 * 3600
-# Bound on the entries of a temporary matrix: 8 MB in double precision.
-MAX_CELLS = 1_000_000
-
-
-def check_ranges(**ranges: tuple[float, float, float]) -> None:
-    """Raises an error that names an argument that is not finite or out of its range.
-
-    Args:
-        **ranges: The value of each argument, and the least and the greatest it may have.
-    """
-    for name, (value, least, greatest) in ranges.items():
-        if not least <= value <= greatest or value == math.inf:
-            raise ValueError(f'`{name}` must be from {least} to {greatest} (got {value})')
 
 
 def nearness(anchors: Floats, position: Floats) -> Floats:
@@ -150,22 +146,27 @@ class TrueFactors:
 
 
 @dataclass(frozen=True, eq=False)
-class Planted:
+class Planted(PlantedTables):
     """Planted data: observed tables, and the truth behind them.
 
+    Times are seconds since the start of a Monday; weekday and daytime follow the same
+    calendar.
+
     Attributes:
-        users: ``user`` and what is observed of each user.
-        items: ``item`` and what is observed of each item.
-        interactions: ``user``, ``item``, the context columns and ``time``, by
-            user and time. Seconds since the start of a Monday; weekday and
-            daytime follow the same calendar.
         truth: The true factors.
     """
 
-    users: pd.DataFrame
-    items: pd.DataFrame
-    interactions: pd.DataFrame
     truth: TrueFactors
+
+    @property
+    def popularity(self) -> Floats:
+        """The appeal of each item to everyone, as a score."""
+        return self.truth.popularity
+
+    @property
+    def temperature(self) -> float:
+        """The divisor of scores before the softmax."""
+        return self.truth.temperature
 
     def intrinsic_scores(self, users: Ints, items: Ints) -> Floats:
         """Returns true intrinsic scores, broadcast over rows of the tables."""
@@ -185,45 +186,12 @@ class Planted:
             Scores in the broadcast shape of ``users`` and ``items``.
         """
         users = np.asarray(users)
-        if len(contexts) != users.size:
-            raise ValueError(f'contexts has {len(contexts)} rows for {users.size} users')
+        check_contexts(users, contexts)
         columns = [_encode(contexts[name], name) for name in CONTEXTS]
         codes = np.stack(columns, axis=-1).reshape(*users.shape, len(CONTEXTS))
         truth = self.truth
         function, tier = truth.item_function[items], truth.item_tier[items]
         return truth.extrinsic(users, function, tier, codes)
-
-    def scores(self, users: Ints, items: Ints, contexts: pd.DataFrame) -> Floats:
-        """Returns the scores items are drawn by: both parts and popularity.
-
-        Args:
-            users: Rows of users.
-            items: Rows of items.
-            contexts: Context columns, one row per element of ``users``.
-
-        Returns:
-            Scores in the broadcast shape of ``users`` and ``items``.
-        """
-        return (
-            self.intrinsic_scores(users, items)
-            + self.extrinsic_scores(users, items, contexts)
-            + self.truth.popularity[items]
-        )
-
-    def probabilities(self, users: Ints, contexts: pd.DataFrame) -> Floats:
-        """Returns the true choice probabilities over the whole catalogue.
-
-        Args:
-            users: Rows of users, one axis.
-            contexts: Context columns, one row per user.
-
-        Returns:
-            One row per user and one column per item; rows sum to 1.
-        """
-        catalogue = np.arange(len(self.items))
-        scores = self.scores(np.asarray(users)[:, None], catalogue, contexts)
-        chances: Floats = softmax(scores / self.truth.temperature, axis=1)
-        return chances
 
 
 def plant(
@@ -298,9 +266,7 @@ def plant(
         # A permutation for either kind of day: days of the week are not
         # equally many on both sides, and tiers must balance all the same.
         tier_need=rng.permuted(np.tile(np.arange(_TIERS), (_SEGMENTS, 2, 1)), axis=2),
-        # An exponential with its tail cut, or a few items of a large catalogue
-        # would outdo all the rest.
-        popularity=-popularity_weight * np.log(rng.uniform(0.01, 1, num_items)),
+        popularity=draw_popularity(rng, num_items, popularity_weight),
         intrinsic_weight=intrinsic_weight,
         extrinsic_weight=extrinsic_weight,
         temperature=temperature,
@@ -327,12 +293,12 @@ def _observe_users(rng: Rng, truth: TrueFactors) -> pd.DataFrame:
     blurred = taste + 0.12 * rng.standard_normal(taste.shape)
     age = np.digitize(blurred[:, 0], (0.15, 0.4, 0.6, 0.85))
     occupation = _nearest(rng, taste, _OCCUPATIONS)
-    household = _confuse(rng, truth.user_segment, _SEGMENTS)
+    household = confuse(rng, truth.user_segment, _SEGMENTS)
     return pd.DataFrame(
         {
             'user': [f'u{row}' for row in range(len(taste))],
             'age_group': np.array(AGE_GROUPS)[age],
-            'occupation': _name('job', occupation),
+            'occupation': name_codes('job', occupation),
             'household': np.array(HOUSEHOLDS)[household],
         }
     )
@@ -343,34 +309,24 @@ def _observe_items(rng: Rng, truth: TrueFactors) -> pd.DataFrame:
     count = len(truth.item_tier)
     hints = np.stack(
         [
-            _name('style-', _nearest(rng, truth.item_position, _STYLES)),
-            _name('for-', _confuse(rng, truth.item_function, _FUNCTIONS)),
-            _name('misc-', rng.integers(_STYLES, size=count)),
+            name_codes('style-', _nearest(rng, truth.item_position, _STYLES)),
+            name_codes('for-', confuse(rng, truth.item_function, _FUNCTIONS)),
+            name_codes('misc-', rng.integers(_STYLES, size=count)),
         ],
         axis=1,
     )
     price = 5 * 2.5 ** (truth.item_tier + 0.6 * rng.standard_normal(count))
     lengths = rng.integers(1, 4, size=count)
-    category = _confuse(rng, truth.item_function, _FUNCTIONS)
+    category = confuse(rng, truth.item_function, _FUNCTIONS)
     shuffled = rng.permuted(hints, axis=1).tolist()
     return pd.DataFrame(
         {
             'item': [f'i{row}' for row in range(count)],
-            'category': _name('category', category),
+            'category': name_codes('category', category),
             'price': price.round(2),
             'tags': [tags[:n] for tags, n in zip(shuffled, lengths, strict=True)],
         }
     )
-
-
-def _name(prefix: str, codes: Ints) -> NDArray[np.str_]:
-    return np.char.add(prefix, codes.astype(str))
-
-
-def _confuse(rng: Rng, codes: Ints, count: int) -> Ints:
-    """Returns codes of which a quarter is replaced by any code."""
-    noise = rng.integers(count, size=codes.shape)
-    return np.where(rng.random(codes.shape) < 0.25, noise, codes)
 
 
 def _nearest(rng: Rng, places: Floats, count: int) -> Ints:
@@ -378,16 +334,6 @@ def _nearest(rng: Rng, places: Floats, count: int) -> Ints:
     blurred = places + 0.06 * rng.standard_normal(places.shape)
     away = ((blurred[:, None] - rng.random((count, 2))) ** 2).sum(axis=2)
     return away.argmin(axis=1)
-
-
-def draw_counts(rng: Rng, num_users: int, total: int, most: int) -> Ints:
-    """Returns the number of records of each user: few users are very active."""
-    activity = rng.lognormal(sigma=0.8, size=num_users)
-    count = np.full(num_users, MIN_RECORDS)
-    while left := total - count.sum():
-        weight = activity * (count < most)
-        count = np.minimum(count + rng.multinomial(left, weight / weight.sum()), most)
-    return count
 
 
 def _draw_contexts(rng: Rng, users: Ints, num_users: int) -> Codes:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InterventionSplit, intervened_split
-from iedr_geo.datasets.planted import (
+from iedr_geo.datasets.planted import nearness
+from iedr_geo.datasets.planting import (
     MAX_CELLS,
     MIN_RECORDS,
     Floats,
@@ -18,7 +19,7 @@ from iedr_geo.datasets.planted import (
     Rng,
     check_ranges,
     draw_counts,
-    nearness,
+    draw_popularity,
 )
 
 
@@ -87,7 +88,7 @@ class PlantedClicks:
         self.anchors: Floats = rng.random((2, num_users, 2))
         self.position: Floats = rng.random((num_items, 2))
         self.sensitivity: Floats = rng.gamma(4.0, 0.25, num_users)
-        self.appeal: Floats = -np.log(rng.uniform(0.01, 1, num_items))
+        self.appeal = draw_popularity(rng, num_items, 1.0)
         count = draw_counts(rng, num_users, num_clicks, most)
         user, item = self._draw(rng, count, max_cells)
         self.graph = BipartiteGraph(

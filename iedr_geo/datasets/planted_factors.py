@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from iedr_geo.data import (
     Bucketized,
     Categorical,
     FeatureSchema,
-    InteractionDataset,
     MultiCategorical,
 )
 from iedr_geo.datasets.planted import CONTEXTS, plant
-from iedr_geo.datasets.split_log import SplitLog
-
-
-class TrueScores(NamedTuple):
-    """The scores by which items were drawn, each of shape :math:`(B)`."""
-
-    intrinsic: Tensor
-    extrinsic: Tensor
-    popularity: Tensor
+from iedr_geo.datasets.planted_log import PlantedLog
 
 
 def planted_schema() -> FeatureSchema:
@@ -42,7 +30,7 @@ def planted_schema() -> FeatureSchema:
     )
 
 
-class PlantedFactors(SplitLog):
+class PlantedFactors(PlantedLog):
     r"""Interactions drawn from known intrinsic and extrinsic factors.
 
     Users have tastes that are the same in every context; four interacting context fields
@@ -66,29 +54,5 @@ class PlantedFactors(SplitLog):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        self.planted = plant(num_users, num_items, num_interactions, seed, **kwargs)
-        dataset = InteractionDataset.from_pandas(
-            self.planted.interactions,
-            self.planted.users,
-            self.planted.items,
-            planted_schema(),
-            time='time',
-            exclude_seen=False,
-        )
-        self.__dict__.update(dataset.__dict__)
-
-    def true_scores(self, user: Tensor, item: Tensor, context: Tensor) -> TrueScores:
-        """Returns the true scores of users, items and contexts of the dataset.
-
-        Args:
-            user: Users, of shape :math:`(B)`.
-            item: Items, of shape :math:`(B)`.
-            context: Contexts, of shape :math:`(B)`.
-        """
-        users, items = user.cpu().numpy(), item.cpu().numpy()
-        contexts = self.context_frame.iloc[context.cpu().numpy()]
-        return TrueScores(
-            torch.from_numpy(self.planted.intrinsic_scores(users, items)),
-            torch.from_numpy(self.planted.extrinsic_scores(users, items, contexts)),
-            torch.from_numpy(self.planted.truth.popularity[items]),
-        )
+        planted = plant(num_users, num_items, num_interactions, seed, **kwargs)
+        super().__init__(planted, planted_schema())

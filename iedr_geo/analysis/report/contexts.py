@@ -65,8 +65,7 @@ def context_rows(
     found = {part: measured(values) for part, values in scores.items()}
     yield from study.ranking_rows(found, chance)
     if study.truth is not None:
-        truth = study.truth(user, item, context)
-        yield from recovery_rows(scores, study.scored_factors, truth, index)
+        yield from recovery_rows(study, scores, index, user, item, context)
 
 
 def default_lists(

@@ -59,8 +59,8 @@ def graph_rows(
         items = drawn(with_edge[1], MAX_ITEMS)
         index = torch.arange(len(users)).repeat_interleave(len(items))
         user, item = users[index], items.repeat(len(users))
-        scores, truth = study.scores(Queries(user), item), study.truth(user, item)
-        yield from recovery_rows(scores, study.scored_factors, truth, index)
+        scores = study.scores(Queries(user), item)
+        yield from recovery_rows(study, scores, index, user, item)
 
 
 def _random_scorer(

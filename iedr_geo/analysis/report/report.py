@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from iedr_geo.analysis.plots import style
 from iedr_geo.analysis.report.contexts import context_rows
 from iedr_geo.analysis.report.graphs import graph_rows
-from iedr_geo.analysis.report.study import GAIN, MIN_ROWS, Row, Study
+from iedr_geo.analysis.report.study import MIN_ROWS, Row, Study
 from iedr_geo.analysis.report.texts import GROUPS
+from iedr_geo.analysis.report.verdicts import KEY, RULE, verdicts
 from iedr_geo.data import BipartiteGraph, CandidateLists, InteractionDataset
 from iedr_geo.evaluation.evaluate import Model
 from iedr_geo.scoring import scorer
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = 'Disentanglement report'
-KEY = ['group', 'measure', 'side']
-MARGIN = 0.05  # Smaller differences separate nothing, however certain they are.
 
 
 def as_table(rows: Any) -> pd.DataFrame:
@@ -59,36 +56,16 @@ class DisentanglementReport:
     def separation(self) -> pd.DataFrame:
         """The measures that are to tell the factors apart, and whether each does.
 
-        A row for each measure that is wanted high of one factor and low of the other.
-        :obj:`difference` is between the two, :obj:`noise` twice its standard error, but
-        0.05 at least. :obj:`separates` is :obj:`'no'` if the difference is within the
-        noise or the wrong way round, else :obj:`'yes'` if both values are as wanted, else
-        :obj:`'partly'`. The gain of ranking by both factors is a difference as well. A
-        dependence of the two separates if it is within its limit, and partly if it is
-        beyond, but 0.05 at most; one in twenty independent tables is beyond.
+        A row for each measure of which one factor is to have much and the other nothing.
+        :obj:`own` is what the former has beyond chance (the least, of several),
+        :obj:`other` what the latter has (the most). :obj:`separates` is :obj:`'yes'` if
+        what is wanted high is beyond its limit, and the other has less than a tenth of
+        it, or less than a third and no more than its limit; :obj:`'partly'` if it has
+        less than a third, but beyond its limit; else :obj:`'no'`. Dependence is measured
+        against that of each factor on itself, and the gain of ranking by both factors
+        has no other.
         """
-        table = self.table[self.table['wanted'] != '']
-        size = table['value'].where(table['wanted'] != 'zero', table['value'].abs())
-        is_high = table['wanted'] == 'high'
-        as_wanted = (size > table['limit']) == is_high
-        table = table.assign(size=size, is_high=is_high, as_wanted=as_wanted)
-        rows = []
-        for key, part in table.groupby(KEY, sort=False):
-            high, low = part[part['is_high']], part[~part['is_high']]
-            separates = 'yes' if part['as_wanted'].all() else 'partly'
-            difference, noise = math.nan, math.nan
-            if key[0] == 'dependence':
-                if separates == 'partly' and low['value'].max() > MARGIN:
-                    separates = 'no'
-            elif len(low) or str(key[1]).endswith(GAIN):
-                difference = high['size'].min() - (low['size'].max() if len(low) else 0)
-                errors = float(np.sqrt(part['error'].pow(2).sum()))  # NaN is left out.
-                noise = max(2 * errors, MARGIN)
-                separates = separates if difference > noise else 'no'
-            else:
-                continue  # There is nothing to be told apart.
-            rows.append((*key, difference, noise, separates))
-        return pd.DataFrame(rows, columns=[*KEY, 'difference', 'noise', 'separates'])
+        return verdicts(self.table)
 
     def to_json(self) -> str:
         """Returns table and notes as JSON text; what is not a number is null."""
@@ -103,15 +80,15 @@ class DisentanglementReport:
         return cls(as_table(content['table']), tuple(content['notes']))
 
     def __str__(self) -> str:
-        verdicts = self.separation.set_index(KEY)['separates']
-        lines = [TITLE]
+        separates = self.separation.set_index(KEY)['separates']
+        lines = [TITLE, '', *textwrap.wrap(RULE, 88)]
         for name, group in self.table.groupby('group', sort=False):
             title, text = GROUPS[str(name)]
             chance = group.groupby(KEY, sort=False)[['baseline', 'limit']].max()
             table = group.pivot(index=KEY, columns='factor', values='value')
             table = table.loc[chance.index, group['factor'].unique()]
             table = table.join(chance.rename(columns={'baseline': 'chance'}))
-            table = (table.round(3) + 0).join(verdicts)  # No zero has a sign.
+            table = (table.round(3) + 0).join(separates)  # No zero has a sign.
             table.index = [f'{side}: {measure}' for _, measure, side in table.index]
             aligned = table.to_string(na_rep='', float_format='{:.3f}'.format)
             lines += ['', title, *textwrap.wrap(text, 88)]

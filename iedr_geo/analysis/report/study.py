@@ -27,10 +27,18 @@ NUM_DRAWS = 20  # Of what is left to chance; fewer have no quantiles.
 # A column whose values differ by less of their size is constant but for rounding.
 ROUNDING = 1e-5
 ONE_SIDED, TWO_SIDED = 1.645, 1.960  # 95 % of a normal distribution.
-GAIN = 'gain'
+
+
+def shared_information(x: Tensor, y: Tensor) -> float:
+    """Returns the R^2 of two normal variables of as much mutual information as tables
+    have: nats have no upper end that a share could be of.
+    """
+    return -math.expm1(-2 * dependence.mutual_information(x, y))
+
+
 DEPENDENCE: dict[str, Callable[[Tensor, Tensor], float]] = {
     'distance correlation': dependence.bias_corrected_distance_correlation,
-    'mutual information': dependence.mutual_information,
+    'mutual information, R^2': shared_information,
 }
 
 
@@ -122,13 +130,22 @@ class Study:
         return dict(zip(('all', *made.parts), columns, strict=True))
 
     def dependence_rows(self, tables: Mapping[str, Tensor], side: str) -> Iterator[Row]:
-        """Yields how far from independent the tables of any two factors are."""
-        for (one, x), (two, y) in combinations(tables.items(), 2):
-            for name, measure in DEPENDENCE.items():
+        """Yields how far from independent the tables of any two factors are, and how far
+        each is from being independent of itself.
+        """
+        if len(tables) < 2:
+            return
+        pairs = list(combinations(tables.items(), 2))
+        for name, measure in DEPENDENCE.items():
+            group, chances = ('dependence', name, side), []
+            for (one, x), (two, y) in pairs:
                 pair = x, y, self.num_permutations, self.seed
-                chance = dependence.permutation_baseline(measure, *pair)
-                names = 'dependence', name, side, f'{one} & {two}'
-                yield Row(*names, measure(x, y), *chance, wanted='low')
+                chances.append(dependence.permutation_baseline(measure, *pair))
+                names = *group, f'{one} & {two}'
+                yield Row(*names, measure(x, y), *chances[-1], wanted='low')
+            chance = max(chances, key=lambda each: each.limit)
+            for one, x in tables.items():
+                yield Row(*group, one, measure(x, x), *chance, wanted='high')
 
     def ranking_rows(
         self, found: Mapping[str, Any], chance: Mapping[str, Sequence[float]]
@@ -142,57 +159,80 @@ class Study:
         """
         factors = self.scored_factors
         for part, values in found.items():
-            wanted = 'high' if part in factors else ''
             for name, draws in chance.items():
                 numbers = against(values[name].mean(), draws, values[name].sem())
-                yield Row('ranking', name, 'score', part, *numbers, wanted)
+                yield Row('ranking', name, 'score', part, *numbers)
         for name in chance:
             whole = found['all'][name]
             if factors and len(whole) > 1:
                 best = max(factors, key=lambda part: found[part][name].mean())
                 lead = whole - found[best][name]
                 numbers = lead.mean(), 0.0, ONE_SIDED * lead.sem(), lead.sem()
-                yield Row('ranking', f'{name}, {GAIN}', 'score', 'all', *numbers, 'high')
+                yield Row('ranking', f'{name}, gain', 'score', 'all', *numbers, 'high')
 
 
 def recovery_rows(
-    scores: Mapping[str, Tensor], factors: Sequence[str], truth: Any, index: Tensor
+    study: Study, scores: Mapping[str, Tensor], index: Tensor, *ids: Tensor
 ) -> Iterator[Row]:
     """Yields how far the parts of the scores of lists follow true scores.
 
+    What is left to chance are the true scores of other items, a random one for each and
+    the same in all lists: a model that knows nothing still likes some items better.
+
     Args:
+        study: The study, with a truth.
         scores: The scores of pairs, all of it and its parts.
-        factors: The parts that are of one factor.
-        truth: The true scores, a named tuple or a dictionary of tensors.
         index: The list of each pair.
+        *ids: Users, items and, where there are any, contexts of the pairs.
     """
-    true = truth if isinstance(truth, Mapping) else truth._asdict()
+    factors, lists = study.scored_factors, index.numpy()
+    generator, (user, item, *context) = study.generator(), ids
+    true = _true_scores(study, index, *ids)
+    x, y = _within(scores, lists), _within(true, lists)
+    chance: dict[str, list[Any]] = {kind: [] for kind in x}
+    some, code = item.unique(return_inverse=True)
+    for _ in range(NUM_DRAWS):
+        other = some[torch.randperm(len(some), generator=generator)][code]
+        drawn = _within(_true_scores(study, index, user, other, *context), lists)
+        for kind, each in drawn.items():
+            chance[kind].append(_correlations(x[kind], each))
+    limits = {k: TWO_SIDED * np.sqrt(np.square(v).mean(0)) for k, v in chance.items()}
+    found = {kind: _correlations(x[kind], y[kind]) for kind in x}
+    parts = x['correlation'].drop(columns='all').to_numpy()
+    for column, name in enumerate(true):
+        for row, part in enumerate(scores):
+            wanted = ''
+            if name in factors and part != 'all':
+                wanted = 'high' if part == name else 'zero'
+            for kind in x:
+                value, limit = found[kind][row, column], limits[kind][row, column]
+                error = _error(x[kind][part], y[kind][name], lists)
+                names = 'truth', f'{kind} with {name}', 'score', part
+                yield Row(*names, value, 0.0, limit, error, wanted)
+            if part == name:
+                r, limit = (at['correlation'][row, column] for at in (found, limits))
+                error = _error(x['correlation'][part], y['correlation'][name], lists)
+                numbers = r**2, 0.0, limit**2, 2 * abs(r) * error
+                yield Row('truth', f'variance of {name}', 'score', part, *numbers)
+        if name in factors:
+            values = y['correlation'][name].to_numpy()
+            rest = values - parts @ np.linalg.lstsq(parts, values)[0]
+            share = 1 - (rest @ rest) / (values @ values) if values.any() else 0.0
+            yield Row('truth', f'variance of {name}', 'score', 'all', share, 0.0)
+
+
+def _true_scores(study: Study, index: Tensor, *ids: Tensor) -> Mapping[str, Tensor]:
+    """Returns the true scores of pairs, a tensor for each part."""
+    assert study.truth is not None
+    truth = study.truth(*ids)
+    true: Mapping[str, Tensor] = truth if isinstance(truth, Mapping) else truth._asdict()
     for name, values in true.items():
         if values.shape != index.shape:
             raise ValueError(
                 f"The true scores '{name}' must be of shape {tuple(index.shape)} (got "
                 f'{tuple(values.shape)})'
             )
-    lists = index.numpy()
-    x, y = _within(scores, lists), _within(true, lists)
-    for name in true:
-        for part in scores:
-            wanted = ''
-            if part in factors and name in factors:
-                wanted = 'high' if part == name else 'zero'
-            found = {k: _correlation(x[k][part], y[k][name], lists) for k in x}
-            for kind, numbers in found.items():
-                yield Row('truth', f'{kind} with {name}', 'score', part, *numbers, wanted)
-            if part == name:
-                value, _, limit, error = found['correlation']
-                numbers = value**2, 0.0, limit**2, 2 * abs(value) * error
-                yield Row('truth', f'variance of {name}', 'score', part, *numbers, wanted)
-        if name in factors:
-            parts = x['correlation'].drop(columns='all').to_numpy()
-            values = y['correlation'][name].to_numpy()
-            rest = values - parts @ np.linalg.lstsq(parts, values)[0]
-            share = 1 - (rest @ rest) / (values @ values) if values.any() else 0.0
-            yield Row('truth', f'variance of {name}', 'score', 'all', share, 0.0)
+    return true
 
 
 def _within(scores: Mapping[str, Tensor], lists: Any) -> dict[str, Any]:
@@ -205,17 +245,22 @@ def _within(scores: Mapping[str, Tensor], lists: Any) -> dict[str, Any]:
     }
 
 
-def _correlation(x: Any, y: Any, lists: Any) -> tuple[float, float, float, float]:
-    """Returns the correlation of centred scores, 0, the limit of its size where rows of
-    a list are permuted, and its standard error where lists are drawn again.
+def _correlations(x: Any, y: Any) -> Any:
+    """Returns the correlations of the columns of two centred tables, 0 where one does not
+    vary.
     """
-    products = pd.DataFrame({'xx': x * x, 'yy': y * y, 'xy': x * y}).groupby(lists)
-    sums = products.sum()
+    x, y = x.to_numpy(), y.to_numpy()
+    scale = np.sqrt(np.outer((x**2).sum(0), (y**2).sum(0)))
+    return x.T @ y / np.where(scale == 0, np.inf, scale)
+
+
+def _error(x: Any, y: Any, lists: Any) -> float:
+    """Returns the standard error of a correlation where lists are drawn again."""
+    products = pd.DataFrame({'xx': x * x, 'yy': y * y, 'xy': x * y})
+    sums = products.groupby(lists).sum()
     xx, yy, xy = sums['xx'], sums['yy'], sums['xy']
     scale = math.sqrt(xx.sum() * yy.sum())
     if scale == 0:
-        return 0.0, 0.0, 0.0, math.nan
-    value = xy.sum() / scale
-    permuted = math.sqrt((xx * yy / (products.size() - 1).clip(lower=1)).sum()) / scale
-    influence = xy / scale - value / 2 * (xx / xx.sum() + yy / yy.sum())
-    return value, 0.0, TWO_SIDED * permuted, math.sqrt((influence**2).sum())
+        return math.nan
+    influence = xy - xy.sum() / 2 * (xx / xx.sum() + yy / yy.sum())
+    return math.sqrt((influence**2).sum()) / scale

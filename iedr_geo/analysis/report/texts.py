@@ -25,10 +25,11 @@ GROUPS = {
     ),
     'dependence': (
         'Dependence of the factors',
-        'Bias-corrected distance correlation, and mutual information in nats, which sees '
-        'the leading directions alone and falls short where it is high. Each user (item) '
-        'counts once; where there are contexts, in one that is drawn at random. '
-        'Disentangled: within the limit.',
+        'Bias-corrected distance correlation, and mutual information (R^2: 1 - exp(-2 '
+        'nats)), which sees the leading directions alone and falls short where it is '
+        'high. Each user (item) counts once; where there are contexts, in one that is '
+        'drawn at random. Disentangled: next to nothing beside what each factor tells of '
+        'itself.',
     ),
     'ranking': (
         'Ranking by one part of the score',
@@ -46,8 +47,9 @@ GROUPS = {
         'Recovery of the truth',
         'Correlation of each part of the score with each true score within lists, of '
         'values and of ranks, and the share of the variance of a true score that the '
-        'part of its name recovers (all: that all parts together do). Disentangled: a '
-        'part follows the truth of its name and no other. Where all recover far more '
-        'than the part does, it was learned but not told apart.',
+        'part of its name recovers (all: that all parts together do). The limit is '
+        'of the true scores of other items. Disentangled: a part follows the truth of '
+        'its name and no other. Where all recover far more than the part does, it was '
+        'learned but not told apart.',
     ),
 }

@@ -13,6 +13,7 @@ from iedr_geo.analysis import DisentanglementReport
 from iedr_geo.analysis.report import GROUPS
 from iedr_geo.analysis.report.report import as_table
 from iedr_geo.analysis.report.study import Row
+from iedr_geo.analysis.report.verdicts import RULE
 
 matplotlib.use('Agg')
 ROWS = [
@@ -21,6 +22,7 @@ ROWS = [
     ('invariance', 'auc', 'item', 'intrinsic', 0.8, 0.5, 0.6, 0.01, 'high'),
     ('invariance', 'auc', 'item', 'extrinsic', 0.7, 0.5, 0.6, np.nan, 'low'),
     ('dependence', 'dcor', 'user', 'intrinsic & extrinsic', 0.1, 0, 0.05, np.nan, 'low'),
+    ('dependence', 'dcor', 'user', 'intrinsic', 1.0, 0.0, 0.05, np.nan, 'high'),
     ('truth', 'variance', 'score', 'all', 0.25, 0.0, np.nan, np.nan, ''),
 ]
 
@@ -42,48 +44,45 @@ def hand_written(*rows: tuple) -> dict[tuple[str, str, str], str]:
 @pytest.mark.parametrize(
     ('high', 'low', 'wanted', 'expected'),
     [
-        ((0.9, 0.2, 0.01), (0.1, 0.2, 0.01), 'low', 'yes'),
-        ((0.9, 0.2, 0.01), (0.3, 0.2, 0.01), 'low', 'partly'),  # The low one is high.
-        ((0.15, 0.2, 0.01), (0.05, 0.2, 0.01), 'low', 'partly'),  # The high one is low.
-        ((0.9, 0.2, 0.3), (0.1, 0.2, 0.3), 'low', 'no'),  # Noise.
-        ((0.24, 0.2, 0.0), (0.2, 0.2, 0.0), 'low', 'no'),  # Next to nothing.
-        ((0.26, 0.2, np.nan), (0.2, 0.2, np.nan), 'low', 'yes'),
-        ((0.1, 0.2, 0.01), (0.9, 0.2, 0.01), 'low', 'no'),  # The other way round.
-        ((0.9, 0.2, 0.01), (-0.8, 0.2, 0.01), 'low', 'yes'),
-        ((0.9, 0.2, 0.01), (-0.8, 0.2, 0.01), 'zero', 'partly'),
-        ((0.7, 0.2, 0.01), (-0.8, 0.2, 0.01), 'zero', 'no'),
+        ((0.9, 0.2), (0.1, 0.2), 'low', 'yes'),
+        ((0.9, 0.02), (0.08, 0.02), 'low', 'yes'),  # It shows, but is next to nothing.
+        ((0.9, 0.02), (0.1, 0.02), 'low', 'partly'),
+        ((0.9, 0.02), (0.29, 0.02), 'low', 'partly'),
+        ((0.9, 0.02), (0.31, 0.02), 'low', 'no'),
+        ((0.9, 0.2), (0.19, 0.2), 'low', 'yes'),  # It does not show.
+        ((0.3, 0.2), (0.19, 0.2), 'low', 'no'),  # Too little to tell the two apart.
+        ((0.15, 0.2), (0.0, 0.2), 'low', 'no'),  # The high one is low.
+        ((0.1, 0.2), (0.9, 0.2), 'low', 'no'),  # The other way round.
+        ((np.nan, 0.2), (np.nan, 0.2), 'low', 'no'),
+        ((0.9, 0.02), (-0.8, 0.02), 'low', 'yes'),
+        ((0.9, 0.02), (-0.2, 0.02), 'zero', 'partly'),
+        ((0.9, 0.02), (-0.8, 0.02), 'zero', 'no'),
     ],
 )
 def test_verdict_on_two_factors(high, low, wanted, expected):
-    rows = ('probe', 'm', *high, 'high'), ('probe', 'm', *low, wanted)
+    error = 0.01  # Makes no difference.
+    rows = ('probe', 'm', *high, error, 'high'), ('probe', 'm', *low, error, wanted)
     assert hand_written(*rows) == {('probe', 'm', 'user'): expected}
     other = ('probe', 'm', 5.0, 0.0, 9.0, '')
     assert hand_written(other, *rows) == {('probe', 'm', 'user'): expected}
 
 
 @pytest.mark.parametrize(
-    ('group', 'measure', 'value', 'wanted', 'expected'),
-    [
-        ('dependence', 'm', 0.01, 'low', 'yes'),
-        ('dependence', 'm', 0.04, 'low', 'partly'),
-        ('dependence', 'm', 0.06, 'low', 'no'),
-        ('ranking', 'm, gain', 0.06, 'high', 'yes'),
-        ('ranking', 'm, gain', 0.04, 'high', 'no'),
-        ('ranking', 'm', 0.9, 'high', None),  # Nothing that it were to differ from.
-        ('truth', 'm', 0.9, 'high', None),
-    ],
+    ('value', 'wanted', 'expected'),
+    [(0.06, 'high', 'yes'), (0.01, 'high', 'no'), (0.01, 'low', None), (0.9, '', None)],
 )
-def test_verdict_on_one_value(group, measure, value, wanted, expected):
-    found = hand_written((group, measure, value, 0.02, 0.01, wanted))
-    assert found == ({} if expected is None else {(group, measure, 'user'): expected})
+def test_verdict_on_one_value(value, wanted, expected):
+    """As of the gain, or of an old report that lacks the other."""
+    found = hand_written(('ranking', 'm', value, 0.02, 0.01, wanted))
+    assert found == ({} if expected is None else {('ranking', 'm', 'user'): expected})
 
 
-def test_differences(report):
+def test_shares_are_of_what_is_beyond_chance(report):
     table = report.separation
     assert table['side'].tolist() == ['user', 'item', 'user']
-    assert table['separates'].tolist() == ['yes', 'partly', 'no']
-    assert table['difference'][:2].tolist() == pytest.approx([1.0001, 0.1])
-    assert table['noise'].tolist() == pytest.approx([0.05, 0.05, np.nan], nan_ok=True)
+    assert table['separates'].tolist() == ['yes', 'no', 'partly']
+    assert table['own'].tolist() == pytest.approx([0.5, 0.3, 1.0])
+    assert table['other'].tolist() == pytest.approx([-0.5001, 0.2, 0.1])
 
 
 def test_json_round_trip(report):
@@ -99,6 +98,7 @@ def test_json_round_trip(report):
 
 def test_text_says_how_to_read_it(report):
     lines = str(report).splitlines()
+    assert ' '.join(lines[2:]).startswith(RULE)
     for name, (title, how) in GROUPS.items():
         assert (title in lines) == (name in ('invariance', 'dependence', 'truth'))
         assert 'Disentangled: ' in how
@@ -106,7 +106,7 @@ def test_text_says_how_to_read_it(report):
             assert ' '.join(lines[lines.index(title) + 1 :]).startswith(how)
     [user] = [line for line in lines if line.startswith('user: auc')]
     assert user.split() == ['user:', 'auc', '1.000', '0.000', '0.500', '0.600', 'yes']
-    heads = [line.split() for line in lines if line.strip().startswith('intrinsic ')]
+    heads = [line.split() for line in lines if line.endswith('separates')]
     assert heads[0] == ['intrinsic', 'extrinsic', 'chance', 'limit', 'separates']
     [whole] = [line for line in lines if line.startswith('score: variance')]
     assert whole.split() == ['score:', 'variance', '0.250', '0.000']
