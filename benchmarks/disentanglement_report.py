@@ -4,7 +4,7 @@ requires: pip install "iedr_geo[train,plot]"
 
 python benchmarks/disentanglement_report.py --page report.html     # after `make run`
 python benchmarks/disentanglement_report.py --dataset frappe --root FOLDER \
-    --model runs/frappe-best-IEDR-0/model                # a model that iedr.py trained
+    --model runs/frappe-best-separate-0/model            # a model that iedr.py trained
 python benchmarks/disentanglement_report.py --split   # the control: its scores, split
 """
 
@@ -13,6 +13,8 @@ import json
 from pathlib import Path
 
 import torch
+from iedr_presets import DATASETS
+from peers import PEERS
 from records import parse, write_json
 
 from iedr_geo.analysis import (
@@ -24,7 +26,6 @@ from iedr_geo.analysis import (
     plot_scores,
     write_page,
 )
-from iedr_geo.datasets import Frappe, PlantedFactors
 from iedr_geo.recommend import Recommender
 from iedr_geo.scoring import context_split
 
@@ -32,7 +33,7 @@ parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0],
     formatter_class=argparse.ArgumentDefaultsHelpFormatter,
 )
-parser.add_argument('--dataset', choices=['planted', 'frappe'], default='planted')
+parser.add_argument('--dataset', choices=DATASETS, default='planted')
 parser.add_argument('--root', help='folder with the raw files (default: download)')
 parser.add_argument(
     '--model',
@@ -40,6 +41,7 @@ parser.add_argument(
     default=Path(__file__).resolve().parents[1] / 'runs/planted-best-separate-0/model',
     help='the folder of a saved model',
 )
+parser.add_argument('--peer', choices=PEERS, help='which, if the model is a peer')
 parser.add_argument(
     '--split',
     action='store_true',
@@ -49,8 +51,9 @@ parser.add_argument(
 parser.add_argument('--page', type=Path, help='where to write report and pictures')
 args = parse(parser)
 
-dataset = Frappe(args.root) if args.dataset == 'frappe' else PlantedFactors()
-recommender = Recommender.load(args.model)
+dataset = DATASETS[args.dataset](args.root)
+peer = None if args.peer is None else PEERS[args.peer](dataset.split()[0])
+recommender = Recommender.load(args.model, model=peer)
 model, history = recommender.model, args.model.parent / 'metrics.csv'
 if args.split:
     model = context_split(model, dataset.split()[0])

@@ -2,10 +2,17 @@
 given.
 """
 
-from iedr_geo.datasets import Frappe, MovieLens100K, MovieLensLatestSmall, PlantedFactors
+from iedr_geo.datasets import (
+    Frappe,
+    MovieLens100K,
+    MovieLensLatestSmall,
+    PlantedFactors,
+    PlantedOutings,
+)
 
 DATASETS = {
     'planted': lambda root: PlantedFactors(),
+    'outings': lambda root: PlantedOutings(),
     'frappe': Frappe,
     'ml-100k': MovieLens100K,
     'ml-latest-small': MovieLensLatestSmall,
@@ -55,7 +62,8 @@ FRAPPE = {
     'weight_decay': 3e-5,
 }
 DEFAULTS = {
-    'paper': dict.fromkeys(DATASETS, PAPER) | {'planted': PAPER | SHORT},
+    'paper': dict.fromkeys(DATASETS, PAPER)
+    | {'planted': PAPER | SHORT, 'outings': PAPER | SHORT},
     'best': dict.fromkeys(DATASETS, BEST) | {'frappe': BEST | FRAPPE},
 }
 VARIANT = {'paper': 'IEDR', 'best': 'separate'}

@@ -67,7 +67,9 @@ def test_first_page_shows_output_of_others():
     assert all(text in others for text in shown)
 
 
-@pytest.mark.parametrize('name', ['results', 'paper', 'bipartite', 'disentanglement', 'speed'])
+@pytest.mark.parametrize(
+    'name', ['results', 'paper', 'bipartite', 'disentanglement', 'speed']
+)
 def test_page_is_generated(name, monkeypatch):
     tables = ROOT / 'benchmarks' / 'tables'
     monkeypatch.syspath_prepend(tables)

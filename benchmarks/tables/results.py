@@ -12,6 +12,7 @@ from iedr_geo.evaluation import Evaluation, compare
 REFERENCE = 'separate'
 TITLES = {
     'planted': 'Planted factors',
+    'outings': 'Planted outings',
     'frappe': 'Frappe',
     'ml-100k': 'MovieLens-100K',
     'ml-latest-small': 'MovieLens-latest-small',
