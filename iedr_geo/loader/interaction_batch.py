@@ -57,6 +57,7 @@ class InteractionBatch:
         item: Tensor,
         context: Tensor,
         y: Tensor | None = None,
+        *,
         rows_per_query: int = 1,
     ) -> InteractionBatch:
         """Builds a batch of any users, items and contexts of a dataset.
