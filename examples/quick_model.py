@@ -9,7 +9,7 @@ import torch
 
 from iedr_geo.data import UniformNegativeSampler
 from iedr_geo.datasets import Frappe
-from iedr_geo.nn import IEDR
+from iedr_geo.nn import IEDR, IEDR_VARIANTS, SoftmaxObjective
 from iedr_geo.training import CosineRate, InteractionModule, fit
 
 PLANTED_CONTEXTS = (
@@ -40,20 +40,19 @@ def train_quickly(dataset, epochs, seed=0, progress=True):
     """Trains IEDR on Frappe or PlantedFactors, and leaves no files."""
     frappe = isinstance(dataset, Frappe)
     torch.manual_seed(seed)
-    arguments = {'channels': 64, 'generator': 'residual'} if frappe else {}
-    model = IEDR(dataset.schema.num_embeddings, contrastive_weight=0.01, **arguments)
+    model = IEDR(dataset.schema.num_embeddings, 64, **IEDR_VARIANTS['separate'])
     parts = dataset.split()
     module = InteractionModule(
         model,
         parts.train,
         parts.valid,
         dataset.candidates('valid'),
-        negatives=UniformNegativeSampler(5, resample=True),
-        batch_size=2048 if frappe else 512,
-        group_negatives=True,
-        learning_rate=3e-3,
+        objective=SoftmaxObjective(bce_weight=1.0),
+        negatives=UniformNegativeSampler(8, resample=True),
+        batch_size=9 * (341 if frappe else 128),
+        learning_rate=3e-3 if frappe else 6e-3,
         schedule=CosineRate(epochs),
-        weight_decay=0.0,
+        weight_decay=3e-5 if frappe else 1e-4,
         seed=seed,
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -19,14 +19,15 @@ class ScoringHead(torch.nn.Module):
         model: The trained model.
 
     Shapes:
-        - **input:** readouts of users and of their contexts :math:`(N, F)` each, readouts
-          of items :math:`(I, F)`
+        - **input:** readouts of users and of their contexts :math:`(N, F')` each, readouts
+          of items :math:`(I, F')`, with the sums of further embeddings as
+          :meth:`IEDR.encode_graphs` returns them
         - **output:** scores :math:`(N, I)`
     """
 
     def __init__(self, model: IEDR) -> None:
         super().__init__()
-        self.generators = model.generators
+        self.generators, self.cross = model.generators, model.cross
 
     def forward(self, user: Tensor, context: Tensor, item: Tensor) -> Tensor:
         """Returns the scores."""
@@ -34,5 +35,5 @@ class ScoringHead(torch.nn.Module):
         context = context.unsqueeze(1)
         users = self.generators['user'](user.unsqueeze(1), context)
         items = self.generators['item'](item.unsqueeze(0), context)
-        both = (users.intrinsic + users.extrinsic) * (items.intrinsic + items.extrinsic)
-        return both.sum(dim=-1)
+        products = map(torch.mul, users.meeting(self.cross), items)
+        return torch.add(*products).sum(dim=-1)

@@ -55,11 +55,12 @@ def test_factors_of_a_bipartite_model():
     assert table['vector'].to_numpy().tolist() == weight.tolist()
 
 
+@pytest.mark.parametrize('cross', [True, False])
 @pytest.mark.parametrize('generator', GENERATORS)
 @pytest.mark.filterwarnings('ignore')
-def test_scoring_head(generator):
+def test_scoring_head(generator, cross):
     """As the model, also as a program that takes other numbers of rows."""
-    model = make_model(SHOP.schema, generator=generator)
+    model = make_model(SHOP.schema, generator=generator, cross=cross)
     user, item, context = (
         model.encode_graphs(side, graphs.batch(torch.arange(len(graphs))))[0]
         for side in SIDES

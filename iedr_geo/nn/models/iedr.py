@@ -486,7 +486,8 @@ class IEDR(Rebuildable):
         Args:
             encoded: The result of :meth:`encode`.
         """
-        terms = [bound.variance(*factors) for bound, factors in self._bounds(encoded)]
+        bounds = zip(self.disentangling.values(), encoded.factors, strict=True)
+        terms = [bound.variance(*factors) for bound, factors in bounds]
         return torch.stack(terms).sum()
 
     def _bounds(self, encoded: Encoded) -> Iterator[tuple[Any, Factors]]:

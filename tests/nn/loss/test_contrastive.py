@@ -184,7 +184,7 @@ def test_equals_loops(case, way, device, assert_same, monkeypatch):
 def test_fused_in_single_precision(variant, kind, device):
     # The sizes of the paper, in several blocks, the last of which is not full.
     size, num_rows, channels = 90, 70, 64 if kind == 'residual' else 32
-    generator = GENERATORS[kind](32, 128, 'product').double().to(device)
+    generator = GENERATORS[kind](32, 128, 'product', 'user').double().to(device)
     readouts = torch.randn(2, size, channels, dtype=torch.double, device=device)
     entity_id = torch.randint(8, (size,), device=device)
     rows = torch.randint(size, (num_rows,), device=device)
