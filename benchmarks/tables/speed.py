@@ -24,6 +24,7 @@ LIGHTGCN = {
 PIECES = {
     'contrastive': 'the gradient of the contrastive loss written out: by autograd',
     'pairs': 'distinct pairs of features: SIGN edge by edge',
+    'queries': 'factors of a user in a context once, in groups of 17 rows: for each row',
     'onednn': "products by oneDNN: by torch's own choice",
     'onednn_scores': 'the same, for scores of all items',
     'distances': "DICE's distance correlation, its gradient written out: by autograd",
@@ -68,7 +69,8 @@ STEP_WITHOUT = """## A step without it
 
 The whole training step, with everything and without one of the pieces: what stands in its
 place is named after it. Frappe, {batch_size:,} shuffled rows a batch, both steps of
-Algorithm 1; all items for 2,000 rows of Frappe; DICE over MF, 1,024 edges of {edges}.
+Algorithm 1; as many positives, each with 16 negatives beside it, for the variant
+*separate*; all items for 2,000 rows of Frappe; DICE over MF, 1,024 edges of {edges}.
 Batches are made before. A piece that is under 1.15 everywhere is not worth its lines. By
 `benchmarks/pieces.py`.
 """
