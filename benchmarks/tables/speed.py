@@ -24,7 +24,7 @@ LIGHTGCN = {
 PIECES = {
     'contrastive': 'the gradient of the contrastive loss written out: by autograd',
     'pairs': 'distinct pairs of features: SIGN edge by edge',
-    'queries': 'factors of a user in a context once, in groups of 17 rows: for each row',
+    'queries': 'users in their contexts once for a group of 17 rows: for each row',
     'onednn': "products by oneDNN: by torch's own choice",
     'onednn_scores': 'the same, for scores of all items',
     'distances': "DICE's distance correlation, its gradient written out: by autograd",
