@@ -19,9 +19,9 @@ class ScoringHead(torch.nn.Module):
         model: The trained model.
 
     Shapes:
-        - **input:** readouts of users and of their contexts :math:`(N, F')` each, readouts
-          of items :math:`(I, F')`, with the sums of further embeddings as
-          :meth:`IEDR.encode_graphs` returns them
+        - **input:** readouts of users and of their contexts, each of shape
+          :math:`(N, F')`, readouts of items :math:`(I, F')`, with the sums of further
+          embeddings as :meth:`IEDR.encode_graphs` returns them
         - **output:** scores :math:`(N, I)`
     """
 
