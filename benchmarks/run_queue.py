@@ -17,6 +17,7 @@ from pathlib import Path
 from iedr_runs import RUNS
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / 'results'
 
 
 def command(name, flags, args):
@@ -27,7 +28,7 @@ def command(name, flags, args):
     return [
         *(sys.executable, HERE / 'iedr.py', *flags.split()),
         *('--threads', '1', '--quiet', '--run', run),
-        *('--json', HERE / 'results' / f'{name}.json'),
+        *('--json', RESULTS / f'{name}.json'),
         *(('--root', root) if root.exists() else ()),
         *(('--resume',) if (run / 'last.ckpt').exists() else ('--overwrite',)),
     ]
@@ -35,7 +36,7 @@ def command(name, flags, args):
 
 def start(name, flags, args):
     """Runs what has no result yet, with its output in a file of the run's folder."""
-    if (HERE / 'results' / f'{name}.json').exists():
+    if (RESULTS / f'{name}.json').exists():
         return
     log = HERE.parent / 'runs' / f'{name}.log'
     log.parent.mkdir(parents=True, exist_ok=True)
