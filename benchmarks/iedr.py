@@ -38,6 +38,7 @@ OBJECTIVES = {'bce': BCEObjective, 'softmax': SoftmaxObjective, 'bpr': BPRObject
 
 CLASSES = {'iedr': IEDR, **PEERS}
 FLAGS = {
+    'encoder': str,
     'contrastive_weight': float,
     'disentangling_weight': float,
     'channels': int,

@@ -31,8 +31,10 @@ add('models/planted-separate-without-bound', f'{planted} --disentangling_weight 
 add('models/outings-separate', '--dataset outings')
 add('models/outings-noCIED', '--dataset outings --variant noCIED')
 add('models/outings-deepfm', '--dataset outings --model deepfm')
+add('models/planted-separate-mean', f'{planted} --encoder mean')
 for peer in PEERS[1:]:
     add(f'models/planted-{peer}', f'{planted} --model {peer}')
+add('models/frappe-separate-mean', f'{frappe} --encoder mean {BF16}', [0])
 add('models/frappe-noCIED', f'{frappe} --variant noCIED {BF16}', [0])
 add('models/frappe-IEDR', f'{frappe} {SAME_RECIPE} {BF16}', [0])
 for peer in PEERS[1:]:

@@ -9,7 +9,7 @@ from common import SILENT, commands, epochs, percent, read_runs, summary, table,
 
 from iedr_geo.evaluation import Evaluation, compare
 
-REFERENCE = 'separate'
+REFERENCE = 'separate (softmax + BCE, 16 negatives)'
 TITLES = {
     'planted': 'Planted factors',
     'outings': 'Planted outings',
@@ -73,6 +73,8 @@ def label(settings):
     loss = {'bce': 'BCE', 'softmax': 'softmax', 'bpr': 'BPR'}[settings['objective']]
     if settings['objective'] == 'softmax' and settings['bce_weight']:
         loss += ' + BCE'
+    if settings.get('encoder'):
+        weights.append(f'encoder {settings["encoder"]}')
     recipe = [f'{loss}, {settings["negatives"]} negatives', *weights]
     return f'{name} ({", ".join(recipe)})'
 
@@ -100,18 +102,15 @@ def compared(models, reference):
 
 def section(dataset, models):
     """Returns the lines of the table of a dataset, the best model first."""
-    own = [
-        name for name in models if name.startswith(f'{REFERENCE} (') and 'λ' not in name
-    ]
-    found = compared(models, own[0]) if own else None
+    found = compared(models, REFERENCE) if REFERENCE in models else None
     head = ['model', 'seeds', 'NDCG@10', 'Recall@10', 'AUC', 'AUC of a list']
-    head += [f'NDCG@10 less that of {REFERENCE}', 'p', 'epoch', 's to train']
+    head += ['NDCG@10 less that of separate', 'p', 'epoch', 's to train']
     rows = {}
     for name, runs in models.items():
         each = list(runs.values())
         values = [[run['test'].get(metric) for run in each] for metric in METRICS]
         cells = [name, str(len(each)), *map(percent, values)]
-        if found is None or name == own[0]:
+        if found is None or name == REFERENCE:
             cells += ['', '']
         else:
             mean, low, high = (
