@@ -486,7 +486,7 @@ class IEDR(Rebuildable):
         Args:
             encoded: The result of :meth:`encode`.
         """
-        bounds = zip(self.disentangling.values(), encoded.factors, strict=True)
+        bounds: Any = zip(self.disentangling.values(), encoded.factors, strict=True)
         terms = [bound.variance(*factors) for bound, factors in bounds]
         return torch.stack(terms).sum()
 
