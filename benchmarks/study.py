@@ -5,7 +5,8 @@ python benchmarks/study.py --datasets planted outings --data FOLDER --jobs 2
 Configurations are drawn from a grid. All are trained for a few epochs, the best third of
 them for twice as many, and so on; the schedule of each run ends with its epochs. What
 counts is the mean rank over the datasets, by NDCG@10 of validation lists: the test part
-stays unread. Each run leaves its JSON in benchmarks/results/study and is not run again.
+stays unread. Each run leaves its JSON in the folder `study` of the results, and is not
+run again.
 """
 
 import argparse
