@@ -221,23 +221,28 @@ class IEDRScorer(CatalogueScorer):
         own = contexts.repeat_interleave(rows, dim=0, output_size=len(out))
         folded = generator.fold(vectors, own)
         weights, biases = generator.hidden(contexts)
+        first, in_all = item[:, : weights.size(-1)], None
+        if hasattr(generator, 'stable_hidden'):
+            in_all = generator.stable_hidden(item)
+        in_all = None if in_all is None else in_all.t().contiguous()
         # The bias is the weight of a feature that is one.
         weights = torch.cat([weights, biases.unsqueeze(-1)], dim=-1)
-        highest = weights.size(-1) * _highest(weights) * max(_highest(item), 1.0)
+        highest = weights.size(-1) * _highest(weights) * max(_highest(first), 1.0)
         finite = highest < torch.finfo(item.dtype).max
         users = folded.weight.split(sizes)
         constants = folded.constant.unsqueeze(1).split(sizes)
         for columns in chunks:
-            some = item[columns]
+            some = first[columns]
             some = torch.cat([some, some.new_ones(len(some), 1)], dim=1)
             parts = out[:, columns].split(sizes)
             for weight, user, constant, part in zip(
                 weights, users, constants, parts, strict=True
             ):
                 # Not kept: the next one is to lie where this one lay in the cache.
-                torch.addmm(
-                    constant, user, linear(weight, some, None, True, finite), out=part
-                )
+                hidden = linear(weight, some, None, in_all is None, finite)
+                if in_all is not None:
+                    hidden.add_(in_all[:, columns]).relu_()
+                torch.addmm(constant, user, hidden, out=part)
         if folded.direct is not None:
             out += folded.direct @ item.t()
         if getattr(generator, 'context_free_intrinsic', False):

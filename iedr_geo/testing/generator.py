@@ -151,7 +151,11 @@ def _check_folded(generator: Any, rows: _Rows, out_channels: int) -> None:
     vectors = Factors(*rows.entity.new_empty(shape).normal_().requires_grad_())
     weight, bias = generator.hidden(rows.context)
     folded = generator.fold(vectors, rows.context)
-    hidden = torch.einsum('chf,if->cih', weight, rows.entity) + bias.unsqueeze(1)
+    first = rows.entity[:, : weight.size(-1)]
+    hidden = torch.einsum('chf,if->cih', weight, first) + bias.unsqueeze(1)
+    if hasattr(generator, 'stable_hidden'):
+        in_all = generator.stable_hidden(rows.entity)
+        hidden = hidden if in_all is None else hidden + in_all
     scores = torch.einsum('cih,ch->ci', hidden.relu(), folded.weight)
     scores = scores + folded.constant.unsqueeze(1)
     if folded.direct is not None:

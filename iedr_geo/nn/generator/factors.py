@@ -48,7 +48,9 @@ class FactorGenerator(torch.nn.Module):
 
     Subclasses define :meth:`forward` and :meth:`intrinsic`. Those whose only
     non-linearity is the ReLU of one hidden layer may define :obj:`hidden` and
-    :obj:`fold` as well: a catalogue is then scored without its factors.
+    :obj:`fold` as well: a catalogue is then scored without its factors. The weights of
+    :obj:`hidden` are of the first channels of a readout; what the rest of it gives the
+    hidden layer, in every context, is :meth:`stable_hidden`.
 
     Args:
         channels (int): Size of each factor.
@@ -78,6 +80,12 @@ class FactorGenerator(torch.nn.Module):
     def intrinsic(self, entity: Tensor, context: Tensor) -> Tensor:
         """Returns the intrinsic factors alone."""
         return self(entity, context).intrinsic
+
+    def stable_hidden(self, entity: Tensor) -> Tensor | None:
+        """Returns what readouts add to the hidden layer in every context, of shape
+        :math:`(N, H)`; :obj:`None` for nothing.
+        """
+        return None
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}({self.channels})'

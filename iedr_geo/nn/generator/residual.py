@@ -39,16 +39,17 @@ class ResidualGenerator(MLPGenerator):
         return out + readout[..., self.channels :]
 
     def hidden(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns weight and bias of the hidden layer; see :meth:`MLPGenerator.hidden`.
-
-        The weights are of readouts and sums side by side, :math:`(C, H, 2F)`.
-        """
+        """Returns weight and bias of the hidden layer; see :meth:`MLPGenerator.hidden`."""
         first = self.mlp.lins[0]
-        of_product, of_sums, of_contexts = first.weight.chunk(3, dim=1)
+        of_product, _, of_contexts = first.weight.chunk(3, dim=1)
         readout, sums = context.chunk(2, dim=-1)
-        weight = of_product * readout.unsqueeze(1)
-        weight = torch.cat([weight, of_sums.expand_as(weight)], dim=-1)
-        return weight, first.bias + sums @ of_contexts.t()
+        bias = first.bias + sums @ of_contexts.t()
+        return of_product * readout.unsqueeze(1), bias
+
+    def stable_hidden(self, entity: Tensor) -> Tensor:
+        """Returns what sums add to the hidden layer in every context."""
+        of_sums = self.mlp.lins[0].weight.chunk(3, dim=1)[1]
+        return entity[..., self.channels :] @ of_sums.t()
 
     def fold(self, vectors: Factors, context: Tensor) -> Folded:
         """Folds vectors into the last layer; see :meth:`MLPGenerator.fold`."""

@@ -70,19 +70,18 @@ class SeparateGenerator(FactorGenerator):
         return out.expand(*shape[:-1], self.channels)
 
     def hidden(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Returns weight and bias of the hidden layer of the extrinsic factors; see
+        """Returns weight and bias of the hidden layer of the extrinsic factors; see
         :meth:`MLPGenerator.hidden`.
-
-        The weights are of :math:`[\mathbf{u}, \mathbf{u}', \mathbf{u}'']`, of shape
-        :math:`(C, H, 3F)`.
         """
         first, bias, _, _ = parameters_of(self.extrinsic_mlp)
-        of_product, of_sums, of_contexts = first.chunk(3, dim=1)
+        of_product, _, of_contexts = first.chunk(3, dim=1)
         readout, _, sums = context.chunk(3, dim=-1)
-        weight = of_product * readout.unsqueeze(1)
-        none = torch.zeros_like(weight)
-        weight = torch.cat([weight, none, of_sums.expand_as(weight)], dim=-1)
-        return weight, bias + sums @ of_contexts.t()
+        return of_product * readout.unsqueeze(1), bias + sums @ of_contexts.t()
+
+    def stable_hidden(self, entity: Tensor) -> Tensor:
+        """Returns what sums add to the hidden layer in every context."""
+        of_sums = self.extrinsic_mlp.lins[0].weight.chunk(3, dim=1)[1]
+        return entity.chunk(3, dim=-1)[2] @ of_sums.t()
 
     def fold(self, vectors: Factors, context: Tensor) -> Folded:
         """Folds vectors into the last layer of the extrinsic factors; see

@@ -395,6 +395,9 @@ class IEDR(Rebuildable):
         readout = readout[items]
         folds = stands_for(generator, 'fold', 'forward') and not has_hooks(generator)
         stable = folds and getattr(generator, 'context_free_intrinsic', False)
+        in_all = None
+        if folds and hasattr(generator, 'stable_hidden'):
+            in_all = generator.stable_hidden(readout)
 
         def score(rows: slice) -> Tensor:
             context = encoded.context[rows]
@@ -406,9 +409,11 @@ class IEDR(Rebuildable):
             weight, bias = generator.hidden(context)  # type: ignore[operator]
             folded = generator.fold(some, context)  # type: ignore[operator]
             # One product for all rows: each has a hidden layer of its own.
-            hidden = F.linear(readout, weight.flatten(0, 1), bias.flatten()).relu()
+            first = readout[:, : weight.size(-1)]
+            hidden = F.linear(first, weight.flatten(0, 1), bias.flatten())
             hidden = hidden.view(len(readout), *bias.shape)
-            out = torch.einsum('ibh,bh->bi', hidden, folded.weight)
+            hidden = hidden if in_all is None else hidden + in_all.unsqueeze(1)
+            out = torch.einsum('ibh,bh->bi', hidden.relu(), folded.weight)
             out = out + folded.constant.unsqueeze(1)
             return out if folded.direct is None else out + folded.direct @ readout.t()
 
