@@ -39,7 +39,7 @@ class ResidualGenerator(MLPGenerator):
         return out + readout[..., self.channels :]
 
     def hidden(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns weight and bias of the hidden layer; see :meth:`MLPGenerator.hidden`."""
+        """Returns weight and bias of the hidden layer: :meth:`MLPGenerator.hidden`."""
         first = self.mlp.lins[0]
         of_product, _, of_contexts = first.weight.chunk(3, dim=1)
         readout, sums = context.chunk(2, dim=-1)

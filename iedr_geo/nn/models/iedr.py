@@ -397,7 +397,7 @@ class IEDR(Rebuildable):
         stable = folds and getattr(generator, 'context_free_intrinsic', False)
         in_all = None
         if folds and hasattr(generator, 'stable_hidden'):
-            in_all = generator.stable_hidden(readout)
+            in_all = generator.stable_hidden(readout)  # type: ignore[operator]
 
         def score(rows: slice) -> Tensor:
             context = encoded.context[rows]
