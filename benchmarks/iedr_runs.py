@@ -46,8 +46,8 @@ for dataset, seeds in (('ml-latest-small', [0]), ('ml-100k', SEEDS)):
     add(f'models/{dataset}-separate', flags, seeds)
     for peer in PEERS:
         add(f'models/{dataset}-{peer}', f'{flags} --model {peer}', seeds)
-# The authors' recipe with and without its losses, until patience ends. The result of seed 0
-# that is there was cut at 50 epochs: it has to make way for a run by today's code.
+# The authors' recipe with and without its losses, until patience ends. The result of
+# seed 0 that is there was cut at 50 epochs: it has to make way for a run of today's code.
 paper = f'--dataset frappe --preset paper {BF16}'
 NO_LOSS = '--contrastive_weight 0 --disentangling_weight 0'
 add('iedr/frappe-paper-released', f'{paper} --variant released')
