@@ -66,8 +66,9 @@ def _mean_over(runs, seeds, part, metric):
     return Evaluation({}, pd.DataFrame({'user': range(len(values)), metric: values}))
 
 
-def difference(runs, reference, part, metric):
-    """Returns the paired difference over the seeds of both, in points.
+def paired(runs, reference, part, metric):
+    """Returns the evaluations of runs and of a reference, each the mean over the seeds of
+    both, or nothing if they have none in common.
 
     Args:
         runs: Runs by seed.
@@ -78,10 +79,19 @@ def difference(runs, reference, part, metric):
     seeds = [
         s for s in runs if s in reference and part in runs[s] and part in reference[s]
     ]
-    if not seeds or runs is reference:
+    if not seeds:
+        return None
+    return [_mean_over(each, seeds, part, metric) for each in (runs, reference)]
+
+
+def difference(runs, reference, part, metric):
+    """Returns the paired difference over the seeds of both, in points; see
+    :func:`paired`.
+    """
+    pair = None if runs is reference else paired(runs, reference, part, metric)
+    if pair is None:
         return ''
-    one, other = (_mean_over(each, seeds, part, metric) for each in (runs, reference))
-    found = one.difference(other).loc[metric]
+    found = pair[0].difference(pair[1]).loc[metric]
     mean, low, high = (100 * found[name] for name in ('mean', 'low', 'high'))
     return f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]'
 

@@ -4,8 +4,18 @@ python benchmarks/tables/results.py
 """
 
 import numpy as np
-import pandas as pd
-from common import SILENT, commands, epochs, percent, read_runs, summary, table, write
+from common import (
+    SILENT,
+    commands,
+    difference,
+    epochs,
+    paired,
+    percent,
+    read_runs,
+    summary,
+    table,
+    write,
+)
 
 from iedr_geo.evaluation import Evaluation, compare
 
@@ -84,6 +94,7 @@ READING = """## Reading
   `--preset paper`.
 - What has no row was not run: `benchmarks/iedr_runs.py` lists it.
 """
+PER_LIST = 'test_lists', 'ndcg@10'
 METRICS = ('ndcg@10', 'recall@10', 'auc', 'list_auc')
 
 
@@ -115,25 +126,24 @@ def flags(settings):
     return {n: v for n, v in kept.items() if n not in ('device', 'devices', 'patience')}
 
 
-def mean_of(runs, seeds):
-    return np.mean([runs[seed]['test_lists']['ndcg@10'] for seed in seeds], axis=0)
-
-
-def compared(models, reference):
-    """Returns how each model differs from the reference, over the seeds of both."""
-    base = mean_of(models[reference], models[reference])
+def corrected_p(models):
+    """Returns how often each model would differ as much from the reference by chance."""
     evaluations = {}
     for name, runs in models.items():
-        seeds = [seed for seed in runs if seed in models[reference]]
-        apart = mean_of(runs, seeds) - mean_of(models[reference], seeds)
-        lists = pd.DataFrame({'user': range(len(base)), 'ndcg@10': base + apart})
-        evaluations[name] = Evaluation({}, lists)
-    return compare(evaluations, reference).loc['ndcg@10']
+        one, other = paired(runs, models[REFERENCE], *PER_LIST)
+        apart = one.per_list['ndcg@10'] - other.per_list['ndcg@10']
+        evaluations[name] = Evaluation({}, one.per_list.assign(**{'ndcg@10': apart}))
+    return compare(evaluations, REFERENCE).loc['ndcg@10', 'p_corrected']
+
+
+def probability(p):
+    return '< 0.001' if p < 0.001 else f'{p:.3f}'
 
 
 def section(dataset, models):
     """Returns the lines of the table of a dataset, the best model first."""
-    found = compared(models, REFERENCE) if REFERENCE in models else None
+    reference = models.get(REFERENCE, {})
+    p = corrected_p(models) if reference else {}
     head = ['model', 'seeds', 'NDCG@10', 'Recall@10', 'AUC', 'AUC of a list']
     head += ['NDCG@10 less that of separate', 'p', 'epoch', 's to train']
     rows = {}
@@ -141,16 +151,8 @@ def section(dataset, models):
         each = list(runs.values())
         values = [[run['test'].get(metric) for run in each] for metric in METRICS]
         cells = [name, str(len(each)), *map(percent, values)]
-        if found is None or name == REFERENCE:
-            cells += ['', '']
-        else:
-            mean, low, high = (
-                100 * found.loc[name, column]
-                for column in ('difference', 'difference_low', 'difference_high')
-            )
-            cells += [f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]']
-            p = found.loc[name, 'p_corrected']
-            cells += [f'{p:.3f}' if p >= 0.001 else '< 0.001']
+        apart = difference(runs, reference, *PER_LIST)
+        cells += [apart, probability(p[name]) if apart else '']
         seconds = [run['seconds_per_epoch'] * len(run['history']) for run in each]
         cells += [epochs(each), summary(seconds, '.0f')]
         rows[np.mean(values[0]), name] = cells
