@@ -21,8 +21,8 @@ def add(name, flags, seeds=SEEDS):
 planted, frappe = '--dataset planted', '--dataset frappe'
 add('models/planted-separate', planted)
 add('models/frappe-separate', f'{frappe} {BF16}')
-few = '--objective bce --negatives 5 --batch_size 2046 --weight_decay'
-add('models/frappe-deepfm-bce', f'{frappe} --model deepfm {few} 0 {BF16}')
+few = '--objective bce --negatives 5 --batch_size 2046 --weight_decay 0'
+add('models/frappe-deepfm-bce', f'{frappe} --model deepfm {few} {BF16}')
 add('models/frappe-deepfm', f'{frappe} --model deepfm {BF16}')
 add('models/planted-deepfm', f'{planted} --model deepfm')
 add('models/planted-noCIED', f'{planted} --variant noCIED')

@@ -175,16 +175,7 @@ class Planted(PlantedTables):
     def extrinsic_scores(
         self, users: Ints, items: Ints, contexts: pd.DataFrame
     ) -> Floats:
-        """Returns true extrinsic scores, broadcast over rows of the tables.
-
-        Args:
-            users: Rows of users.
-            items: Rows of items.
-            contexts: Context columns, one row per element of ``users``.
-
-        Returns:
-            Scores in the broadcast shape of ``users`` and ``items``.
-        """
+        """Returns true extrinsic scores; see :meth:`PlantedTables.extrinsic_scores`."""
         users = np.asarray(users)
         check_contexts(users, contexts)
         columns = [_encode(contexts[name], name) for name in CONTEXTS]
