@@ -184,7 +184,8 @@ class TrainingModule(LightningModule, ABC):
         if valid is not None:
             check_fits(self.reads, valid, 'The validation part is of other data')
         self.model = model
-        self.valid, self.rankings = valid, rankings
+        self.valid = valid if rankings is None else rankings.data_for(model)
+        self.rankings = rankings
         lists = None if rankings is None else rankings.fingerprint()
         kept = {**self.reads, 'rows': train.fingerprint('rows'), 'lists': lists}
         self.fingerprints: dict[str, Any] = described(kept)
