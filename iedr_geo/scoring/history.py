@@ -18,7 +18,7 @@ from iedr_geo.scoring.queries import Queries
 
 def reads_history(model: object) -> bool:
     """Returns whether a model makes users of the items that they have."""
-    return not hasattr(model, 'score') and hasattr(model, 'score_items')
+    return hasattr(model, 'decode') and not hasattr(model, 'score')
 
 
 class HistoryScorer(CatalogueScorer):
@@ -26,7 +26,7 @@ class HistoryScorer(CatalogueScorer):
 
     Args:
         model: The model, with :obj:`encode(batch)` for a :class:`UserBatch` and
-            :obj:`score_items(encoded, items)`. It may have :obj:`split_items`, which
+            :obj:`decode(encoded, items)`. It may have :obj:`decode_parts`, which
             returns the parts of the scores by the names in :obj:`parts`.
         history: The items of each user.
     """
@@ -64,15 +64,15 @@ class HistoryScorer(CatalogueScorer):
         """Returns the scores of items by the items that users have."""
 
         def call(encoded: Tensor, items: Tensor | None) -> Mapping[str, Tensor]:
-            return {'score': self.model.score_items(encoded, items)}
+            return {'score': self.model.decode(encoded, items)}
 
         return self._some(call, ['score'], queries, items)['score']
 
     def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
-        """Returns the parts of the scores that the model's :obj:`split_items` returns."""
+        """Returns the parts of the scores that the model's :obj:`decode_parts` returns."""
         if not self.parts:
             return {}
-        return self._some(self.model.split_items, self.parts, queries, items)
+        return self._some(self.model.decode_parts, self.parts, queries, items)
 
     def _some(
         self, call: Any, names: Any, queries: Queries, items: Tensor | None
