@@ -44,15 +44,13 @@ class HistoryScorer(CatalogueScorer):
     def _encode(self, queries: Queries) -> Tensor:
         """Returns what the model makes of the user of each query."""
         user, index = queries.user.to(self.device).unique(return_inverse=True)
-        graphs, encoded = [self.history, queries.histories], []
-        first = 0
+        graphs, encoded, first = [self.history], [], 0
+        if queries.histories is not None:
+            graphs.append(queries.histories.to(self.device))
         for graph in graphs:
-            size = 0 if graph is None else graph.num_users
-            some = user[(user >= first) & (user < first + size)] - first
-            if graph is not None and len(some):
-                batch = UserBatch.from_graph(graph.to(self.device), some)
-                encoded.append(self.model.encode(batch))
-            first += size
+            some = user[(user >= first) & (user < first + graph.num_users)] - first
+            encoded.append(self.model.encode(UserBatch.from_graph(graph, some)))
+            first += graph.num_users
         strangers = user[user >= first]
         if len(strangers):
             raise ValueError(
@@ -69,7 +67,7 @@ class HistoryScorer(CatalogueScorer):
         return self._some(call, ['score'], queries, items)['score']
 
     def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
-        """Returns the parts of the scores that the model's :obj:`decode_parts` returns."""
+        """Returns the parts of the scores, by the model's :obj:`decode_parts`."""
         if not self.parts:
             return {}
         return self._some(self.model.decode_parts, self.parts, queries, items)
