@@ -58,7 +58,8 @@ class BipartiteModule(TrainingModule):
         negatives: The sampler of negatives (default: 4 with a popularity margin, none
             where the objective goes over the batch).
         metrics: The metrics of the validation edges (default: recall, hit ratio and NDCG
-            at 20 and 50; for models of users, NDCG at 100 and recall at 20 and 50).
+            at 20 and 50; for models of users, NDCG at 100 and truncated recall at 20 and
+            50).
         **kwargs: Further arguments of :class:`TrainingModule` (default:
             :obj:`learning_rate=0.01`, :obj:`schedule=PlateauRate()`,
             :obj:`curriculum=Curriculum(0.9)`, :obj:`weight_decay=5e-8`,
