@@ -45,8 +45,8 @@ DESCRIPTIONS = {
     'and edges are as many as in its Table 2.',
     'ml-1m': 'The ratings from three up. The paper says four, but with three, users, '
     'items and edges are as many as in its Table 2.',
-    'ml-100k': 'The ratings from four up of the data that elsewhere have this name, which '
-    'are not those of the paper; 50 users are held out for each part as there.',
+    'ml-100k': 'The ratings from four up of the data that have this name elsewhere: they '
+    'are not those of the paper. 50 users are held out for each part as there.',
     'planted': 'The embedded data: 2,000 users, and 600 items of five concepts, each of '
     'which has two attributes. NMI and purity compare the nearest prototype of items '
     'with their planted concept; 1 is perfect.',
