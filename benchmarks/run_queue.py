@@ -14,19 +14,22 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from iedr_runs import RUNS
+import iedr_runs
+import macridvae_runs
 
+RUNS = iedr_runs.RUNS | macridvae_runs.RUNS
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / 'results'
 
 
-def command(name, flags, args):
-    """Returns the command of a run."""
-    dataset = re.search(r'--dataset (\S+)', flags)[1]
+def command(name, words, args):
+    """Returns the command of a run, given its script and flags."""
+    dataset = re.search(r'--dataset (\S+)', words)[1]
+    script, *flags = words.split()
     root = args.data / dataset
     run = HERE.parent / 'runs' / name
     return [
-        *(sys.executable, HERE / 'iedr.py', *flags.split()),
+        *(sys.executable, HERE / script, *flags),
         *('--threads', '1', '--quiet', '--run', run),
         *('--json', RESULTS / f'{name}.json'),
         *(('--root', root) if root.exists() else ()),
@@ -34,16 +37,16 @@ def command(name, flags, args):
     ]
 
 
-def start(name, flags, args):
+def start(name, words, args):
     """Runs what has no result yet, with its output in a file of the run's folder."""
     if (RESULTS / f'{name}.json').exists():
         return
     log = HERE.parent / 'runs' / f'{name}.log'
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f'{name}: {flags}', flush=True)
+    print(f'{name}: {words}', flush=True)
     with log.open('w') as out:
         code = subprocess.run(
-            [*map(str, command(name, flags, args))], stdout=out, stderr=out
+            [*map(str, command(name, words, args))], stdout=out, stderr=out
         ).returncode
     if code != 0:
         print(f'{name} failed: see {log}', flush=True)
