@@ -41,7 +41,7 @@ class EASE(torch.nn.Module):
         scores = self.weight.new_zeros(len(batch.user), self.num_items)
         return scores.index_add_(0, batch.row, self.weight[batch.item])
 
-    def score_items(self, encoded, items=None):
+    def decode(self, encoded, items=None):
         """Returns the scores of items, of shape :math:`(I)` or :math:`(B, I)`."""
         if items is None:
             return encoded
