@@ -2,7 +2,7 @@
 
 python benchmarks/run_queue.py --data FOLDER [--jobs 2] [--only frappe]
 
-FOLDER holds the raw files of each dataset in a folder of its name. A run whose JSON file
+FOLDER holds the raw files of each dataset in its folder, such as frappe, ml-100k or cars. A run whose JSON file
 is there is not run again, and one that was stopped goes on from its last epoch, so the
 queue may be stopped and started at any time.
 """
@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from iedr_presets import DATASETS
 from iedr_runs import RUNS
 
 HERE = Path(__file__).resolve().parent
@@ -23,7 +24,7 @@ RESULTS = HERE / 'results'
 def command(name, flags, args):
     """Returns the command of a run."""
     dataset = re.search(r'--dataset (\S+)', flags)[1]
-    root = args.data / dataset
+    root = args.data / getattr(DATASETS[dataset], 'folder', dataset)
     run = HERE.parent / 'runs' / name
     return [
         *(sys.executable, HERE / 'iedr.py', *flags.split()),
