@@ -2,9 +2,10 @@
 
 python benchmarks/run_queue.py --data FOLDER [--jobs 2] [--only frappe]
 
-FOLDER holds the raw files of each dataset in its folder, such as frappe, ml-100k or cars. A run whose JSON file
-is there is not run again, and one that was stopped goes on from its last epoch, so the
-queue may be stopped and started at any time.
+FOLDER holds the raw files of each dataset in a folder of its own: that of its name, or
+cars for those of the CARSKit collection. A run whose JSON file is there is not run again,
+and one that was stopped goes on from its last epoch, so the queue may be stopped and
+started at any time.
 """
 
 import argparse
