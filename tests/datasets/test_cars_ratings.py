@@ -194,7 +194,8 @@ def test_high_ratings(cls, tmp_path):
     for data in (high, top):
         assert data.user_ids.equals(whole.user_ids)
         assert nodes(data, 'item') == nodes(whole, 'item')
-    assert not (whole.exclude_seen or high.exclude_seen or top.exclude_seen)
+    assert whole.repeated > 0 == top.repeated
+    assert not (whole.exclude_seen or top.exclude_seen)
     with pytest.raises(ValueError, match=r'No rating is 5\.5 or higher'):
         cls(root, min_rating=5.5)
 
@@ -203,7 +204,7 @@ def test_high_ratings(cls, tmp_path):
     ('cls', 'old', 'new', 'message'),
     [
         (DePaulMovie, ',2,NA', ',6,NA', "rating in row 1 is '6', not .* from 1 to 5$"),
-        (DePaulMovie, ',5,Week', ',NA,Week', "the rating in row 2 is 'NA', not "),
+        (DePaulMovie, ',3,Week', ',NA,Week', "the rating in row 2 is 'NA', not "),
         (DePaulMovie, 'Home,Alone', 'Home', 'row 2 has no companion$'),
         (DePaulMovie, '\n1003', '\n', 'row 2 has no user$'),
         (DePaulMovie, 'Home,Alone', 'Home,Alone,x', 'of another format: .* line 3'),

@@ -205,10 +205,10 @@ FRAPPE = {
 # recurs in another one, and a row that recurs as it is.
 DEPAUL_ROWS = [
     ('1123', 'tt01', '2', 'NA', 'NA', 'NA'),
-    ('1003', 'tt02', '5', 'Weekend', 'Home', 'Alone'),
+    ('1003', 'tt02', '3', 'Weekend', 'Home', 'Alone'),
     ('1123', 'tt01', '4', 'Weekday', 'Cinema', 'Family'),
     ('1003', 'ttnanana2', '1', 'Weekend', 'Home', 'Alone'),
-    ('1003', 'tt02', '5', 'Weekend', 'Home', 'Alone'),
+    ('1003', 'tt02', '3', 'Weekend', 'Home', 'Alone'),
     *[('1040', 'tt02', str(i), 'Weekend', 'Cinema', 'Partner') for i in (3, 4, 5, 3, 2)],
 ]
 DEPAUL = {
@@ -241,7 +241,7 @@ STS_ROWS = [
     {'userID': '9', 'itemID': '7', 'rating': '2', 'category1': '1', **_TOLD}
     | {'timeAvailable': '3', 'travelGoal': '9', 'transport': '1'},
     {**_STRANGER, 'rating': '5', 'category3': '3', 'temperature': '6'},
-    *[{**_STRANGER, 'rating': str(i), 'category3': '3'} for i in (1, 2, 3, 4, 5, 3, 4)],
+    *[{**_STRANGER, 'rating': str(i), 'category3': '3'} for i in (1, 2, 3, 4, 4, 3, 4)],
 ]
 STS = {
     'Travel_STS.zip': archive(
