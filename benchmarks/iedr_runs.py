@@ -60,3 +60,9 @@ add(
     'iedr/frappe-paper-released-noCL',
     f'{paper} --variant released --contrastive_weight 0',
 )
+# Small logs of contexts that people told.
+for dataset in ('depaul', 'sts'):
+    flags = f'--dataset {dataset}'
+    add(f'models/{dataset}-separate', flags)
+    for peer in PEERS:
+        add(f'models/{dataset}-{peer}', f'{flags} --model {peer}')

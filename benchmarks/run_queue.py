@@ -2,9 +2,10 @@
 
 python benchmarks/run_queue.py --data FOLDER [--jobs 2] [--only frappe]
 
-FOLDER holds the raw files of each dataset in a folder of its name. A run whose JSON file
-is there is not run again, and one that was stopped goes on from its last epoch, so the
-queue may be stopped and started at any time.
+FOLDER holds the raw files of each dataset in a folder of its own: that of its name, or
+cars for those of the CARSKit collection. A run whose JSON file is there is not run again,
+and one that was stopped goes on from its last epoch, so the queue may be stopped and
+started at any time.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import iedr_runs
 import macridvae_runs
+from iedr_presets import DATASETS
 
 RUNS = iedr_runs.RUNS | macridvae_runs.RUNS
 HERE = Path(__file__).resolve().parent
@@ -26,7 +28,7 @@ def command(name, words, args):
     """Returns the command of a run, given its script and flags."""
     dataset = re.search(r'--dataset (\S+)', words)[1]
     script, *flags = words.split()
-    root = args.data / dataset
+    root = args.data / getattr(DATASETS.get(dataset), 'folder', dataset)
     run = HERE.parent / 'runs' / name
     return [
         *(sys.executable, HERE / script, *flags),

@@ -38,6 +38,8 @@ LEFT = {
 LEFT_OF_REAL_DATA = {
     'iedr.py --dataset frappe --root {1}/frappe': 'test',
     'iedr.py --dataset ml-100k --root {1}/ml-100k': 'test',
+    'iedr.py --dataset depaul --root {1}/cars': 'test',
+    'iedr.py --dataset sts --root {1}/cars': 'test',
     'iedr.py --preset paper --dataset ml-latest-small --root {1}/ml-latest-small': 'test',
     'dice.py --model base --dataset ml-1m --root {1}/ml-1m': 'test',
     'dice.py --model base --dataset coo --root {1}/ml-1m-dice': 'test',

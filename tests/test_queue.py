@@ -42,21 +42,24 @@ def queue(tmp_path, monkeypatch):
 
 def test_runs_what_has_no_result(queue, tmp_path, capsys):
     run_queue, commands = queue
-    (tmp_path / 'frappe').mkdir()
+    for folder in ('frappe', 'cars'):
+        (tmp_path / folder).mkdir()
     (tmp_path / 'runs' / 'stopped').mkdir(parents=True)
     (tmp_path / 'runs' / 'stopped' / 'last.ckpt').touch()
     args = type('Args', (), {'data': tmp_path})
     for name, flags in {
         'one': '--dataset planted',
         'stopped': '--dataset frappe',
+        'survey': '--dataset depaul',
         'fails': '--dataset planted --learning_rate 0',
     }.items():
         for _ in range(2):
             run_queue.start(name, flags, args)
     ran = [Path(c[c.index('--json') + 1]).stem for c in commands]
-    assert ran == ['one', 'stopped', 'fails', 'fails']
+    assert ran == ['one', 'stopped', 'survey', 'fails', 'fails']
     assert '--resume' in commands[1] and '--overwrite' not in commands[1]
-    assert commands[1][commands[1].index('--root') + 1] == str(tmp_path / 'frappe')
+    for command, folder in zip(commands[1:], ('frappe', 'cars'), strict=False):
+        assert command[command.index('--root') + 1] == str(tmp_path / folder)
     assert '--root' not in commands[0] and '--overwrite' in commands[0]
     assert (
         f'fails failed: see {tmp_path / "runs" / "fails.log"}' in capsys.readouterr().out
