@@ -20,7 +20,7 @@ FOLDER = 'macridvae'
 SPLIT = 98765
 METRICS = ('ndcg@100', 'recall@20', 'recall@50')
 DECIDES = METRICS[0]
-REFERENCE, ONE = 'MacridVAE', 'MacridVAE, K = 1'
+REFERENCE, ONE = 'MacridVAE', 'MacridVAE (K = 1)'
 MODELS = {'macridvae': REFERENCE, 'multvae': 'MultVAE', 'multdae': 'MultDAE'}
 CLOSED = 'EASE'
 PEERS = ONE, 'MultVAE', 'MultDAE', CLOSED
@@ -95,7 +95,8 @@ With several seeds of training, a cell is their median, and in brackets the lowe
 highest. *Less MacridVAE* is in points of NDCG@100, paired over the test users, of whose
 values we take the mean over the seeds that both have (EASE has no use for one), with a
 95 % bootstrap interval over users: it says nothing about other splits. *Largest* is the
-share of the items in the concept that has the most.
+share of the items in the concept that has the most. Times are of one thread on machines
+that had other work.
 """
 
 
@@ -119,7 +120,7 @@ def label(settings):
         name.replace('_', ' ') if value is True else f'{name} {value}'
         for name, value in changed.items()
     ]
-    return ', '.join([MODELS.get(settings['model'], CLOSED), *own])
+    return MODELS.get(settings['model'], CLOSED) + (f' ({", ".join(own)})' if own else '')
 
 
 def command(run):
@@ -201,18 +202,26 @@ def results(dataset, models):
     for name, runs in in_order(models).items():
         pair = pair_of(models, name)
         is_closed = name == CLOSED
-        best = [run['best_epoch'] + 1 for run in runs.values()]
         cells = [name, '' if is_closed else ', '.join(map(str, sorted(runs)))]
         cells += [cell(values(runs, 'test', metric)) for metric in METRICS]
         cells.append(cell(values(runs, 'test_all_users', DECIDES)))
         cells.append('' if pair is None else interval(*apart(pair, DECIDES)))
         for measure in (['nmi', 'purity'] if recovered else []) + ['largest']:
             cells.append(cell(values(runs, 'concepts', measure), 1))
-        cells.append('' if is_closed else ', '.join(map(str, best)))
-        seconds = [run['seconds_per_epoch'] for run in runs.values()]
-        cells.append('' if is_closed else f'{median(seconds):.2f}')
+        cells += of_closed_form(runs) if is_closed else of_epochs(runs)
         lines.append(cells)
     return table(head, lines)
+
+
+def of_closed_form(runs):
+    l2 = {run['settings']['training']['arguments']['l2'] for run in runs.values()}
+    return [', '.join(f'λ = {value:g}' for value in l2), '']
+
+
+def of_epochs(runs):
+    best = [str(run['best_epoch'] + 1) for run in runs.values()]
+    seconds = median(run['seconds_per_epoch'] for run in runs.values())
+    return [', '.join(best), f'{seconds:.2f}']
 
 
 def labels(splits):
@@ -339,9 +348,8 @@ def missing():
     left = [name.removeprefix(f'{FOLDER}/') for name in wanted if name not in there]
     if not left:
         return []
-    return [
-        f'\n{len(left)} runs are missing, and what is said above does without them:\n'
-    ] + [f'- `{name}`' for name in left]
+    said = '\nThese runs are missing, and what is said above does without them:\n'
+    return [said, *(f'- `{name}`' for name in left)]
 
 
 def commands(sections):
