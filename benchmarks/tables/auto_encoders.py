@@ -33,6 +33,7 @@ ORDINARY = {
     'weight_decay': 0.0,
 }
 CHOICE = ('dataset', 'model', 'split_seed', 'seed')
+LAST_EPOCHS = 0.95
 BY_DATASET = ('num_held_out', 'min_rating')  # The defaults in all runs.
 TITLES = {
     'ml-latest-small': 'MovieLens-latest-small',
@@ -302,7 +303,8 @@ def reading(sections):
         pooled_over = {n: found for n, found in pooled_over.items() if found is not None}
         if pooled_over:
             lines += reading_over_splits(splits, pooled_over)
-    return [*lines, *reading_of_concepts(sections.get('planted', {}).get(SPLIT, {}))]
+    lines += reading_of_concepts(sections.get('planted', {}).get(SPLIT, {}))
+    return [*lines, *reading_of_epochs(sections)]
 
 
 def reading_over_splits(splits, found):
@@ -339,6 +341,24 @@ def reading_of_concepts(models):
     if nmi:
         each = ', '.join(f'{value:.2f} ({name})' for name, value in nmi.items())
         yield f'- *Planted concepts* are found with a mean NMI of {each}.'
+
+
+def reading_of_epochs(sections):
+    """Says which runs ended before they stopped gaining."""
+    cut = {}
+    for dataset, splits in sections.items():
+        for models in splits.values():
+            for name, runs in models.items():
+                for run in runs.values() if name != CLOSED else ():
+                    number = len(run['history'])
+                    if run['best_epoch'] + 1 > LAST_EPOCHS * number:
+                        cut.setdefault(f'{name}, {TITLES[dataset]}', []).append(number)
+    if cut:
+        each = '; '.join(f'{name} ({len(runs)})' for name, runs in cut.items())
+        yield (
+            f'- *Cut short.* In these runs, whose number is in brackets, the best epoch '
+            f'is among the last twentieth, so that more epochs may rank better: {each}.'
+        )
 
 
 def missing():
