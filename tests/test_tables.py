@@ -50,8 +50,8 @@ def page(tmp_path, monkeypatch):
 
 def test_without_runs(page):
     text = page({})
-    assert 'These runs are missing' in text and '\n## Movie' not in text
-    assert '- `ml-latest-small-98765-macridvae-0`' in text
+    assert 'are missing' in text and '\n## Movie' not in text
+    assert '`ml-latest-small-98765-macridvae-0`' in text
 
 
 @pytest.mark.parametrize(
