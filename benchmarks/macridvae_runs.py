@@ -36,12 +36,15 @@ for split in OTHER_SPLITS:
 for split in (SPLIT, *OTHER_SPLITS):
     for name, flags in LONGER.items():
         add(small, name, flags, split=split)
-add('planted', 'macridvae-k5', of_planted, range(3))
-add('planted', 'macridvae', MODELS['macridvae'], range(3))
-add('planted', 'macridvae-k5-dot', f'{of_planted} --similarity dot', range(3))
-add('planted', 'macridvae-dot', f'{MODELS["macridvae"]} --similarity dot', range(3))
-for name in ('macridvae-k1', 'multvae', 'multdae', 'ease'):
-    add('planted', name, MODELS[name])
+# With the paper's rate, concepts are not found in 200 epochs; this one was chosen by the
+# validation users of another seed.
+fast = '--learning_rate 0.02 --epochs 60'
+softer = f'{fast} --tau 0.2'
+add('planted', 'macridvae-k5', f'{of_planted} {softer}', range(3))
+add('planted', 'macridvae', f'{MODELS["macridvae"]} {softer}', range(3))
+add('planted', 'macridvae-k5-dot', f'{of_planted} {softer} --similarity dot', range(3))
+add('planted', 'macridvae-k1', f'{MODELS["macridvae-k1"]} {softer}')
+add('planted', 'ease', MODELS['ease'])
 for name, flags in LONGER.items():
     add('planted', name, flags)
 add(small, 'macridvae-hard', f'{MODELS["macridvae"]} --hard_assignment')
