@@ -37,7 +37,7 @@ for split in (SPLIT, *OTHER_SPLITS):
     for name, flags in LONGER.items():
         add(small, name, flags, split=split)
 # With the paper's rate, concepts are not found in 200 epochs; this one was chosen by the
-# validation users of another seed.
+# validation users of another split.
 fast = '--learning_rate 0.02 --epochs 60'
 softer = f'{fast} --tau 0.2'
 add('planted', 'macridvae-k5', f'{of_planted} {softer}', range(3))
