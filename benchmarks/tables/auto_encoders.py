@@ -60,7 +60,8 @@ DESCRIPTIONS = {
     'which has two attributes. NMI and purity compare the nearest prototype of items '
     'with their planted concept; 1 is perfect. MacridVAE has as many '
     'concepts and 32 channels, and is trained for 40 epochs with a rate of 0.02 and τ = '
-    '0.2, as validation users of another split chose; a row has the settings of the paper.',
+    '0.2, as validation users of another split chose; a row has the settings of the '
+    'paper.',
 }
 # In percent, with the standard error over users.
 PAPER = {
