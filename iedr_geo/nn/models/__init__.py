@@ -14,9 +14,11 @@ from iedr_geo.nn.models.mf import MF
 from iedr_geo.nn.models.popularity import Popularity
 from iedr_geo.nn.models.rebuild import MODELS
 from iedr_geo.nn.models.repeat import Repeat
+from iedr_geo.nn.models.sdrl import SDRL, SDRLLosses
+from iedr_geo.nn.models.sdrl_variants import SDRL_VARIANTS
 
 COUNTED = ContextPopularity, Popularity, Repeat
-TRAINED = Biased, CausE, DICE, IEDR, IPS, LightGCN, MF
+TRAINED = Biased, CausE, DICE, IEDR, IPS, LightGCN, MF, SDRL
 MODELS.update((cls.__name__, cls) for cls in (*COUNTED, *TRAINED))
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     'IEDR_VARIANTS',
     'IPS',
     'MF',
+    'SDRL',
+    'SDRL_VARIANTS',
     'Biased',
     'BipartiteModel',
     'CausE',
@@ -37,4 +41,5 @@ __all__ = [
     'LightGCN',
     'Popularity',
     'Repeat',
+    'SDRLLosses',
 ]
