@@ -6,6 +6,7 @@ from iedr_geo.evaluation.evaluation import Evaluation
 from iedr_geo.evaluation.rankings import (
     DEFAULT_METRICS,
     GRAPH_METRICS,
+    HISTORY_METRICS,
     CandidateRankings,
     CatalogueRankings,
     Rankings,
@@ -14,6 +15,7 @@ from iedr_geo.evaluation.rankings import (
 __all__ = [
     'DEFAULT_METRICS',
     'GRAPH_METRICS',
+    'HISTORY_METRICS',
     'CandidateRankings',
     'CatalogueRankings',
     'Evaluation',

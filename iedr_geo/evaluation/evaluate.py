@@ -22,9 +22,8 @@ from iedr_geo.scoring import CatalogueScorer, progress_bar, scorer
 Model: TypeAlias = CatalogueScorer | Callable[[InteractionBatch], Tensor] | Any
 
 
-def _evaluate(
-    rankings: Rankings, made: CatalogueScorer, progress: bool, *size: int
-) -> Evaluation:
+def _evaluate(rankings: Rankings, model: Model, progress: bool, *size: int) -> Evaluation:
+    made = scorer(model, rankings.data_for(model))
     bar = progress_bar(rankings.chunks(), 'Ranking', progress, made, *size)
     return rankings.evaluation([rankings.rank(made, lists) for lists in bar])
 
@@ -50,8 +49,7 @@ def evaluate_candidates(
         progress: If :obj:`True`, a progress bar shows where it takes more than seconds.
     """
     rankings = CandidateRankings(dataset, lists, metrics)
-    made = scorer(model, dataset)
-    return _evaluate(rankings, made, progress, lists.item.numel(), 1)
+    return _evaluate(rankings, model, progress, lists.item.numel(), 1)
 
 
 def evaluate_catalogue(
@@ -60,6 +58,7 @@ def evaluate_catalogue(
     seen: Sequence[InteractionDataset] | BipartiteGraph | None = None,
     metrics: Sequence[RankingMetric] | None = None,
     *,
+    history: BipartiteGraph | None = None,
     part: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -82,6 +81,8 @@ def evaluate_catalogue(
             (of graphs, both or either), where it has no effect.
         metrics: The metrics of a list (default: NDCG and recall at 5 and 10; of a graph
             recall, hit ratio and NDCG at 20 and 50).
+        history: The items that users are made of by models that make them of some, such
+            as auto-encoders (default: those seen).
         part: The part of a score that alone is to rank, *e.g.*, :obj:`'interest'`
             (default: the whole score).
         progress: If :obj:`True`, a progress bar shows where it takes more than seconds.
@@ -91,5 +92,5 @@ def evaluate_catalogue(
             metric needs more items than there are, or model, held-out and seen parts do
             not fit each other.
     """
-    rankings = CatalogueRankings(held_out, seen, metrics, part)
-    return _evaluate(rankings, scorer(model, held_out), progress, len(rankings))
+    rankings = CatalogueRankings(held_out, seen, metrics, part, history)
+    return _evaluate(rankings, model, progress, len(rankings))

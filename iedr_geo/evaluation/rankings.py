@@ -27,12 +27,25 @@ from iedr_geo.metrics import (
     RankedLists,
     RankingMetric,
     Recall,
+    TruncatedRecall,
 )
-from iedr_geo.scoring import CatalogueScorer, Queries, check_finite, items_of, names_of
+from iedr_geo.scoring import (
+    CatalogueScorer,
+    Queries,
+    check_finite,
+    items_of,
+    names_of,
+    reads_history,
+)
 
 DEFAULT_METRICS: tuple[RankingMetric, ...] = (NDCG(5), NDCG(10), Recall(5), Recall(10))
 GRAPH_METRICS: tuple[RankingMetric, ...] = tuple(
     metric(k) for k in (20, 50) for metric in (Recall, HitRatio, NDCG)
+)
+HISTORY_METRICS: tuple[RankingMetric, ...] = (
+    NDCG(100),
+    TruncatedRecall(20),
+    TruncatedRecall(50),
 )
 
 
@@ -138,6 +151,10 @@ class Rankings(ABC):
         return list(lists.split(sizes or [0]))
 
     @abstractmethod
+    def data_for(self, model: object) -> InteractionDataset | BipartiteGraph:
+        """Returns the data on which the scorer of a model is to be made."""
+
+    @abstractmethod
     def rank(self, scorer: CatalogueScorer, lists: Tensor) -> Ranked:
         """Ranks some lists."""
 
@@ -209,6 +226,7 @@ class CandidateRankings(Rankings):
                 f'{rows[0]} items, {rows[1]} targets and {rows[2]} list indices)'
             )
         list_index, order = torch.sort(lists.list_index, stable=True)
+        self.dataset = dataset
         self.target, self.ids = lists.target[order], (dataset.user_ids, dataset.item_ids)
         super().__init__(
             Queries(lists.user, lists.context),
@@ -217,6 +235,10 @@ class CandidateRankings(Rankings):
             lists.item[order],
             dataset.own_ids('user')[lists.user.cpu().numpy()],
         )
+
+    def data_for(self, model: object) -> InteractionDataset:
+        """Returns the dataset."""
+        return self.dataset
 
     @property
     def names(self) -> list[str]:
@@ -256,6 +278,8 @@ class CatalogueRankings(Rankings):
         seen: The items that users have, which are left out.
         metrics: The metrics of a list.
         part: The part of a score that alone is to rank (default: the score).
+        history: The items that users are made of by models that make them of some
+            (default: those seen).
 
     Raises:
         ValueError: If there is nothing to be found, also because all of it was seen, a
@@ -273,8 +297,15 @@ class CatalogueRankings(Rankings):
         seen: Sequence[InteractionDataset] | BipartiteGraph | None,
         metrics: Sequence[RankingMetric] | None = None,
         part: str | None = None,
+        history: BipartiteGraph | None = None,
     ) -> None:
         check_type(held_out, 'held_out', InteractionDataset, BipartiteGraph)
+        if history is not None:
+            check_type(history, 'history', BipartiteGraph)
+            check_one_log(held_out, history)
+        elif isinstance(seen, BipartiteGraph):
+            history = seen
+        self.held_out, self.history = held_out, history
         self.part, self.num_items = part, held_out.num_items
         if seen is held_out or (isinstance(seen, Sequence) and held_out in seen):
             raise ValueError(
@@ -330,6 +361,22 @@ class CatalogueRankings(Rankings):
             raise ValueError(
                 f'{", ".join(too_large)}: the catalogue has only {size} items'
             )
+
+    def data_for(self, model: object) -> InteractionDataset | BipartiteGraph:
+        """Returns what is held out, or the history where users are made of one.
+
+        Raises:
+            ValueError: If they are and there is none: they would be made of what is to
+                be found.
+        """
+        if not reads_history(model):
+            return self.held_out
+        if self.history is None:
+            raise ValueError(
+                f'{type(model).__name__} makes users of the items that they have had: '
+                f'pass `history`, or what they have seen'
+            )
+        return self.history
 
     def num_scores(self) -> Tensor:
         """Returns the number of scores of each list, of shape :math:`(L)`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,11 +26,38 @@ class UserBatch(NamedTuple):
         user: Users, of shape :math:`(B)`.
         row: The row of the batch of each edge, sorted, of shape :math:`(E)`.
         item: The item of each edge, sorted for each user, of shape :math:`(E)`.
+        epoch: The number of epochs that have gone, with the share of the one that goes
+            on, by which losses may be annealed. Infinite where nothing is trained.
     """
 
     user: Tensor
     row: Tensor
     item: Tensor
+    epoch: float = math.inf
+
+    @classmethod
+    def from_graph(
+        cls,
+        graph: BipartiteGraph,
+        user: Tensor,
+        epoch: float = math.inf,
+        num_edges: int | None = None,
+    ) -> UserBatch:
+        """Returns users of a graph with their items.
+
+        Args:
+            graph: The users and their items.
+            user: The users, of shape :math:`(B)`, on the device of the graph.
+            epoch: The number of epochs that have gone.
+            num_edges: The number of their items together, if it is known: then nothing
+                waits for the device.
+        """
+        size = graph.user_degree[user]
+        total = int(size.sum()) if num_edges is None else num_edges
+        count = torch.arange(max(user.numel(), total), device=graph.device)
+        row = count[: user.numel()].repeat_interleave(size, output_size=total)
+        begin = graph.ptr[user] - cumsum(size)[:-1]
+        return cls(user, row, graph.item[begin[row] + count[:total]], epoch)
 
 
 class UserLoader(Epochs):
@@ -66,9 +94,6 @@ class UserLoader(Epochs):
         users = self.users[self.units()].split(self.units_per_batch)
         # Read once an epoch, so that no batch waits for the device.
         totals = torch.stack([graph.user_degree[user].sum() for user in users]).tolist()
-        for user, total in zip(users, totals, strict=True):
-            size = graph.user_degree[user]
-            count = torch.arange(max(user.numel(), total), device=graph.device)
-            row = count[: user.numel()].repeat_interleave(size, output_size=total)
-            begin = graph.ptr[user] - cumsum(size)[:-1]
-            yield UserBatch(user, row, graph.item[begin[row] + count[:total]])
+        for number, (user, total) in enumerate(zip(users, totals, strict=True)):
+            epoch = self.epoch + number / len(users)
+            yield UserBatch.from_graph(graph, user, epoch, total)

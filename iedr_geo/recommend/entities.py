@@ -116,20 +116,35 @@ class Entities(ABC):
         Raises:
             ValueError: If there are none, or one is not in the table or comes twice.
         """
-        ids = pd.Index([token(item, 'A candidate') for item in candidates], dtype=object)
-        number = self.ids['item'].get_indexer(ids)
-        strangers = ids[number < 0]
-        if ids.empty:
+        number = self._items(candidates, 'A candidate', 'candidates')
+        if not number.size:
             raise ValueError('There are no candidates')
+        again = pd.Series(number).duplicated()
+        if again.any():
+            twice = self.ids['item'][number[again]][0]
+            raise ValueError(f"The candidates hold '{twice}' twice")
+        return torch.from_numpy(np.sort(number))
+
+    def history(self, items: Iterable[Any]) -> Tensor:
+        """Returns the numbers of the items that someone has had, each once.
+
+        Raises:
+            ValueError: If one is not in the item table.
+        """
+        number = self._items(items, 'An item of the history', 'items of the history')
+        return torch.from_numpy(np.unique(number))
+
+    def _items(self, items: Iterable[Any], one: str, several: str) -> np.ndarray:
+        ids = pd.Index([token(item, one) for item in items], dtype=object)
+        number: np.ndarray = self.ids['item'].get_indexer(ids)
+        strangers = ids[number < 0]
         if len(strangers):
             raise ValueError(
-                f'{len(strangers)} of {len(ids)} candidates are not in column '
+                f'{len(strangers)} of {len(ids)} {several} are not in column '
                 f"'{self.names['item']}' of the item table, among them: "
                 f'{", ".join(strangers[:5])}'
             )
-        if ids.has_duplicates:
-            raise ValueError(f"The candidates hold '{ids[ids.duplicated()][0]}' twice")
-        return torch.from_numpy(np.sort(number))
+        return number
 
     @abstractmethod
     def numbers(self, side: Side, entities: Sequence[Any]) -> Numbers:

@@ -20,6 +20,8 @@ from iedr_geo.data.schema import SIDES, Side
 from iedr_geo.loader import InteractionBatch
 from iedr_geo.scoring import evaluating
 
+ONE_AT_A_TIME = '(One left out at a time; the differences do not add up.)'
+
 _features = partial(pd.DataFrame, columns=['side', 'feature', 'difference'])
 _pairs = partial(pd.DataFrame, columns=['side', 'feature_a', 'feature_b', 'difference'])
 
@@ -41,16 +43,22 @@ class Explanation:
         pairs: A row for each pair of features within a side, a feature with itself
             included: side, both names, difference. It is zero for all pairs if the
             encoder of the model looks at no pairs.
+        history: Of a model that makes users of their items, a row for each item that the
+            user has had: its id, difference and, where the score has parts, the part that
+            changes most.
     """
 
     score: float
     parts: dict[str, float]
     features: pd.DataFrame = field(default_factory=_features)
     pairs: pd.DataFrame = field(default_factory=_pairs)
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __str__(self) -> str:
         parts = '  '.join(f'{name} {value:+.3f}' for name, value in self.parts.items())
         parts = f' = {parts}' if parts else ''
+        if len(self.history):
+            return '\n'.join([f'score {self.score:+.3f}{parts}', *self._had()])
         single = ~self.features['side'].duplicated(keep=False)
         top = self.features.assign(single=single).sort_values(
             'difference', ascending=False, key=abs
@@ -64,8 +72,15 @@ class Explanation:
             lines.append(
                 f'  {row["difference"]:+.3f}  {row["feature"]} ({row["side"]}{note})'
             )
-        lines.append('(One left out at a time; the differences do not add up.)')
-        return '\n'.join(lines)
+        return '\n'.join([*lines, ONE_AT_A_TIME])
+
+    def _had(self) -> list[str]:
+        """Returns what is said of the items that the user has had."""
+        item, lines = self.history.columns[0], ['Without an item of theirs it falls by:']
+        for _, row in self.history.head(8).iterrows():
+            part = f' (most in {row["part"]})' if 'part' in row else ''
+            lines.append(f'  {row["difference"]:+.3f}  {item} {row[item]}{part}')
+        return [*lines, ONE_AT_A_TIME]
 
 
 def explain(

@@ -30,8 +30,10 @@ from iedr_geo.recommend.entities import (
 )
 from iedr_geo.recommend.explanation import Explanation, explain
 from iedr_geo.recommend.model_folder import load_recommender, save_recommender
+from iedr_geo.recommend.visitors import check_takes_history, explain_history, histories
 from iedr_geo.scoring import (
     CatalogueScorer,
+    HistoryScorer,
     Queries,
     check_finite,
     items_of,
@@ -135,13 +137,41 @@ class Recommender:
         return self._entities.context({} if context is None else dict(context))
 
     def _queries(
-        self, number: Tensor, context: Numbers | None, **new: FeatureGraphs | None
+        self,
+        number: Tensor,
+        context: Numbers | None,
+        new: Mapping[str, FeatureGraphs | None],
+        had: Tensor | None = None,
     ) -> Queries:
-        """Returns users, in a context each or all in one, and what is new, by side."""
-        index = None
+        """Returns users, in a context each or all in one, and what is new, by side.
+
+        Args:
+            number: The users.
+            context: The contexts.
+            new: The graphs of what is new.
+            had: What alone a single user has had, whose number then plays no part.
+        """
+        given = None
+        if had is not None:
+            number = torch.full_like(number, self.scorer.num_users)
+            given = histories([had], self.scorer.num_items)
+        index, new = None, dict(new)
         if context is not None:
             index, new['contexts'] = context.number.expand(len(number)), context.new
-        return Queries(number, index, **new).to(self.scorer.device)
+        queries = Queries(number, index, **new, histories=given)
+        return queries.to(self.scorer.device)
+
+    def _user(
+        self, user: Entity, history: Sequence[Entity] | None
+    ) -> tuple[Numbers, Tensor | None]:
+        """Returns a user, and the items that alone the user is made of, if some are."""
+        if history is None:
+            return self._entities.numbers('user', [user]), None
+        check_takes_history(self.scorer, self.model)
+        had = self._entities.history(history)
+        if user is None:
+            return Numbers(torch.tensor([-1])), had
+        return self._entities.numbers('user', [user]), had
 
     def _table(self, own: Columns, ours: Columns, copy: bool = True) -> pd.DataFrame:
         """Returns a table of the user's columns and then of ours, which are copied.
@@ -221,6 +251,10 @@ class Recommender:
         for rows, _ in zip(order.split(made.chunk_size(size)), bar, strict=False):
             some = queries[rows]
             hidden = self._hidden(known[rows], items) if excludes else None
+            if hidden is not None and some.histories is not None:
+                given = some.histories.to(made.device), some.user - made.num_users
+                own = items_of(*given, items)
+                hidden = torch.cat([hidden[0], own[0]]), torch.cat([hidden[1], own[1]])
             name = names_of(self._own, some.user, items)
             best, found = top_k(made.scores(some, items), k, hidden, name)
             # Where fewer are left, -1 stands for none.
@@ -254,22 +288,26 @@ class Recommender:
     @torch.no_grad()
     def recommend(
         self,
-        user: Entity,
+        user: Entity | None = None,
         context: Context | None = None,
         k: int = 10,
         exclude_seen: bool | None = None,
         candidates: Sequence[Entity] | None = None,
+        history: Sequence[Entity] | None = None,
     ) -> pd.DataFrame:
         """Ranks the catalogue for a user in a context.
 
         Args:
-            user: The user.
+            user: The user (default: a visitor, of whom only the history is known).
             context: A value for each context column, if the model knows contexts.
             k: The number of items. Fewer come back if fewer are left.
             exclude_seen: If :obj:`True`, items that the user has had are left out
                 (default: as the dataset says; with a bipartite model they are).
             candidates: The ids of the items to choose from (default: all). Others are not
                 scored at all.
+            history: The ids of the items by which alone the user is known, if the model
+                makes users of their items, as auto-encoders do (default: what the user
+                has had). They are left out as the items are that the user has had.
 
         Returns:
             A row for each item, best first: its id, rank, score and the parts of the
@@ -281,7 +319,8 @@ class Recommender:
                 not finite, or two columns have one name.
         """
         self._check_contexts()
-        item, columns = self._top(user, context, k, exclude_seen, candidates)
+        asked = k, exclude_seen, candidates
+        item, columns = self._top(user, context, *asked, history)
         return self._table([(self.item_name, self._own[1][item])], columns)
 
     def _top(
@@ -291,10 +330,12 @@ class Recommender:
         k: int,
         exclude_seen: bool | None,
         candidates: Sequence[Entity] | None = None,
+        history: Sequence[Entity] | None = None,
     ) -> tuple[np.ndarray, Columns]:
         """Returns the numbers of the best items, and the columns beside them."""
-        users = self._entities.numbers('user', [user])
-        queries = self._queries(users.number, self._context(context), users=users.new)
+        users, had = self._user(user, history)
+        one = self._context(context)
+        queries = self._queries(users.number, one, {'users': users.new}, had)
         asked = k, exclude_seen, candidates
         [(_, item, columns)] = self._rank(queries, users.stored, *asked)
         return item, columns
@@ -372,7 +413,7 @@ class Recommender:
         self._table([(head, []) for head in heads], [(one, []) for one in rest])
         contexts = self._entities.contexts(rows[names])
         users = self._entities.numbers('user', [*rows[name].array])  # As they are.
-        queries = self._queries(users.number, contexts, users=users.new)
+        queries = self._queries(users.number, contexts, {'users': users.new})
         return (
             self._table(
                 [
@@ -389,31 +430,38 @@ class Recommender:
     @torch.no_grad()
     def score(
         self,
-        user: Entity,
+        user: Entity | None,
         item: Entity,
         context: Context | None = None,
         probability: bool = False,
+        history: Sequence[Entity] | None = None,
     ) -> float:
         """Returns the score of an item for a user in a context.
 
         Args:
-            user: The user.
+            user: The user; :obj:`None` for a visitor.
             item: The item.
             context: As in :meth:`recommend`.
             probability: If :obj:`True`, its sigmoid is returned: for a model trained on
                 labels, the probability of a positive among its training rows.
+            history: As in :meth:`recommend`.
         """
         items = self._entities.numbers('item', [item])
-        score, _ = self._split(user, items, context)
+        score, _ = self._split(user, items, context, history=history)
         return float(score.sigmoid() if probability else score)
 
     def _split(
-        self, user: Entity, items: Numbers, context: Context | None, split: bool = False
+        self,
+        user: Entity | None,
+        items: Numbers,
+        context: Context | None,
+        split: bool = False,
+        history: Sequence[Entity] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the scores of items and, if wanted, their parts."""
-        users, one = self._entities.numbers('user', [user]), self._context(context)
+        (users, had), one = self._user(user, history), self._context(context)
         new = {'users': users.new, 'items': items.new}
-        queries = self._queries(users.number, one, **new)
+        queries = self._queries(users.number, one, new, had)
         index = items.number.to(self.scorer.device)
         scores = self.scorer.scores(queries, index)
         check_finite(scores, names_of(self._own, queries.user, index))
@@ -422,22 +470,35 @@ class Recommender:
 
     @torch.no_grad()
     def explain(
-        self, user: Entity, item: Entity, context: Context | None = None
+        self,
+        user: Entity | None,
+        item: Entity,
+        context: Context | None = None,
+        history: Sequence[Entity] | None = None,
     ) -> Explanation:
         """Explains the score of an item.
 
         Args:
-            user: The user.
+            user: The user; :obj:`None` for a visitor.
             item: The item.
             context: As in :meth:`recommend`.
+            history: As in :meth:`recommend`.
 
         Returns:
-            The score, its parts if it has any and, on a dataset, by how much it falls
-            when a feature, or a pair of features, is left out.
+            The score, its parts if it has any and by how much it falls when something is
+            left out: on a dataset a feature, or a pair of features; of a model that makes
+            users of their items, an item that the user has had.
         """
         entities, items = self._entities, self._entities.numbers('item', [item])
-        score, split = self._split(user, items, context, split=True)
+        score, split = self._split(user, items, context, split=True, history=history)
         parts = {name: float(part) for name, part in split.items()}
+        if isinstance(self.scorer, HistoryScorer):
+            users, had = self._user(user, history)
+            if had is None:
+                had = self._seen.positives(int(users.number))
+            table = explain_history(self.scorer, had, items.number, self._own[1])
+            table = table.rename(columns={'item': self.item_name})
+            return Explanation(float(score), parts, history=table)
         if not isinstance(entities, DatasetEntities):
             return Explanation(float(score), parts)
         numbers = entities.numbers('user', [user]), items, self._context(context)
@@ -555,7 +616,7 @@ class Recommender:
     ) -> Tensor:
         """Returns a factor of users or items, all in one context."""
         new = {f'{side}s': entities.new}
-        queries = self._queries(entities.number, context, **new)
+        queries = self._queries(entities.number, context, new)
         return self.scorer.factor(str(name), side, queries, entities.number)
 
     @torch.no_grad()

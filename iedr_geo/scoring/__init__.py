@@ -3,6 +3,7 @@
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.context_split import ContextSplit, context_split
 from iedr_geo.scoring.evaluating import evaluating
+from iedr_geo.scoring.history import HistoryScorer, reads_history
 from iedr_geo.scoring.iedr import IEDRScorer
 from iedr_geo.scoring.plain import GraphScorer, InteractionScorer, device_of
 from iedr_geo.scoring.progress import progress_bar
@@ -15,6 +16,7 @@ __all__ = [
     'CatalogueScorer',
     'ContextSplit',
     'GraphScorer',
+    'HistoryScorer',
     'IEDRScorer',
     'InteractionScorer',
     'Queries',
@@ -26,6 +28,7 @@ __all__ = [
     'items_of',
     'names_of',
     'progress_bar',
+    'reads_history',
     'scorer',
     'top_k',
 ]

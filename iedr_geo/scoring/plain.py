@@ -247,8 +247,8 @@ class GraphScorer(_PairScorer):
         super().__init__(graph, device)
         if not hasattr(model, 'score'):
             raise ValueError(
-                f'A BipartiteGraph needs a model with `score(user, item)`, which '
-                f'{type(model).__name__} does not have'
+                f'A BipartiteGraph needs a model with `score(user, item)`, or with '
+                f'`encode` and `decode`, which {type(model).__name__} does not have'
             )
         self.model = model
 

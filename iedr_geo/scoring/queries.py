@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from iedr_geo.data import FeatureGraphs
+from iedr_geo.data import BipartiteGraph, FeatureGraphs
 from iedr_geo.data.schema import SIDES
 
 
@@ -25,6 +25,8 @@ class Queries:
         users: The graphs of users that are not of the data.
         contexts: The graphs of contexts that are not of the data.
         items: The graphs of items that are not of the data.
+        histories: The items of users that are not of the data, where users are made of
+            the items that they have.
     """
 
     user: Tensor
@@ -32,6 +34,7 @@ class Queries:
     users: FeatureGraphs | None = None
     contexts: FeatureGraphs | None = None
     items: FeatureGraphs | None = None
+    histories: BipartiteGraph | None = None
 
     def __len__(self) -> int:
         return self.user.numel()

@@ -14,6 +14,7 @@ from iedr_geo.data.fingerprint import check_fits
 from iedr_geo.nn.contract import has_hooks
 from iedr_geo.scoring.agreement import agree
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
+from iedr_geo.scoring.history import HistoryScorer, reads_history
 from iedr_geo.scoring.plain import GraphScorer, InteractionScorer
 from iedr_geo.scoring.queries import Queries
 
@@ -87,9 +88,11 @@ class _ScorerFunction:
 
         Args:
             model: A model with :obj:`forward(batch)` for an :class:`InteractionDataset`,
-                with :obj:`score(user, item)` for a :class:`BipartiteGraph`; or a scorer,
-                which is returned as it is.
-            data: The users and items, and where there are contexts, those.
+                with :obj:`score(user, item)` for a :class:`BipartiteGraph`; one that
+                makes users of their items, with :obj:`encode` and :obj:`decode`; or a
+                scorer, which is returned as it is.
+            data: The users and items, and where there are contexts, those. Models that
+                make users of their items take those of this graph.
 
         Raises:
             ValueError: If the model does not fit the data or was trained on others, by
@@ -113,6 +116,8 @@ class _ScorerFunction:
         plain: Callable[[], InteractionScorer | GraphScorer]
         if isinstance(data, InteractionDataset):
             entry, plain = 'forward', partial(InteractionScorer, model, data)
+        elif isinstance(data, BipartiteGraph) and reads_history(model):
+            return HistoryScorer(model, data)
         elif isinstance(data, BipartiteGraph):
             entry, plain = 'score', partial(GraphScorer, model, data)
         else:

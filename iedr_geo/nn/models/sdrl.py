@@ -36,7 +36,7 @@ class SDRLLosses(NamedTuple):
     total: Tensor
 
 
-class _AutoEncoder(torch.nn.Module):
+class _Side(torch.nn.Module):
     """The auto-encoder of a side: an encoder for each block, and one decoder."""
 
     def __init__(self, num_inputs: int, blocks: Mapping[str, int], hidden: int) -> None:
@@ -187,8 +187,8 @@ class SDRL(BipartiteModel):
         if INTERNAL in self.blocks:
             labels = _seen_labels(item_labels, label_mask, num_items).to(value.dtype)
         self.register_buffer('item_labels', labels)
-        self.user_side = _AutoEncoder(num_items, self.blocks, hidden)
-        self.item_side = _AutoEncoder(num_users, self.blocks, hidden)
+        self.user_side = _Side(num_items, self.blocks, hidden)
+        self.item_side = _Side(num_users, self.blocks, hidden)
         self.bias = Parameter(torch.zeros(1))
         if EXTERNAL in self.blocks:
             self.external_bias = Parameter(torch.zeros(1))

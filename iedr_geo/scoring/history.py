@@ -1,0 +1,89 @@
+"""Scores for users who are made of the items that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from iedr_geo.data import BipartiteGraph
+from iedr_geo.loader import UserBatch
+from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
+from iedr_geo.scoring.evaluating import evaluating
+from iedr_geo.scoring.plain import device_of
+from iedr_geo.scoring.queries import Queries
+
+
+def reads_history(model: object) -> bool:
+    """Returns whether a model makes users of the items that they have."""
+    return hasattr(model, 'decode') and not hasattr(model, 'score')
+
+
+class HistoryScorer(CatalogueScorer):
+    """Scores by a model that makes the vectors of a user of the user's items.
+
+    Args:
+        model: The model, with :obj:`encode(batch)` for a :class:`UserBatch` and
+            :obj:`decode(encoded, items)`. It may have :obj:`decode_parts`, which
+            returns the parts of the scores by the names in :obj:`parts`.
+        history: The items of each user.
+    """
+
+    def __init__(self, model: Any, history: BipartiteGraph) -> None:
+        device = device_of(model, history.device)
+        super().__init__(history, device)
+        if model.num_items != history.num_items:
+            raise ValueError(
+                f'The model has {model.num_items} items, the history {history.num_items}'
+            )
+        self.model, self.history = model, history.to(device)
+        self.parts = tuple(getattr(model, 'parts', ()))
+
+    def _encode(self, queries: Queries) -> Tensor:
+        """Returns what the model makes of the user of each query."""
+        user, index = queries.user.to(self.device).unique(return_inverse=True)
+        graphs, encoded, first = [self.history], [], 0
+        if queries.histories is not None:
+            graphs.append(queries.histories.to(self.device))
+        for graph in graphs:
+            some = user[(user >= first) & (user < first + graph.num_users)] - first
+            encoded.append(self.model.encode(UserBatch.from_graph(graph, some)))
+            first += graph.num_users
+        strangers = user[user >= first]
+        if len(strangers):
+            raise ValueError(
+                f'There is no user {int(strangers[0])} in histories of {first} users'
+            )
+        return torch.cat(encoded)[index]
+
+    def scores(self, queries: Queries, items: Tensor | None = None) -> Tensor:
+        """Returns the scores of items by the items that users have."""
+
+        def call(encoded: Tensor, items: Tensor | None) -> Mapping[str, Tensor]:
+            return {'score': self.model.decode(encoded, items)}
+
+        return self._some(call, ['score'], queries, items)['score']
+
+    def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
+        """Returns the parts of the scores, by the model's :obj:`decode_parts`."""
+        if not self.parts:
+            return {}
+        return self._some(self.model.decode_parts, self.parts, queries, items)
+
+    def _some(
+        self, call: Any, names: Any, queries: Queries, items: Tensor | None
+    ) -> dict[str, Tensor]:
+        with evaluating(self.model):
+            if items is None or items.dim() == 1:
+                index = None if items is None else items.to(self.device)
+                return dict(call(self._encode(queries), index))
+
+            def block(queries: Queries, items: Tensor) -> Mapping[str, Tensor]:
+                values: Mapping[str, Tensor] = call(
+                    self._encode(queries), items.expand(len(queries), -1)
+                )
+                return values
+
+            return self._in_blocks(block, names, queries, items)
