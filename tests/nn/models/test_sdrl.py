@@ -4,7 +4,9 @@ import pytest
 import torch
 from clicks import NUM_ITEMS, NUM_USERS
 
+from iedr_geo.analysis import class_probe, value_probe
 from iedr_geo.data import BipartiteGraph
+from iedr_geo.datasets import PlantedClicks
 from iedr_geo.loader import UserBatch, UserLoader
 from iedr_geo.nn import SDRL, SDRL_VARIANTS
 from iedr_geo.scoring import Queries, scorer
@@ -218,6 +220,34 @@ def test_seeds_and_training():
     model.reset_parameters()
     assert not torch.equal(model.embeddings()[0], before)
     assert model.bias == model.external_bias == 0
+
+
+def test_planted_categories():
+    """Only the internal block knows them, only what had to be told has the clicks."""
+    data = PlantedClicks(300, 120, 9000, num_categories=3)
+    graph, category = data.graph, data.graph.item_labels.long().argmax(1)
+    model = SDRL(
+        graph.num_users,
+        graph.num_items,
+        graph.edge_index,
+        item_labels=graph.item_labels,
+        blocks={'internal': 8, 'external': 8},
+        hidden=32,
+    )
+    batch = next(iter(UserLoader(graph, graph.num_users)))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        model.losses(batch).total.backward()
+        optimizer.step()
+    item = model.embeddings()[1].detach()
+    internal, external = (
+        class_probe(item[:, model.factor_columns[name]], category)
+        for name in ('internal', 'external')
+    )
+    assert internal.value > 0.95 and external.value < external.chance + 0.1
+    appeal = torch.from_numpy(data.appeal)
+    assert value_probe(item[:, model.factor_columns['external']], appeal).value > 0.8
 
 
 def test_another_graph_is_refused():
