@@ -13,6 +13,10 @@ from iedr_geo.analysis.measures.invariance import (
     context_invariance,
     variance_shares,
 )
+from iedr_geo.analysis.measures.label_classification import (
+    LabelClassification,
+    label_classification,
+)
 from iedr_geo.analysis.measures.popularity_overlap import popularity_overlap
 from iedr_geo.analysis.measures.probes import Probe, class_probe, value_probe
 from iedr_geo.analysis.page import write_page
@@ -25,6 +29,7 @@ __all__ = [
     'Baseline',
     'ContextInvariance',
     'DisentanglementReport',
+    'LabelClassification',
     'Probe',
     'VarianceShares',
     'bias_corrected_distance_correlation',
@@ -32,6 +37,7 @@ __all__ = [
     'context_invariance',
     'disentanglement_report',
     'field_pair_strengths',
+    'label_classification',
     'mutual_information',
     'permutation_baseline',
     'plot_explanation',

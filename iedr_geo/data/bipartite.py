@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, InitVar, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import cumsum, to_undirected
 
 from iedr_geo.data.arguments import check_type
+from iedr_geo.data.columns import MultiCategorical
+from iedr_geo.data.edge_values import edge_values, parse_values
 from iedr_geo.data.fingerprint import (
     Fingerprint,
     Numbered,
@@ -24,6 +26,7 @@ from iedr_geo.data.fingerprint import (
     digest,
     numbering,
 )
+from iedr_geo.data.item_labels import check_labels, multi_hot
 from iedr_geo.data.tables import check_columns, check_names, match_ids, unique_ids
 from iedr_geo.data.unseen import UnseenItems
 
@@ -90,6 +93,13 @@ class BipartiteGraph:
         intervened: :obj:`True` for each interaction that happened under a policy that
             showed all items alike, of shape :math:`(R)` (default: none did). An edge did
             if one of its interactions did.
+        value: The value of each interaction, *e.g.*, a rating, of shape :math:`(R)`
+            (default: there are none).
+        repeated_value: The value of a pair that recurs: :obj:`'last'`, that of its last
+            interaction, or :obj:`'error'`, if its values differ.
+        item_labels: :obj:`True` for each label that an item has, *e.g.*, its genres, of
+            shape :math:`(I, C)` (default: there are none).
+        label_names: The name of each label (default: the numbers).
         catalogue: The items that exist (default: all). Only they are negatives.
         user_ids: The id of each user in the user's own tables (default: the numbers).
             The name of an index is that of the column in tables of recommendations.
@@ -102,8 +112,8 @@ class BipartiteGraph:
             earlier pair).
 
     Raises:
-        ValueError: If an id is out of range, a shape does not fit, or an id of the user's
-            own tables is missing or comes twice.
+        ValueError: If an id is out of range, a shape does not fit, a value is not finite,
+            or an id of the user's own tables is missing or comes twice.
     """
 
     user: Tensor
@@ -113,13 +123,17 @@ class BipartiteGraph:
     _: KW_ONLY
     popularity: Tensor = _DEFAULT
     intervened: Tensor = _DEFAULT
+    value: Tensor | None = None
+    repeated_value: InitVar[str] = 'last'
+    item_labels: Tensor | None = None
+    label_names: tuple[str, ...] = ()
     catalogue: Tensor | None = None
     user_ids: pd.Index = _DEFAULT
     item_ids: pd.Index = _DEFAULT
     repeated: float = _DEFAULT
     exclude_seen: bool = _DEFAULT
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, repeated_value: str) -> None:
         user, item, num_items = self.user, self.item, self.num_items
         check_ids(user, self.num_users, 'user')
         check_ids(item, num_items, 'item')
@@ -145,6 +159,9 @@ class BipartiteGraph:
         self.item = pair - self.user * num_items
         self.intervened = torch.zeros_like(pair, dtype=torch.bool)
         self.intervened[edge[mark]] = True
+        if self.value is not None:
+            self.value = edge_values(self.value, edge, repeated_value)
+        self.label_names = check_labels(self.item_labels, self.label_names, num_items)
         count = self.item_degree if self.popularity is None else self.popularity
         wrong = count.is_floating_point() or count.shape != (num_items,)
         if wrong or (count < 0).any():
@@ -177,6 +194,10 @@ class BipartiteGraph:
         users: pd.DataFrame | None = None,
         items: pd.DataFrame | None = None,
         exclude_seen: bool = _DEFAULT,
+        *,
+        value: str | None = None,
+        repeated_value: str = 'last',
+        item_labels: MultiCategorical | None = None,
     ) -> BipartiteGraph:
         """Builds the graph of a log.
 
@@ -187,17 +208,32 @@ class BipartiteGraph:
             users: A row for each user (default: the users of the log).
             items: A row for each item (default: the items of the log).
             exclude_seen: As of a graph.
+            value: The column with the value of each interaction, *e.g.*, its rating
+                (default: there are no values).
+            repeated_value: As of a graph.
+            item_labels: The column of :obj:`items` with the labels of each item, *e.g.*,
+                :obj:`MultiCategorical('genres', '|')` (default: there are no labels).
 
         Raises:
             ValueError: If a table is empty, lacks a column, has no or twice the same id,
-                or if the log names an id that its table lacks.
+                if a value is no number, or if the log names an id that its table lacks.
         """
         check_names(user, item)
-        check_columns(interactions, [user, item], 'interactions')
+        names = [user, item] if value is None else [user, item, value]
+        check_columns(interactions, names, 'interactions')
         _, _, user_ids, of_user = match_ids(interactions[user], users, 'user')
         _, _, item_ids, of_item = match_ids(interactions[item], items, 'item')
+        labels, label_names = multi_hot(item_labels, items)
         graph = cls(
-            of_user, of_item, len(user_ids), len(item_ids), exclude_seen=exclude_seen
+            of_user,
+            of_item,
+            len(user_ids),
+            len(item_ids),
+            value=None if value is None else parse_values(interactions[value]),
+            repeated_value=repeated_value,
+            item_labels=labels,
+            label_names=label_names,
+            exclude_seen=exclude_seen,
         )
         graph.user_ids, graph.item_ids = user_ids, item_ids  # Known to be distinct.
         return graph
@@ -299,7 +335,9 @@ class BipartiteGraph:
         """
         if of == 'rows':
             edges = self.user, self.item, self.intervened, self.popularity, self.catalogue
-            return Fingerprint(self.num_edges, digest(*edges))
+            more = self.value, self.item_labels
+            given = (tensor for tensor in more if tensor is not None)
+            return Fingerprint(self.num_edges, digest(*edges, *given))
         tables = {'user': self.user_ids, 'item': self.item_ids}
         return numbering(tables[of], size) if of in tables else None
 
@@ -401,6 +439,7 @@ class BipartiteGraph:
             user=self.user[edges],
             item=self.item[edges],
             intervened=self.intervened[edges],
+            value=None if self.value is None else self.value[edges],
         )
 
     @cached_property
@@ -423,7 +462,7 @@ class BipartiteGraph:
         )
         user, item = new_user[self.user], new_item[self.item]
         edges = (user >= 0) & (item >= 0)
-        catalogue = self.catalogue
+        catalogue, value, labels = self.catalogue, self.value, self.item_labels
         if catalogue is not None:
             catalogue = torch.isin(items, catalogue).nonzero().view(-1)
         return BipartiteGraph(
@@ -432,6 +471,9 @@ class BipartiteGraph:
             users.numel(),
             items.numel(),
             intervened=self.intervened[edges],
+            value=None if value is None else value[edges],
+            item_labels=None if labels is None else labels[items],
+            label_names=self.label_names,
             catalogue=catalogue,
             user_ids=self.user_ids[users.cpu().numpy()],
             item_ids=self.item_ids[items.cpu().numpy()],
@@ -466,6 +508,25 @@ class BipartiteGraph:
             )
         # Whether an edge is left depends on its nodes alone.
         return self.among(self.user[edges].unique(), self.item[edges].unique())
+
+    def transpose(self) -> BipartiteGraph:
+        """Returns the graph with items as users, and users as items.
+
+        Values and interventions of the edges stay. Popularity is counted anew, all users
+        exist, and labels of items are left behind, as users have none.
+        """
+        return BipartiteGraph(
+            self.item,
+            self.user,
+            self.num_items,
+            self.num_users,
+            intervened=self.intervened,
+            value=self.value,
+            user_ids=self.item_ids,
+            item_ids=self.user_ids,
+            repeated=self.repeated,
+            exclude_seen=self.exclude_seen,
+        )
 
     def to(self, device: torch.device | str) -> BipartiteGraph:
         """Returns the graph on another device."""

@@ -59,6 +59,8 @@ class PlantedClicks:
         interest_weight: The interest in an item that lies on an anchor; 0 removes it.
         conformity_weight: The scale of conformity; 0 removes it. By default, a tenth of
             the items have about half of the clicks.
+        num_categories: The number of categories, one of which each item has as a label,
+            by chance: no click tells which. By default, there are none.
         max_cells: The bound on the entries of a temporary matrix.
     """
 
@@ -71,6 +73,7 @@ class PlantedClicks:
         *,
         interest_weight: float = 6.0,
         conformity_weight: float = 2.2,
+        num_categories: int = 0,
         max_cells: int = MAX_CELLS,
     ) -> None:
         most = num_items // 2
@@ -81,6 +84,7 @@ class PlantedClicks:
             seed=(seed, 0, math.inf),
             interest_weight=(interest_weight, 0, math.inf),
             conformity_weight=(conformity_weight, 0, math.inf),
+            num_categories=(num_categories, 0, num_items),
         )
         rng = np.random.default_rng(seed)
         self.seed = seed
@@ -91,8 +95,17 @@ class PlantedClicks:
         self.appeal = draw_popularity(rng, num_items, 1.0)
         count = draw_counts(rng, num_users, num_clicks, most)
         user, item = draw_distinct(rng, self._scores, count, num_items, max_cells)
+        labels = None
+        if num_categories:
+            # Drawn last: the clicks are those of data without categories.
+            category = rng.permutation(np.arange(num_items) % num_categories)
+            labels = torch.from_numpy(category[:, None] == np.arange(num_categories))
         self.graph = BipartiteGraph(
-            torch.from_numpy(user), torch.from_numpy(item), num_users, num_items
+            torch.from_numpy(user),
+            torch.from_numpy(item),
+            num_users,
+            num_items,
+            item_labels=labels,
         )
 
     def _scores(self, user: Ints, item: Ints) -> tuple[Floats, Floats]:

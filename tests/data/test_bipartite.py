@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array, coo_matrix, csr_matrix
 from shop import SALES, make_shop
 
-from iedr_geo.data import BipartiteGraph, intervened_split
+from iedr_geo.data import BipartiteGraph, MultiCategorical, intervened_split
 
 U, I = 5, 6  # noqa: E741
 # Users 2, 4 and items 3, 4 lack.
@@ -21,11 +21,12 @@ PAIRS = [(3, 1), (0, 2), (3, 0), (0, 5), (1, 2), (3, 5)]
 MARKS = [True, False, True, False, False, True]  # Of the edges of user 3.
 PAIR = st.tuples(st.integers(0, U - 1), st.integers(0, I - 1))
 LOGS = st.lists(PAIR, max_size=20)
+AS_THEY_ARE = 'user_ids', 'item_ids', 'repeated_value', 'label_names'
 
 
 def build(pairs, num_users=U, num_items=I, **arguments):
     arguments = {
-        name: value if name.endswith('_ids') else torch.as_tensor(value)
+        name: value if name in AS_THEY_ARE else torch.as_tensor(value)
         for name, value in arguments.items()
     }
     return BipartiteGraph(*columns(pairs), num_users, num_items, **arguments)
@@ -78,6 +79,82 @@ def test_against_sets(rows):
     # Users without edges have no positives to draw for.
     fewest, left = graph.fewest_unseen
     assert left == I - dense.sum(1).max() == I - dense[fewest].sum()
+
+
+# Values and labels.
+
+
+def values_of(graph):
+    """Returns the value of each edge, with ids in the place of numbers."""
+    users, items = graph.user_ids[graph.user.numpy()], graph.item_ids[graph.item.numpy()]
+    return dict(zip(zip(users, items, strict=True), graph.value.tolist(), strict=True))
+
+
+@given(st.lists(st.tuples(PAIR, st.integers(1, 3)), max_size=20))
+def test_values_against_a_dictionary(rows):
+    """Of a pair that recurs, the last one."""
+    pairs, values = [pair for pair, _ in rows], [value for _, value in rows]
+    ratings = torch.tensor(values, dtype=torch.double)
+    graph, last = build(pairs, value=ratings), dict(rows)
+    assert values_of(graph) == last and graph.value.dtype == torch.double
+    assert all(graph.value[e] == last[pair] for e, pair in enumerate(edges(graph)))
+    kept = torch.arange(graph.num_edges).flip(0)[::2]
+    some = [pair for e, pair in enumerate(edges(graph)) if e in kept]
+    assert values_of(graph.subgraph(kept)) == {pair: last[pair] for pair in some}
+    if last:
+        core = graph.core(1)
+        assert values_of(core) == last and core.num_items <= I
+    other = graph.transpose()
+    assert (other.num_users, other.num_items) == (I, U)
+    assert values_of(other) == {(i, u): value for (u, i), value in last.items()}
+    assert edges(other) == sorted((i, u) for u, i in last)
+    assert torch.equal(other.popularity, graph.user_degree)
+    assert values_of(other.transpose()) == last
+
+    different = len({*rows}) > len(last)
+    if different:
+        with pytest.raises(ValueError, match='comes with several values, among them'):
+            build(pairs, value=ratings, repeated_value='error')
+    else:
+        assert values_of(build(pairs, value=ratings, repeated_value='error')) == last
+
+
+def test_values_go_everywhere(device):
+    labels = torch.eye(I).bool()
+    graph = build(PAIRS, value=range(6), item_labels=labels, intervened=MARKS)
+    assert graph.value.dtype == torch.float32 and graph.label_names == tuple('012345')
+    moved = graph.to(device)
+    assert moved.value.device.type == moved.item_labels.device.type == device.type
+    both = {k: v for part in moved.parts for k, v in values_of(part.to('cpu')).items()}
+    assert both == values_of(graph) == dict(zip(PAIRS, range(6), strict=True))
+    for part in intervened_split(graph, 0.7, 0.9):
+        assert values_of(part).items() <= both.items()
+        assert part.item_labels is graph.item_labels
+    core = graph.core(1)  # Without items 3 and 4.
+    assert torch.equal(core.item_labels, labels[core.item_ids.tolist()])
+    assert core.label_names == graph.label_names
+    back = graph.transpose()
+    assert back.intervened.tolist() == [
+        graph.intervened[edges(graph).index((user, item))] for item, user in edges(back)
+    ]
+    assert back.item_labels is None and back.label_names == ()
+
+
+def test_fingerprint_of_values_and_labels():
+    """Whatever differs is found; a graph without either is as it always was."""
+    labels = torch.eye(I).bool()
+    several = [
+        build(PAIRS),
+        build(PAIRS, value=range(6)),
+        build(PAIRS, value=range(1, 7)),
+        build(PAIRS, item_labels=labels),
+        build(PAIRS, item_labels=~labels),
+    ]
+    prints = [graph.fingerprint('rows') for graph in several]
+    assert len({*prints}) == 5
+    assert prints[0].digest == '67eda63ab00107e7'
+    assert build(PAIRS, value=range(6)).fingerprint('rows') == prints[1]
+    assert len({graph.fingerprint('item') for graph in several}) == 1
 
 
 def test_small_integers_as_ids():
@@ -221,6 +298,7 @@ def test_to_drops_what_was_kept():
     assert {tensor.device.type for tensor in tensors.values()} == {'meta'}
     assert set(vars(moved)) - set(tensors) == {
         *('num_users', 'num_items', 'catalogue', 'user_ids', 'item_ids'),
+        *('value', 'item_labels', 'label_names'),
         *('repeated', 'exclude_seen'),
     }
     assert list(moved.user_ids) == list('abcde') and moved.num_items == I
@@ -273,6 +351,70 @@ def test_from_pandas():
     assert by_id(more) == by_id(graph)
     with pytest.raises(ValueError, match=r"two columns \(got 'who' for both"):
         BipartiteGraph.from_pandas(log, 'who', 'who')
+
+
+def test_values_and_labels_from_pandas():
+    log = pd.DataFrame({'user': [1, 2, 1], 'item': [7, 8, 7], 'stars': [3, 4.5, 1]})
+    items = pd.DataFrame({'item': [9, 8, 7], 'kinds': ['b|a', None, 'c | a']})
+    kinds = MultiCategorical('kinds', '|')
+    graph = BipartiteGraph.from_pandas(log, items=items, value='stars', item_labels=kinds)
+    assert values_of(graph) == {(1, 7): 1, (2, 8): 4.5}
+    assert graph.label_names == ('a', 'b', 'c')
+    of_item = [''.join(np.array(['a', 'b', 'c'])[row]) for row in graph.item_labels]
+    assert of_item == ['ab', '', 'ac']
+    common = MultiCategorical('kinds', '|', min_count=2)
+    graph = BipartiteGraph.from_pandas(log, items=items, item_labels=common)
+    assert graph.value is None and graph.label_names == ('a',)
+    assert graph.item_labels.tolist() == [[True], [False], [True]]
+
+    with pytest.raises(
+        ValueError, match=r'several values.* 3\.0 in row 0 and 1\.0 in row 2'
+    ):
+        BipartiteGraph.from_pandas(log, value='stars', repeated_value='error')
+    with pytest.raises(ValueError, match="in column 'kinds' of the item table: pass `it"):
+        BipartiteGraph.from_pandas(log, item_labels=kinds)
+    with pytest.raises(ValueError, match="item table has no column 'kinds'"):
+        BipartiteGraph.from_pandas(log, items=items[['item']], item_labels=kinds)
+    with pytest.raises(TypeError, match='`item_labels` must be of the class MultiCat'):
+        BipartiteGraph.from_pandas(log, items=items, item_labels='kinds')
+    for cells, message in (
+        ([3, None, 1], "'stars' has no finite number in row 1"),
+        ([3, 'many', 1], "'stars' must hold numbers: .*many"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            BipartiteGraph.from_pandas(log.assign(stars=cells), value='stars')
+
+
+def test_movielens_latest_small(data_root):
+    """The sizes of its core of 20 ratings, and of what has 20 before any is left out."""
+    folder = data_root / 'ml-latest-small'
+    names = {'userId': 'user', 'movieId': 'item'}
+    ratings, films = (
+        pd.read_csv(folder / file).rename(columns=names)
+        for file in ('ratings.csv', 'movies.csv')
+    )
+    graph = BipartiteGraph.from_pandas(
+        ratings,
+        items=films,
+        value='rating',
+        repeated_value='error',
+        item_labels=MultiCategorical('genres', '|'),
+    )
+    assert (graph.num_users, graph.num_items, graph.num_edges) == (610, 9742, 100836)
+    assert graph.label_names[0] == '(no genres listed)' and len(graph.label_names) == 20
+    enough = graph.item_degree[graph.item] >= 20
+    enough &= graph.user_degree[graph.user] >= 20
+    core, once = graph.core(20, repeat=True), graph.subgraph(enough).core(1)
+    assert (core.num_users, core.num_items, core.num_edges) == (566, 1286, 67020)
+    assert (once.num_users, once.num_items, once.num_edges) == (610, 1297, 67898)
+    stars = ratings.set_index(['user', 'item'])['rating']
+    genres = films.set_index('item')['genres']
+    for part in (core, once):
+        own = values_of(part)
+        assert list(own.values()) == stars.loc[list(own)].tolist()
+        names = np.array(part.label_names)
+        texts = [set(names[row]) for row in part.item_labels.numpy()]
+        assert texts == [set(text.split('|')) for text in genres[part.item_ids]]
 
 
 @pytest.mark.parametrize(
@@ -350,6 +492,13 @@ def test_from_datasets():
         ({'popularity': [0.2, 0.3, 0.0, 0.1, 0.1, 0.3]}, '`popularity` must '),
         ({'intervened': [True]}, r'boolean, of shape \(2,\) .*of shape \(1,\)'),
         ({'intervened': [1, 0]}, r'boolean.*torch\.int64'),
+        ({'value': [1.0]}, r'`value` must be of shape \(2,\) \(got \(1,\)\)'),
+        ({'value': [1.0, float('nan')]}, r'not finite in row 1 \(1 rows in all'),
+        ({'value': [1, 2], 'repeated_value': 'mean'}, "'last' or 'error'.*'mean'"),
+        ({'item_labels': [[1.0]] * 6}, r'boolean, of shape \(6, C\).*float32'),
+        ({'item_labels': [[True]]}, r'of shape \(6, C\).*shape \(1, 1\)'),
+        ({'item_labels': [[True]] * 6, 'label_names': 'ab'}, 'are 1 labels.* 2 `label'),
+        ({'label_names': 'ab'}, 'are `label_names`, but no `item_labels`'),
         ({'catalogue': [0, 6]}, r'Catalogue ids must be from 0 to less than 6.*0 to 6\)'),
         ({'user_ids': list('abcd')}, 'There are 5 users, but 4 user_ids'),
         ({'item_ids': range(7)}, 'There are 6 items, but 7 item_ids'),
@@ -362,7 +511,7 @@ def test_from_datasets():
 def test_bad_arguments(change, message):
     arguments = {'user': [0, 1], 'item': [1, 2], **change}
     arguments = {
-        name: value if name.endswith('_ids') else torch.tensor(value)
+        name: value if name in AS_THEY_ARE else torch.tensor(value)
         for name, value in arguments.items()
     }
     with pytest.raises(ValueError, match=message):

@@ -51,6 +51,19 @@ def test_seed(data):
     assert all(same(one.graph, two.graph) for two in others)
 
 
+def test_categories(data):
+    """One for each item, as many items in each, and the clicks stay as they are."""
+    labelled = PlantedClicks(num_categories=7)
+    labels = labelled.graph.item_labels
+    assert labels.shape == (500, 7) and (labels.sum(1) == 1).all()
+    assert labels.sum(0).max() - labels.sum(0).min() == 1
+    assert same(labelled.graph, data.graph) and data.graph.item_labels is None
+    again, other = (PlantedClicks(seed=s, num_categories=7).graph for s in (0, 1))
+    assert torch.equal(again.item_labels, labels)
+    assert not torch.equal(other.item_labels, labels)
+    assert torch.equal(labelled.split().train.item_labels, labels)
+
+
 @pytest.mark.parametrize(
     'weights', [{'interest_weight': 3.0}, {'conformity_weight': 0.7}], ids=str
 )

@@ -89,6 +89,18 @@ def lightgcn(graph: BipartiteGraph, **kwargs: float) -> nn.LightGCN:
     return nn.LightGCN(*size, *graph.adjacency(), channels=6, **kwargs)
 
 
+def sdrl(graph: BipartiteGraph) -> nn.SDRL:
+    labels = torch.arange(graph.num_items).unsqueeze(1) % 4 == torch.arange(3)
+    return nn.SDRL(
+        graph.num_users,
+        graph.num_items,
+        graph.edge_index,
+        item_labels=labels,
+        blocks={'internal': 4, 'external': 2, 'other': 2},
+        hidden=8,
+    )
+
+
 ON_DATASETS: dict[str, Callable[..., torch.nn.Module]] = {
     'IEDR': lambda data: nn.IEDR(data.schema.num_embeddings, 8, 16),
     'Popularity': nn.Popularity.fit,
@@ -103,6 +115,7 @@ ON_GRAPHS: dict[str, Callable[..., torch.nn.Module]] = {
     'IPS': lambda graph: nn.IPS(mf(graph), graph.popularity),
     'CausE': lambda graph: nn.CausE(mf(graph)),
     'Biased': lambda graph: nn.Biased(mf(graph)),
+    'SDRL': sdrl,
     'Popularity of a graph': nn.Popularity.fit,
     'Repeat of a graph': nn.Repeat.fit,
     'Distance': Distance,

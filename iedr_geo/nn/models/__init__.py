@@ -17,9 +17,11 @@ from iedr_geo.nn.models.mult_vae import MultDAE, MultVAE
 from iedr_geo.nn.models.popularity import Popularity
 from iedr_geo.nn.models.rebuild import MODELS
 from iedr_geo.nn.models.repeat import Repeat
+from iedr_geo.nn.models.sdrl import SDRL, SDRLLosses
+from iedr_geo.nn.models.sdrl_variants import SDRL_VARIANTS
 
 COUNTED = ContextPopularity, Popularity, Repeat
-TRAINED = Biased, CausE, DICE, IEDR, IPS, LightGCN, MF
+TRAINED = Biased, CausE, DICE, IEDR, IPS, LightGCN, MF, SDRL
 OF_HISTORIES = MacridVAE, MultDAE, MultVAE
 MODELS.update((cls.__name__, cls) for cls in (*COUNTED, *TRAINED, *OF_HISTORIES))
 
@@ -29,6 +31,8 @@ __all__ = [
     'IEDR_VARIANTS',
     'IPS',
     'MF',
+    'SDRL',
+    'SDRL_VARIANTS',
     'AutoEncoder',
     'AutoEncoderLosses',
     'Biased',
@@ -46,4 +50,5 @@ __all__ = [
     'MultVAE',
     'Popularity',
     'Repeat',
+    'SDRLLosses',
 ]

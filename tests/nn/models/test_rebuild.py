@@ -13,6 +13,8 @@ from iedr_geo.nn import (
     IEDR_VARIANTS,
     IPS,
     MF,
+    SDRL,
+    SDRL_VARIANTS,
     SIGN,
     Biased,
     CausE,
@@ -34,6 +36,12 @@ def mf() -> MF:
 def lightgcn() -> LightGCN:
     edges = GRAPH.adjacency()
     return LightGCN(NUM_USERS, NUM_ITEMS, *edges, 4, 3, dropout=0.1, bound=0.3)
+
+
+def sdrl(**kwargs) -> SDRL:
+    labels, ratings = torch.eye(NUM_ITEMS)[:, :3], torch.linspace(0, 1, GRAPH.num_edges)
+    sizes = NUM_USERS, NUM_ITEMS
+    return SDRL(*sizes, GRAPH.edge_index, ratings, labels, **{'hidden': 4, **kwargs})
 
 
 def iedr(**kwargs) -> IEDR:
@@ -59,6 +67,8 @@ CASES: list[Callable[[], torch.nn.Module]] = [
     *(lambda v=v: iedr(**IEDR_VARIANTS[v]) for v in ('IEDR', 'noCIED', 'released')),
     lambda: iedr(generator='residual', num_negatives=3, combine='sum'),
     lambda: iedr(generator='separate', cross=False),
+    *(lambda v=v: sdrl(**SDRL_VARIANTS[v]) for v in SDRL_VARIANTS),
+    lambda: sdrl(label_mask=torch.arange(NUM_ITEMS) != 1, internal_weight=0.5),
     lambda: ContextPopularity.fit(DATASET),
     *(lambda data=data: Popularity.fit(data) for data in (DATASET, GRAPH)),
     *(lambda data=data: Repeat.fit(data) for data in (DATASET, GRAPH)),
