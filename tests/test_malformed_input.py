@@ -64,6 +64,7 @@ from iedr_geo.data import (
     intervened_split,
     leave_last_out,
     random_split,
+    strong_generalisation_split,
     time_cut,
     time_split,
 )
@@ -270,6 +271,8 @@ COUNTS = {
 COUNTED: dict[str, tuple[Callable[[Any], Any], str, int]] = {
     'CandidateLists.sample': (lambda n: CandidateLists.sample(DATA, n), 'num_neg', 1),
     'leave_last_out': (partial(leave_last_out, DATA), 'min_records', 3),
+    'strong_generalisation_split': (partial(strong_generalisation_split, GRAPH),
+        'num_held_out', 1),
     **{cls.__name__: (cls, 'num_negatives', 1) for cls in SAMPLERS},
     'EdgeLoader': (partial(EdgeLoader, GRAPH), 'batch_size', 1),
     'UserLoader': (partial(UserLoader, GRAPH), 'batch_size', 1),
@@ -293,6 +296,8 @@ TYPED: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     'given_split': (lambda data: given_split(data, ['train'] * 8), 'dataset', ROWS_OF),
     'index_split': (lambda data: index_split(data, [0], [1], [2]), 'dataset', ROWS_OF),
     'intervened_split': (intervened_split, 'graph', ONE),
+    'strong_generalisation_split': (lambda graph: strong_generalisation_split(graph, 1),
+        'graph', ONE),
     'describe': (describe, 'dataset', ROWS_OF),
     'from_pandas': (lambda it: InteractionDataset.from_pandas(LOG, USERS, ITEMS, it),
         'schema', 'FeatureSchema'),

@@ -32,6 +32,11 @@ from iedr_geo.data.split import (
     time_cut,
     time_split,
 )
+from iedr_geo.data.strong_generalisation import (
+    FoldIn,
+    StrongGeneralisationSplit,
+    strong_generalisation_split,
+)
 
 __all__ = [
     'BipartiteGraph',
@@ -42,6 +47,7 @@ __all__ = [
     'Description',
     'FeatureGraphs',
     'FeatureSchema',
+    'FoldIn',
     'InteractionData',
     'InteractionDataset',
     'InterventionSplit',
@@ -51,6 +57,7 @@ __all__ = [
     'PopularityMarginSampler',
     'PopularityNegativeSampler',
     'Split',
+    'StrongGeneralisationSplit',
     'UniformNegativeSampler',
     'Vector',
     'cold_start_split',
@@ -61,6 +68,7 @@ __all__ = [
     'intervened_split',
     'leave_last_out',
     'random_split',
+    'strong_generalisation_split',
     'time_cut',
     'time_split',
 ]

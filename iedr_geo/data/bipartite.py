@@ -408,6 +408,37 @@ class BipartiteGraph:
         """The graphs of the normal and of the intervened edges."""
         return self.subgraph(~self.intervened), self.subgraph(self.intervened)
 
+    def among(self, users: Tensor, items: Tensor) -> BipartiteGraph:
+        """Returns the edges between some users and some items, which are numbered anew.
+
+        Popularity is counted anew.
+
+        Args:
+            users: Distinct users, in the order of their new numbers.
+            items: Distinct items, in the order of their new numbers.
+        """
+        new_user, new_item = (
+            kept.new_full((size,), -1).scatter(0, kept, torch.arange(len(kept)).to(kept))
+            for kept, size in ((users, self.num_users), (items, self.num_items))
+        )
+        user, item = new_user[self.user], new_item[self.item]
+        edges = (user >= 0) & (item >= 0)
+        catalogue = self.catalogue
+        if catalogue is not None:
+            catalogue = torch.isin(items, catalogue).nonzero().view(-1)
+        return BipartiteGraph(
+            user[edges],
+            item[edges],
+            users.numel(),
+            items.numel(),
+            intervened=self.intervened[edges],
+            catalogue=catalogue,
+            user_ids=self.user_ids[users.cpu().numpy()],
+            item_ids=self.item_ids[items.cpu().numpy()],
+            repeated=self.repeated,
+            exclude_seen=self.exclude_seen,
+        )
+
     def core(self, min_degree: int, repeat: bool = False) -> BipartiteGraph:
         """Keeps items, then users, that have enough edges, and numbers them anew.
 
@@ -433,23 +464,8 @@ class BipartiteGraph:
             raise ValueError(
                 f'No edge is left: users and items of {min_degree} edges are too few'
             )
-        users, user = torch.unique(self.user[edges], return_inverse=True)
-        items, item = torch.unique(self.item[edges], return_inverse=True)
-        catalogue = self.catalogue
-        if catalogue is not None:
-            catalogue = torch.isin(items, catalogue).nonzero().view(-1)
-        return BipartiteGraph(
-            user,
-            item,
-            users.numel(),
-            items.numel(),
-            intervened=self.intervened[edges],
-            catalogue=catalogue,
-            user_ids=self.user_ids[users.cpu().numpy()],
-            item_ids=self.item_ids[items.cpu().numpy()],
-            repeated=self.repeated,
-            exclude_seen=self.exclude_seen,
-        )
+        # Whether an edge is left depends on its nodes alone.
+        return self.among(self.user[edges].unique(), self.item[edges].unique())
 
     def to(self, device: torch.device | str) -> BipartiteGraph:
         """Returns the graph on another device."""

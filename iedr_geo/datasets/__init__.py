@@ -8,18 +8,21 @@ from iedr_geo.datasets.movielens_100k import MovieLens100K
 from iedr_geo.datasets.movielens_latest_small import MovieLensLatestSmall
 from iedr_geo.datasets.planted import plant
 from iedr_geo.datasets.planted_clicks import ClickScores, PlantedClicks
+from iedr_geo.datasets.planted_concepts import ConceptScores, PlantedConcepts
 from iedr_geo.datasets.planted_factors import PlantedFactors
 from iedr_geo.datasets.planted_log import TrueScores
 from iedr_geo.datasets.planted_outings import PlantedOutings
 
 __all__ = [
     'ClickScores',
+    'ConceptScores',
     'Frappe',
     'Gowalla',
     'MovieLens1M',
     'MovieLens100K',
     'MovieLensLatestSmall',
     'PlantedClicks',
+    'PlantedConcepts',
     'PlantedFactors',
     'PlantedOutings',
     'TrueScores',

@@ -16,9 +16,9 @@ from iedr_geo.datasets.planting import (
     MIN_RECORDS,
     Floats,
     Ints,
-    Rng,
     check_ranges,
     draw_counts,
+    draw_distinct,
     draw_popularity,
 )
 
@@ -90,7 +90,7 @@ class PlantedClicks:
         self.sensitivity: Floats = rng.gamma(4.0, 0.25, num_users)
         self.appeal = draw_popularity(rng, num_items, 1.0)
         count = draw_counts(rng, num_users, num_clicks, most)
-        user, item = self._draw(rng, count, max_cells)
+        user, item = draw_distinct(rng, self._scores, count, num_items, max_cells)
         self.graph = BipartiteGraph(
             torch.from_numpy(user), torch.from_numpy(item), num_users, num_items
         )
@@ -100,25 +100,6 @@ class PlantedClicks:
         interest = nearness(self.anchors[:, user], self.position[item])
         conformity = self.sensitivity[user] * self.appeal[item]
         return self.interest_weight * interest, self.conformity_weight * conformity
-
-    def _draw(self, rng: Rng, count: Ints, max_cells: int) -> tuple[Ints, Ints]:
-        """Returns users and items of as many clicks as each user has.
-
-        The items with the highest sums of score and Gumbel noise are a draw without
-        replacement. Works on blocks of users, which bounds the memory.
-        """
-        items = np.arange(len(self.appeal))
-        clicks = []
-        step = max(1, max_cells // len(items))
-        for first in range(0, len(count), step):
-            users = np.arange(first, min(first + step, len(count)))
-            interest, conformity = self._scores(users[:, None], items)
-            keys = interest + conformity + rng.gumbel(size=interest.shape)
-            least = np.sort(keys, axis=1)[np.arange(len(users)), -count[users]]
-            user, item = np.nonzero(keys >= least[:, None])
-            clicks.append((users[user], item))
-        user, item = map(np.concatenate, zip(*clicks, strict=True))
-        return user, item
 
     def true_scores(self, user: Tensor, item: Tensor) -> ClickScores:
         """Returns the true scores of users for items, in double precision, on the CPU.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,41 @@ def draw_popularity(rng: Rng, num_items: int, weight: float) -> Floats:
     # An exponential with its tail cut, or a few items of a large catalogue would
     # outdo all the rest.
     return -weight * np.log(rng.uniform(0.01, 1, num_items))
+
+
+def draw_distinct(
+    rng: Rng,
+    scores: Callable[[Ints, Ints], tuple[Floats, ...]],
+    count: Ints,
+    num_items: int,
+    max_cells: int,
+) -> tuple[Ints, Ints]:
+    """Returns users and items of as many records as each user has, none twice.
+
+    The items with the highest sums of score and Gumbel noise are a draw without
+    replacement by the softmax of the scores. Works on blocks of users, which bounds the
+    memory.
+
+    Args:
+        rng: The generator.
+        scores: Returns the parts of the score, broadcast over users and items.
+        count: The number of records of each user.
+        num_items: The number of items.
+        max_cells: The bound on the entries of a temporary matrix.
+    """
+    items = np.arange(num_items)
+    records = []
+    step = max(1, max_cells // num_items)
+    for first in range(0, len(count), step):
+        users = np.arange(first, min(first + step, len(count)))
+        keys = sum(scores(users[:, None], items)) + rng.gumbel(
+            size=(len(users), num_items)
+        )
+        least = np.sort(keys, axis=1)[np.arange(len(users)), -count[users]]
+        user, item = np.nonzero(keys >= least[:, None])
+        records.append((users[user], item))
+    user, item = map(np.concatenate, zip(*records, strict=True))
+    return user, item
 
 
 def name_codes(prefix: str, codes: Ints) -> NDArray[np.str_]:

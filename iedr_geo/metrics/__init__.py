@@ -2,7 +2,15 @@
 
 from iedr_geo.metrics.classification import AUC
 from iedr_geo.metrics.ranked_lists import RankedLists
-from iedr_geo.metrics.ranking import MRR, NDCG, HitRatio, ListAUC, RankingMetric, Recall
+from iedr_geo.metrics.ranking import (
+    MRR,
+    NDCG,
+    HitRatio,
+    ListAUC,
+    RankingMetric,
+    Recall,
+    TruncatedRecall,
+)
 
 __all__ = [
     'AUC',
@@ -13,4 +21,5 @@ __all__ = [
     'RankedLists',
     'RankingMetric',
     'Recall',
+    'TruncatedRecall',
 ]

@@ -84,6 +84,31 @@ class Recall(RankingMetric):
 
 
 @dataclass(frozen=True)
+class TruncatedRecall(RankingMetric):
+    r"""Share of the positives that fit in the top that reach it, as in `"Variational
+    Autoencoders for Collaborative Filtering" <https://arxiv.org/abs/1802.05814>`_.
+
+    With :math:`y_r` the target at rank :math:`r` and :math:`P` the positives,
+
+    .. math::
+        \text{TruncatedRecall@}k = \frac{1}{\min(k, P)} \,
+        \mathbb{E} \left[ \sum_{r \le k} y_r \right],
+
+    so that 1 can be reached also by a list of more than :math:`k` positives.
+
+    Args:
+        k: Number of ranks that count.
+    """
+
+    label: ClassVar[str] = 'truncated_recall'
+
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+        most = ranked.num_positives.clamp(max=self.k)
+        return ranked.top_sum(ranked.positive, self.k) / most
+
+
+@dataclass(frozen=True)
 class HitRatio(RankingMetric):
     r"""Probability that at least one positive reaches the top.
 

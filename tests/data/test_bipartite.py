@@ -196,6 +196,16 @@ def test_core(core, pairs, k):
     assert torch.equal(part.popularity, part.item_degree)  # Counted anew.
 
 
+@given(LOGS, st.permutations(range(U)), st.permutations(range(I)))
+def test_among(pairs, users, items):
+    """In the order that they are named in, with or without edges."""
+    users, items = users[:3], items[:4]
+    part = build(pairs).among(torch.tensor(users), torch.tensor(items))
+    kept = {(u, i) for u, i in pairs if u in users and i in items}
+    assert edges(part) == sorted((users.index(u), items.index(i)) for u, i in kept)
+    assert (part.user_ids.tolist(), part.item_ids.tolist()) == (users, items)
+
+
 # Devices.
 
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from draws import draw_one_by_one
 
 from iedr_geo.data import BipartiteGraph, intervened_split
 from iedr_geo.datasets import ClickScores, PlantedClicks
@@ -79,17 +80,6 @@ def test_scores_follow_from_the_factors(weights):
         assert torch.equal(cells, whole[user, item])
     single = data.true_scores(torch.tensor(3), torch.tensor(7))
     assert single.conformity == conformity[3, 7] and single.interest.shape == ()
-
-
-def draw_one_by_one(scores: np.ndarray, number: int, rng: np.random.Generator):
-    """Draws items without replacement as the rule has it: a softmax over what is left."""
-    drawn = np.zeros(scores.shape, dtype=bool)
-    for _ in range(number):
-        chance = np.exp(scores) * ~drawn
-        steps = chance.cumsum(axis=1)
-        level = rng.random(len(scores)) * steps[:, -1]
-        drawn[np.arange(len(scores)), (steps <= level[:, None]).sum(axis=1)] = True
-    return drawn
 
 
 def test_law():

@@ -16,6 +16,8 @@ def value_of_order(metric: RankingMetric, targets: Sequence[int]) -> float:
         return 1 / hits[0] if hits else 0.0
     if metric.label == 'recall':
         return len(hits) / sum(targets)
+    if metric.label == 'truncated_recall':
+        return len(hits) / min(metric.k, sum(targets))
     ideal = range(1, min(metric.k, sum(targets)) + 1)
     return sum(1 / math.log2(r + 1) for r in hits) / sum(
         1 / math.log2(r + 1) for r in ideal

@@ -9,9 +9,24 @@ import torch
 from orders import expectation
 from torch import Tensor
 
-from iedr_geo.metrics import AUC, MRR, NDCG, HitRatio, ListAUC, RankedLists, Recall
+from iedr_geo.metrics import (
+    AUC,
+    MRR,
+    NDCG,
+    HitRatio,
+    ListAUC,
+    RankedLists,
+    Recall,
+    TruncatedRecall,
+)
 
-NAMES = {NDCG: 'ndcg', Recall: 'recall', HitRatio: 'hit_ratio', MRR: 'mrr'}
+NAMES = {
+    NDCG: 'ndcg',
+    Recall: 'recall',
+    TruncatedRecall: 'truncated_recall',
+    HitRatio: 'hit_ratio',
+    MRR: 'mrr',
+}
 Lists = list[tuple[list[int], list[int]]]
 
 
