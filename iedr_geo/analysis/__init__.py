@@ -1,5 +1,9 @@
 """Reports, measures and pictures of trained models."""
 
+from iedr_geo.analysis.measures.concept_agreement import (
+    ConceptAgreement,
+    concept_agreement,
+)
 from iedr_geo.analysis.measures.dependence import (
     Baseline,
     bias_corrected_distance_correlation,
@@ -7,6 +11,7 @@ from iedr_geo.analysis.measures.dependence import (
     permutation_baseline,
 )
 from iedr_geo.analysis.measures.field_pair_strengths import field_pair_strengths
+from iedr_geo.analysis.measures.independence import independence
 from iedr_geo.analysis.measures.invariance import (
     ContextInvariance,
     VarianceShares,
@@ -23,15 +28,18 @@ from iedr_geo.analysis.report import DisentanglementReport, disentanglement_repo
 
 __all__ = [
     'Baseline',
+    'ConceptAgreement',
     'ContextInvariance',
     'DisentanglementReport',
     'Probe',
     'VarianceShares',
     'bias_corrected_distance_correlation',
     'class_probe',
+    'concept_agreement',
     'context_invariance',
     'disentanglement_report',
     'field_pair_strengths',
+    'independence',
     'mutual_information',
     'permutation_baseline',
     'plot_explanation',
