@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# A dimension whose values differ by less of their size is constant but for rounding.
+ROUNDING = 1e-5
+
 
 def independence(x: Tensor) -> float:
     r"""Returns how far the dimensions of vectors are from correlated (Section 3.4 of `Ma
@@ -36,11 +39,9 @@ def independence(x: Tensor) -> float:
     x = x.detach().double()
     if not x.isfinite().all():
         raise ValueError('`x` holds values that are not finite')
-    size = x.abs().amax(dim=0)
+    varies = x.amax(dim=0) - x.amin(dim=0) > ROUNDING * x.abs().amax(dim=0)
     x = x - x.mean(dim=0)
-    norm = torch.linalg.vector_norm(x, dim=0)
-    rounding = len(x) ** 0.5 * torch.finfo(torch.float).eps * size
-    x = torch.where(norm > rounding, x / norm, 0)
+    x = torch.where(varies, x / torch.linalg.vector_norm(x, dim=0), 0)
     correlation = (x.t() @ x).abs().fill_diagonal_(0)
     num_pairs = x.size(1) * (x.size(1) - 1)
     return 1 - float(correlation.sum()) / num_pairs
