@@ -88,7 +88,7 @@ class PlantedConcepts:
         num_attributes: int = 2,
         seed: int = 0,
         *,
-        concept_weight: float = 1.0,
+        concept_weight: float = 2.0,
         attribute_weight: float = 4.0,
         appeal_weight: float = 1.0,
         max_cells: int = MAX_CELLS,

@@ -63,7 +63,7 @@ def test_scores_follow_from_the_factors(weights):
     for user, item in itertools.product(range(6), range(16)):
         concept = data.concept[item]
         expected = math.log(data.user_concepts[user, concept])
-        expected *= weights.get('concept_weight', 1)
+        expected *= weights.get('concept_weight', 2)
         assert scores.concept[user, item].item() == pytest.approx(expected)
         away = [a[item, j] - b[user, concept, j] for j in range(2)]
         first, second = (math.exp(-(gap**2) / (2 * 0.25**2)) for gap in away)
