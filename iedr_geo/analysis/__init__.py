@@ -21,6 +21,7 @@ from iedr_geo.analysis.measures.invariance import (
 from iedr_geo.analysis.measures.popularity_overlap import popularity_overlap
 from iedr_geo.analysis.measures.probes import Probe, class_probe, value_probe
 from iedr_geo.analysis.page import write_page
+from iedr_geo.analysis.plots.concepts import plot_concepts
 from iedr_geo.analysis.plots.curves import plot_history, plot_popularity_overlap
 from iedr_geo.analysis.plots.factors import plot_factors, plot_generator
 from iedr_geo.analysis.plots.scores import plot_explanation, plot_scores
@@ -42,6 +43,7 @@ __all__ = [
     'independence',
     'mutual_information',
     'permutation_baseline',
+    'plot_concepts',
     'plot_explanation',
     'plot_factors',
     'plot_generator',

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -58,3 +60,27 @@ def concept_agreement(concepts: Tensor, categories: Tensor) -> ConceptAgreement:
         purity=float(counts.max(axis=1).sum() / len(one)),
         largest=float(counts.sum(axis=1).max() / len(one)),
     )
+
+
+def category_numbers(
+    categories: Sequence[Any] | Tensor, num_items: int
+) -> tuple[Tensor, list[Any]]:
+    """Returns the number of the category of each item, and the names of the categories.
+
+    Args:
+        categories: The category of each item, :obj:`None` where it has none, which is
+            number -1.
+        num_items: The number of items.
+
+    Raises:
+        ValueError: If there is not one for each item, or all have none.
+    """
+    if isinstance(categories, Tensor):
+        categories = categories.tolist()
+    number, names = pd.factorize(pd.Series(categories, dtype=object), sort=False)
+    if len(number) != num_items or not len(names):
+        raise ValueError(
+            f'`categories` must have one for each of the {num_items} items (got '
+            f'{len(number)}, {int((number >= 0).sum())} of them known)'
+        )
+    return torch.from_numpy(number), list(names)

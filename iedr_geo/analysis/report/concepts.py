@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iedr_geo.analysis.measures.concept_agreement import concept_agreement
+from iedr_geo.analysis.measures.concept_agreement import (
+    category_numbers,
+    concept_agreement,
+)
 from iedr_geo.analysis.measures.independence import independence
 from iedr_geo.analysis.report import study as common
 from iedr_geo.analysis.report.study import Row, Study
@@ -55,7 +58,7 @@ def concept_rows(
     graph: BipartiteGraph,
     users: Tensor,
     items: Tensor,
-    categories: Tensor | None,
+    categories: Sequence[Any] | Tensor | None,
 ) -> Iterator[Row]:
     """Yields how far concepts are told apart.
 
@@ -64,7 +67,7 @@ def concept_rows(
         graph: The items of each user.
         users: The users that are looked at.
         items: The items that have an edge.
-        categories: The category of each item, if they are known, -1 where one is not.
+        categories: The category of each item, if they are known.
     """
     concepts = study.made.concepts()
     if concepts is None:
@@ -120,15 +123,10 @@ def _assignment_rows(
 
 
 def _category_rows(
-    study: Study, concepts: Concepts, items: Tensor, categories: Tensor
+    study: Study, concepts: Concepts, items: Tensor, categories: Sequence[Any] | Tensor
 ) -> Iterator[Row]:
     """Yields how far concepts are categories, beside those of other items."""
-    if categories.shape != concepts.item.shape[:1]:
-        raise ValueError(
-            f'`categories` must have one for each of the {len(concepts.item)} items (got '
-            f'shape {tuple(categories.shape)})'
-        )
-    category = categories.cpu()[items]
+    category = category_numbers(categories, len(concepts.item))[0][items]
     known = category >= 0
     nearest, category = concepts.nearest.cpu()[items][known], category[known]
     found = concept_agreement(nearest, category)

@@ -27,7 +27,7 @@ def graph_rows(
     study: Study,
     graph: BipartiteGraph,
     held_out: BipartiteGraph | None,
-    categories: Tensor | None = None,
+    categories: Sequence[Any] | Tensor | None = None,
 ) -> Iterator[Row]:
     """Yields rows of users and items with an edge: the others were never trained."""
     made, generator = study.made, study.generator()

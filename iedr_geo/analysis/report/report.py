@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,7 @@ def disentanglement_report(
     seed: int = 0,
     truth: Callable[..., Any] | None = None,
     num_permutations: int = 100,
-    categories: Tensor | None = None,
+    categories: Sequence[Any] | Tensor | None = None,
 ) -> DisentanglementReport:
     r"""Measures how far the factors of a model are told apart.
 
@@ -171,8 +171,8 @@ def disentanglement_report(
             data, if it has any).
         num_permutations: The number of random pairings of the rows of two factors, to
             tell how dependent they seem where they are not.
-        categories: The category of each item of the graph, integers of shape :math:`(I)`
-            and -1 where it is not known, to compare the concepts of the model with.
+        categories: The category of each item of the graph, :obj:`None` where it is not
+            known, to compare the concepts of the model with.
 
     Raises:
         ValueError: If the model does not fit the data, or there are too few rows.

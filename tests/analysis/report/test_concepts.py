@@ -72,6 +72,14 @@ def graph() -> BipartiteGraph:
     return BipartiteGraph(*torch.tensor(edges).t(), NUM_USERS, NUM_ITEMS)
 
 
+def unseen(graph: BipartiteGraph) -> BipartiteGraph:
+    """A pair of each user that is not in the graph: the first."""
+    had = torch.zeros(NUM_USERS, NUM_ITEMS)
+    had[graph.user, graph.item] = 1
+    user = torch.arange(NUM_USERS)
+    return BipartiteGraph(user, had.argmin(dim=1), NUM_USERS, NUM_ITEMS)
+
+
 def noise(*size: int, seed: int = 1) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(seed))
 
@@ -120,9 +128,8 @@ def test_concepts_that_are_one(graph):
 def test_macrid_vae(graph, device):
     torch.manual_seed(0)
     model = MacridVAE(NUM_ITEMS, NUM_CONCEPTS, channels=CHANNELS).to(device).train()
-    category = CATEGORY.clone()
-    category[:20] = -1  # Of unknown category.
-    held_out = BipartiteGraph(torch.arange(50), torch.arange(50), NUM_USERS, NUM_ITEMS)
+    category = [None] * 20 + [f'genre {n}' for n in CATEGORY[20:]]
+    held_out = unseen(graph)
     found = report(model, graph, held_out, categories=category)
     again = report(scorer(model, graph), graph, held_out, categories=category)
     pd.testing.assert_frame_equal(found.table, again.table)
@@ -165,8 +172,10 @@ def test_one_concept(graph):
 
 def test_bad_categories(graph):
     model = MacridVAE(NUM_ITEMS, 2, 4)
-    with pytest.raises(ValueError, match=r'each of the 90 items \(got shape \(3,\)\)'):
+    with pytest.raises(ValueError, match=r'each of the 90 items \(got 3, 3 of'):
         report(model, graph, categories=CATEGORY[:3])
+    with pytest.raises(ValueError, match='got 90, 0 of them known'):
+        report(model, graph, categories=[None] * NUM_ITEMS)
     for other in (MF(NUM_USERS, NUM_ITEMS, 4), MultVAE(NUM_ITEMS, 4, 4)):
         with pytest.raises(ValueError, match=r'`categories`.* this model has none'):
             report(other, graph, categories=CATEGORY)
