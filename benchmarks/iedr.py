@@ -4,7 +4,7 @@ requires: pip install "iedr_geo[train]"
 
 python benchmarks/iedr.py                                  # planted data, about a minute
 python benchmarks/iedr.py --preset paper                   # what the paper has
-python benchmarks/iedr.py --dataset frappe --root FOLDER   # or ml-100k, ml-latest-small
+python benchmarks/iedr.py --dataset frappe --root FOLDER   # or ml-100k, depaul, sts
 python benchmarks/iedr.py --dataset frappe --model deepfm  # a peer
 """
 

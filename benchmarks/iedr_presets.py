@@ -3,11 +3,13 @@ given.
 """
 
 from iedr_geo.datasets import (
+    DePaulMovie,
     Frappe,
     MovieLens100K,
     MovieLensLatestSmall,
     PlantedFactors,
     PlantedOutings,
+    TravelSTS,
 )
 
 DATASETS = {
@@ -16,6 +18,8 @@ DATASETS = {
     'frappe': Frappe,
     'ml-100k': MovieLens100K,
     'ml-latest-small': MovieLensLatestSmall,
+    'depaul': DePaulMovie,
+    'sts': TravelSTS,
 }
 
 # Section 7.1.3 of the IEDR paper.

@@ -1,5 +1,5 @@
-"""The runs of the pages of results: flags of benchmarks/iedr.py by the name of their JSON
-in benchmarks/results.
+"""The runs of the pages of results on IEDR: commands by the name of their JSON in
+benchmarks/results.
 
 The most telling come first, so that the queue may be stopped at any time.
 """
@@ -15,7 +15,7 @@ RUNS = {}
 def add(name, flags, seeds=SEEDS):
     """Adds a run for each seed; EASE has no use for one."""
     for seed in seeds[:1] if '--model ease' in flags else seeds:
-        RUNS[f'{name}-{seed}'] = f'{flags} --seed {seed}'
+        RUNS[f'{name}-{seed}'] = f'iedr.py {flags} --seed {seed}'
 
 
 planted, frappe = '--dataset planted', '--dataset frappe'
@@ -60,3 +60,9 @@ add(
     'iedr/frappe-paper-released-noCL',
     f'{paper} --variant released --contrastive_weight 0',
 )
+# Small logs of contexts that people told.
+for dataset in ('depaul', 'sts'):
+    flags = f'--dataset {dataset}'
+    add(f'models/{dataset}-separate', flags)
+    for peer in PEERS:
+        add(f'models/{dataset}-{peer}', f'{flags} --model {peer}')

@@ -2,9 +2,10 @@
 
 python benchmarks/run_queue.py --data FOLDER [--jobs 2] [--only frappe]
 
-FOLDER holds the raw files of each dataset in a folder of its name. A run whose JSON file
-is there is not run again, and one that was stopped goes on from its last epoch, so the
-queue may be stopped and started at any time.
+FOLDER holds the raw files of each dataset in a folder of its own: that of its name, or
+cars for those of the CARSKit collection. A run whose JSON file is there is not run again,
+and one that was stopped goes on from its last epoch, so the queue may be stopped and
+started at any time.
 """
 
 import argparse
@@ -14,19 +15,23 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from iedr_runs import RUNS
+import iedr_runs
+import macridvae_runs
+from iedr_presets import DATASETS
 
+RUNS = iedr_runs.RUNS | macridvae_runs.RUNS
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / 'results'
 
 
-def command(name, flags, args):
-    """Returns the command of a run."""
-    dataset = re.search(r'--dataset (\S+)', flags)[1]
-    root = args.data / dataset
+def command(name, words, args):
+    """Returns the command of a run, given its script and flags."""
+    dataset = re.search(r'--dataset (\S+)', words)[1]
+    script, *flags = words.split()
+    root = args.data / getattr(DATASETS.get(dataset), 'folder', dataset)
     run = HERE.parent / 'runs' / name
     return [
-        *(sys.executable, HERE / 'iedr.py', *flags.split()),
+        *(sys.executable, HERE / script, *flags),
         *('--threads', '1', '--quiet', '--run', run),
         *('--json', RESULTS / f'{name}.json'),
         *(('--root', root) if root.exists() else ()),
@@ -34,16 +39,16 @@ def command(name, flags, args):
     ]
 
 
-def start(name, flags, args):
+def start(name, words, args):
     """Runs what has no result yet, with its output in a file of the run's folder."""
     if (RESULTS / f'{name}.json').exists():
         return
     log = HERE.parent / 'runs' / f'{name}.log'
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f'{name}: {flags}', flush=True)
+    print(f'{name}: {words}', flush=True)
     with log.open('w') as out:
         code = subprocess.run(
-            [*map(str, command(name, flags, args))], stdout=out, stderr=out
+            [*map(str, command(name, words, args))], stdout=out, stderr=out
         ).returncode
     if code != 0:
         print(f'{name} failed: see {log}', flush=True)

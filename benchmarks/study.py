@@ -49,15 +49,14 @@ def configurations(number, seed):
     return [TODAY, *others]
 
 
-def flags(configuration, dataset, epochs):
-    """Returns the flags of a run."""
+def command(configuration, dataset, epochs):
+    """Returns the command of a run."""
     given = dict(configuration)
     positives = given.pop('positives')
     given['batch_size'] = positives * (1 + given['negatives'])
     given |= {'dataset': dataset, 'epochs': epochs, 'decay_epochs': epochs}
-    return (
-        ' '.join(f'--{name} {value}' for name, value in given.items()) + ' --valid_only'
-    )
+    flags = ' '.join(f'--{name} {value}' for name, value in given.items())
+    return f'iedr.py {flags} --valid_only'
 
 
 if __name__ == '__main__':
@@ -75,7 +74,9 @@ if __name__ == '__main__':
     epochs = args.epochs
     while left:
         runs = {
-            f'study/{dataset}-{args.seed}-{number}-{epochs}': flags(each, dataset, epochs)
+            f'study/{dataset}-{args.seed}-{number}-{epochs}': command(
+                each, dataset, epochs
+            )
             for number, each in left.items()
             for dataset in args.datasets
         }

@@ -5,6 +5,7 @@ from scripts import NUM_USERS, run, run_benchmark
 
 from iedr_geo.recommend import load_model
 
+HELD_OUT = '--num_held_out 20'
 # The baselines of a run, its metrics, and where it has the values of one for each list.
 RUNS = {
     'iedr.py --variant noCL': (
@@ -17,6 +18,11 @@ RUNS = {
         'recall@20 hit_ratio@20 ndcg@20 recall@50 hit_ratio@50 ndcg@50',
         ('test_users', 'recall@20'),
     ),
+    f'macridvae.py {HELD_OUT}': (
+        ['popularity'],
+        'ndcg@100 recall@20 recall@50',
+        ('test_users', 'recall@20'),
+    ),
 }
 # The keys of what others leave.
 LEFT = {
@@ -25,6 +31,9 @@ LEFT = {
     'dice.py --backbone lightgcn --official': 'test',
     'dice.py --backbone lightgcn --model bias-ui --negatives popularity': 'test',
     'dice.py --discrepancy l1 --decay_every step --alpha 0.5': 'test',
+    f'macridvae.py {HELD_OUT} --similarity dot --hard_assignment --beta 0': 'test',
+    **{f'macridvae.py {HELD_OUT} --model {it}': 'test' for it in ('multvae', 'multdae')},
+    f'macridvae.py {HELD_OUT} --model ease': 'test test_users baselines',
     'iedr.py --objective softmax --over batch --variant noCIED': 'test',
     'iedr.py --model deepfm --channels 8 --hidden_channels 16 --num_layers 1': 'test',
     'iedr.py --model lightgcn --objective bpr': 'test',
@@ -38,10 +47,16 @@ LEFT = {
 LEFT_OF_REAL_DATA = {
     'iedr.py --dataset frappe --root {1}/frappe': 'test',
     'iedr.py --dataset ml-100k --root {1}/ml-100k': 'test',
+    'iedr.py --dataset depaul --root {1}/cars': 'test',
+    'iedr.py --dataset sts --root {1}/cars': 'test',
     'iedr.py --preset paper --dataset ml-latest-small --root {1}/ml-latest-small': 'test',
     'dice.py --model base --dataset ml-1m --root {1}/ml-1m': 'test',
     'dice.py --model base --dataset coo --root {1}/ml-1m-dice': 'test',
     'lightgcn_gowalla.py --root {1}/gowalla': 'test',
+    'macridvae.py --dataset ml-latest-small --root {1}/ml-latest-small': 'test',
+    'macridvae.py --model multvae --dataset ml-100k --root {1}/ml-100k': 'test',
+    'macridvae.py --model multdae --dataset ml-1m --root {1}/ml-1m': 'test',
+    'macridvae.py --model multdae --dataset coo --root {1}/ml-1m-dice': 'test',
     'bipartite.py --users 500 --repeats 1 --root {1}/gowalla': 'milliseconds',
     'feature_graphs.py --repeats 1 --root {1}/frappe': 'ratios milliseconds',
     'pieces.py --repeats 1 --root {1}/frappe --dice_root {1}/ml-1m-dice': 'milliseconds',
@@ -78,7 +93,7 @@ def test_accuracy_run(command, runs):
 
 
 def test_what_else_runs_leave(runs):
-    (folder, _, iedr), (_, _, dice) = runs.values()
+    (folder, _, iedr), (_, _, dice), (_, _, macridvae) = runs.values()
     assert load_model(folder / 'model').schema.num_embeddings > 0
     assert iedr['baselines']['oracle']['auc'] > iedr['test']['auc']
     for part, metrics in ('valid', iedr['valid']), ('test', iedr['test']):
@@ -90,6 +105,12 @@ def test_what_else_runs_leave(runs):
     # Users without test clicks count as zero in one mean, and not at all in the other.
     share = dice['test_all_users']['recall@20'] / dice['test']['recall@20']
     assert share == pytest.approx(len(dice['test_users']['recall@20']) / NUM_USERS)
+    share = macridvae['test_all_users']['ndcg@100'] / macridvae['test']['ndcg@100']
+    assert share == pytest.approx(len(macridvae['test_users']['ndcg@100']) / 20)
+    concepts = macridvae['concepts']
+    assert 1 / 7 <= concepts['largest'] <= 1
+    assert 0 <= concepts['nmi'] <= 1 and 1 / 5 <= concepts['purity'] <= 1
+    assert macridvae['settings']['training']['arguments']['num_concepts'] == 7
 
 
 def test_disentanglement_report(runs, tmp_path):
@@ -125,9 +146,14 @@ def test_flags_that_do_not_go_together(capsys):
         'iedr.py --model fm --hidden_channels 8',
         'iedr.py --model fm --variant noCL',
         'dice.py --dataset coo',
+        'macridvae.py --model ease --epochs 3',
+        'macridvae.py --model multdae --beta 0',
+        'macridvae.py --min_rating 4',
     ):
         with pytest.raises(SystemExit, match='2'):
             run(f'benchmarks/{flags}')
     said = capsys.readouterr().err
     assert 'coo needs --root' in said
+    assert 'ease has no --epochs' in said and 'multdae has no --beta' in said
+    assert 'planted has no --min_rating' in said
     assert 'fm has no --hidden_channels' in said and 'of IEDR, not of fm' in said

@@ -68,7 +68,8 @@ def test_first_page_shows_output_of_others():
 
 
 @pytest.mark.parametrize(
-    'name', ['results', 'paper', 'bipartite', 'disentanglement', 'speed']
+    'name',
+    ['results', 'paper', 'bipartite', 'auto_encoders', 'disentanglement', 'speed'],
 )
 def test_page_is_generated(name, monkeypatch):
     tables = ROOT / 'benchmarks' / 'tables'

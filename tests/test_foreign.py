@@ -33,6 +33,7 @@ from iedr_geo.nn import (
     Biased,
     ContextPopularity,
     LightGCN,
+    MacridVAE,
     Popularity,
     Repeat,
 )
@@ -117,7 +118,13 @@ def lightgcn(data: BipartiteGraph) -> LightGCN:
     return LightGCN(data.num_users, data.num_items, *data.adjacency(self_loops=True), 4)
 
 
+def macrid_vae(data: BipartiteGraph) -> MacridVAE:
+    return MacridVAE(data.num_items, 2, 4)
+
+
 def module(model: Any, data: Any) -> Any:
+    if isinstance(model, MacridVAE):
+        return BipartiteModule(model, data)
     of_graph = isinstance(data, BipartiteGraph)
     cls = BipartiteModule if of_graph else InteractionModule
     return cls(model, data, negatives=UniformNegativeSampler(2, 'positive'))
@@ -225,6 +232,8 @@ OF_GRAPHS: dict[str, tuple[Callable, set[str]]] = {
     'LightGCN': (trained(lightgcn), {'user', 'item'}),
     'a recommender': (trained(mf, Recommender), {'user', 'item'}),
     'a model of items': (trained(lambda _: OfItems()), {'item'}),
+    'MacridVAE': (trained(macrid_vae), {'item'}),
+    'a loaded MacridVAE': (loaded(macrid_vae), {'item'}),
     'popularity': (now(lambda data: partial(scorer, Popularity.fit(data))), {'item'}),
     'an adjacency': (now(lambda data: partial(module, lightgcn(data))), {'rows'}),
     'a backbone': (now(lambda data: partial(module, Biased(lightgcn(data)))), {'rows'}),

@@ -24,7 +24,13 @@ from iedr_geo.metrics import NDCG, HitRatio
 from iedr_geo.nn import DICE, IEDR, BCEObjective, BPRObjective, SoftmaxObjective
 from iedr_geo.nn.models.rebuild import MODELS
 from iedr_geo.recommend import Recommender
-from iedr_geo.scoring import GraphScorer, InteractionScorer, Queries
+from iedr_geo.scoring import (
+    GraphScorer,
+    HistoryScorer,
+    InteractionScorer,
+    Queries,
+    scorer,
+)
 from iedr_geo.training import BipartiteModule, InteractionModule
 
 METRICS = (NDCG(3), HitRatio(3))
@@ -87,7 +93,9 @@ def test_one_way(case, tmp_path):
     contexts = [None]
     if on_dataset:
         contexts = train.context_frame.iloc[[0, 5]].to_dict('records')
-    plain = (InteractionScorer if on_dataset else GraphScorer)(model, train)
+    plain = scorer(model, train)
+    if not isinstance(plain, HistoryScorer):
+        plain = (InteractionScorer if on_dataset else GraphScorer)(model, train)
     tables = []
     for number, context in zip((0, 5), contexts, strict=False):
         table = recommender.recommend(user, context, 5, exclude_seen=False)

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from iedr_geo.data import CandidateLists
+from iedr_geo.data import BipartiteGraph, CandidateLists
 from iedr_geo.datasets import PlantedFactors
 from iedr_geo.evaluation import evaluate_candidates
 from iedr_geo.loader import InteractionBatch
+from iedr_geo.scoring import Queries, scorer
 from iedr_geo.testing import check_interaction_model, toy_batch, toy_dataset
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parents[1] / 'benchmarks')
-    from peers import PEERS, tuned_ease
+    from peers import PEERS, ease, tuned_ease
     from peers.fields import Fields, of_rows
 
 SIDES = ('user', 'item', 'context')
@@ -159,17 +160,39 @@ def test_without_context(name, batch):
     torch.testing.assert_close(model(other), model(batch))
 
 
+def regressions(x: torch.Tensor, l2: float) -> torch.Tensor:
+    """Returns the weights of the regression of each item on the others, written out."""
+    weight = torch.zeros(x.size(1), x.size(1), dtype=x.dtype)
+    for item in range(x.size(1)):
+        others = torch.arange(x.size(1)) != item
+        known = x[:, others]
+        gram = known.t() @ known + l2 * torch.eye(known.size(1))
+        weight[others, item] = torch.linalg.solve(gram, known.t() @ x[:, item])
+    return weight
+
+
 def test_ease_is_a_regression_of_each_item_on_the_others(batch):
     x = torch.zeros(DATA.num_users, DATA.num_items, dtype=torch.double)
     x[DATA.user, DATA.item] = 1.0
-    expected = torch.empty_like(x)
-    for item in range(DATA.num_items):
-        others = torch.arange(DATA.num_items) != item
-        known = x[:, others]
-        gram = known.t() @ known + 2.0 * torch.eye(known.size(1))
-        expected[:, item] = known @ torch.linalg.solve(gram, known.t() @ x[:, item])
+    expected = x @ regressions(x, 2.0)
     actual = PEERS['ease'](DATA, l2=2.0)(batch)
     torch.testing.assert_close(actual, expected[batch.user_id, batch.item_id].float())
+
+
+def test_ease_makes_strangers_of_their_items():
+    generator = torch.Generator().manual_seed(0)
+    x, had = (torch.rand(2, 9, 6, generator=generator) < 0.4).double()
+    had[2] = 0
+    train, history = (BipartiteGraph(*m.nonzero().t(), 9, 6) for m in (x, had))
+    found = scorer(ease.EASE(train, l2=0.5), history)
+    users = torch.tensor([3, 2, 8, 3])
+    expected = (had @ regressions(x, 0.5)).float()[users]
+    torch.testing.assert_close(found.scores(Queries(users)), expected)
+    items = torch.tensor([[5, 0], [1, 1], [2, 4], [0, 3]])
+    for some in items, items[0]:
+        actual = found.scores(Queries(users), some)
+        wanted = expected.gather(1, some.expand(4, -1))
+        torch.testing.assert_close(actual, wanted)
 
 
 def test_regularisation_of_ease_is_chosen_on_validation():

@@ -42,25 +42,41 @@ def queue(tmp_path, monkeypatch):
 
 def test_runs_what_has_no_result(queue, tmp_path, capsys):
     run_queue, commands = queue
-    (tmp_path / 'frappe').mkdir()
+    for folder in ('frappe', 'cars'):
+        (tmp_path / folder).mkdir()
     (tmp_path / 'runs' / 'stopped').mkdir(parents=True)
     (tmp_path / 'runs' / 'stopped' / 'last.ckpt').touch()
     args = type('Args', (), {'data': tmp_path})
     for name, flags in {
-        'one': '--dataset planted',
-        'stopped': '--dataset frappe',
-        'fails': '--dataset planted --learning_rate 0',
+        'one': 'dice.py --dataset planted',
+        'stopped': 'iedr.py --dataset frappe',
+        'survey': 'iedr.py --dataset depaul',
+        'fails': 'iedr.py --dataset planted --learning_rate 0',
     }.items():
         for _ in range(2):
             run_queue.start(name, flags, args)
     ran = [Path(c[c.index('--json') + 1]).stem for c in commands]
-    assert ran == ['one', 'stopped', 'fails', 'fails']
+    assert ran == ['one', 'stopped', 'survey', 'fails', 'fails']
+    scripts = [Path(command[1]).name for command in commands[:2]]
+    assert scripts == ['dice.py', 'iedr.py']
     assert '--resume' in commands[1] and '--overwrite' not in commands[1]
-    assert commands[1][commands[1].index('--root') + 1] == str(tmp_path / 'frappe')
+    for command, folder in zip(commands[1:], ('frappe', 'cars'), strict=False):
+        assert command[command.index('--root') + 1] == str(tmp_path / folder)
     assert '--root' not in commands[0] and '--overwrite' in commands[0]
     assert (
         f'fails failed: see {tmp_path / "runs" / "fails.log"}' in capsys.readouterr().out
     )
+
+
+def test_names_of_runs(queue):
+    run_queue, _ = queue
+    for name, words in run_queue.RUNS.items():
+        script, *flags = words.split()
+        given = dict(pairwise(flags))
+        assert (BENCHMARKS / script).exists()
+        assert name.split('/')[1].startswith(given['--dataset'])
+        assert name.endswith(f'-{given["--seed"]}')
+    assert any(words.startswith('macridvae.py') for words in run_queue.RUNS.values())
 
 
 def test_halving_keeps_the_best(queue, monkeypatch, capsys):

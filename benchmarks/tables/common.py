@@ -84,16 +84,25 @@ def paired(runs, reference, part, metric):
     return [_mean_over(each, seeds, part, metric) for each in (runs, reference)]
 
 
+def apart(pair, metric):
+    """Returns by how much a metric of the first evaluation is above that of the second
+    on the same lists, with its 95 % bootstrap interval, in points.
+    """
+    found = pair[0].difference(pair[1]).loc[metric]
+    return [100 * found[name] for name in ('mean', 'low', 'high')]
+
+
+def interval(mean, low, high):
+    """Returns a difference and its interval as text."""
+    return f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]'
+
+
 def difference(runs, reference, part, metric):
     """Returns the paired difference over the seeds of both, in points; see
     :func:`paired`.
     """
     pair = None if runs is reference else paired(runs, reference, part, metric)
-    if pair is None:
-        return ''
-    found = pair[0].difference(pair[1]).loc[metric]
-    mean, low, high = (100 * found[name] for name in ('mean', 'low', 'high'))
-    return f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]'
+    return '' if pair is None else interval(*apart(pair, metric))
 
 
 def summary(values, form='.2f', scale=1):

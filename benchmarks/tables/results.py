@@ -26,6 +26,8 @@ TITLES = {
     'frappe': 'Frappe',
     'ml-100k': 'MovieLens-100K',
     'ml-latest-small': 'MovieLens-latest-small',
+    'depaul': 'DePaulMovie',
+    'sts': 'South Tyrol Suggests',
 }
 NAMES = {
     'deepfm': 'DeepFM',

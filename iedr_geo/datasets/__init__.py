@@ -1,6 +1,7 @@
 """Datasets, public and planted."""
 
 from iedr_geo.datasets.coo import read_coo_split
+from iedr_geo.datasets.depaul_movie import DePaulMovie
 from iedr_geo.datasets.frappe import Frappe
 from iedr_geo.datasets.gowalla import Gowalla
 from iedr_geo.datasets.movielens import MovieLens1M
@@ -12,10 +13,12 @@ from iedr_geo.datasets.planted_concepts import ConceptScores, PlantedConcepts
 from iedr_geo.datasets.planted_factors import PlantedFactors
 from iedr_geo.datasets.planted_log import TrueScores
 from iedr_geo.datasets.planted_outings import PlantedOutings
+from iedr_geo.datasets.travel_sts import TravelSTS
 
 __all__ = [
     'ClickScores',
     'ConceptScores',
+    'DePaulMovie',
     'Frappe',
     'Gowalla',
     'MovieLens1M',
@@ -25,6 +28,7 @@ __all__ = [
     'PlantedConcepts',
     'PlantedFactors',
     'PlantedOutings',
+    'TravelSTS',
     'TrueScores',
     'plant',
     'read_coo_split',

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 
@@ -17,8 +16,8 @@ from iedr_geo.data import (
     MultiCategorical,
 )
 from iedr_geo.data.columns import Column
-from iedr_geo.datasets.raw_folder import RawArchive, RawLog, reading
-from iedr_geo.datasets.raw_tables import parse_numbers
+from iedr_geo.datasets.rated_log import RatedLog
+from iedr_geo.datasets.raw_folder import RawArchive, reading
 from iedr_geo.datasets.split_log import SplitLog
 
 
@@ -28,7 +27,7 @@ def add_year(films: pd.DataFrame) -> pd.DataFrame:
     return films.assign(title=films['title'].str.strip(), year=year.astype('Int64'))
 
 
-class MovieLensRatings(RawArchive, RawLog, SplitLog):
+class MovieLensRatings(RawArchive, RatedLog, SplitLog):
     """A log of timed ratings of films, each with its genres and the year in its title.
 
     A context is a time in UTC: the quarter of the day, the weekday, whether it is a
@@ -38,22 +37,6 @@ class MovieLensRatings(RawArchive, RawLog, SplitLog):
     """
 
     user_fields: ClassVar[tuple[Column, ...]]
-    rating_step: ClassVar[float] = 1
-
-    def __init__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        min_rating: float = 0,
-        transform: Any = None,
-        force_reload: bool = False,
-    ) -> None:
-        self.min_rating = min_rating
-        super().__init__(root, transform, force_reload)
-
-    @property
-    def processed_file_names(self) -> str:
-        """A name that follows from the content of the raw files and the threshold."""
-        return f'{self._raw_digest}-{self.min_rating:g}.pt'
 
     @abstractmethod
     def _ratings(self) -> pd.DataFrame:
@@ -73,14 +56,7 @@ class MovieLensRatings(RawArchive, RawLog, SplitLog):
 
     def process(self) -> None:
         """Encodes the log."""
-        ratings = self._ratings()
-        step = self.rating_step
-        ratings['rating'] = parse_numbers(
-            ratings, self.raw_paths[0], 'rating', step, 5, step
-        )
-        ratings = ratings[ratings['rating'] >= self.min_rating].reset_index(drop=True)
-        if ratings.empty:
-            raise ValueError(f'No rating is {self.min_rating} or higher')
+        ratings = self._high(self._ratings(), self.raw_paths[0])
         users, films = self._users(), self.films()
         schema = FeatureSchema(
             user=self.user_fields,

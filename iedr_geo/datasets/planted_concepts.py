@@ -25,7 +25,7 @@ from iedr_geo.datasets.planting import (
     draw_popularity,
 )
 
-_REACH = 0.25  # How far from the preferred value an attribute still pleases.
+_REACH = 0.35  # How far from the preferred value an attribute still pleases.
 _DECLINE = 0.6  # The weight of an attribute in that of the one before.
 _CONCENTRATION = 0.3  # Of the Dirichlet distribution: few concepts to a user.
 _STRAY = 0.02  # The share of a user's care that goes to all concepts alike.
@@ -50,11 +50,12 @@ class PlantedConcepts:
         s_{ui} = w_\text{concept} \ln c_{u k_i} + w_\text{attribute} \sum_j 0.6^{j - 1}
         \exp \left( -\frac{(a_{ij} - p_{u k_i j})^2}{2 r^2} \right) + q_i,
 
-    with an appeal to all, :math:`q_i`, that is exponentially distributed with its tail
-    cut. Each attribute weighs less than the one before: were they alike, nothing in the
-    data would tell their axes from any others. The items of a user are drawn one after
-    the other, without replacement, by the softmax of :math:`s_{ui}` over the items that
-    are left. Concepts, attributes and preferences are independent of each other.
+    with :math:`r = 0.35` and an appeal to all, :math:`q_i`, that is exponentially
+    distributed with its tail cut. Each attribute weighs less than the one before: were
+    they alike, nothing in the data would tell their axes from any others. The items of a
+    user are drawn one after the other, without replacement, by the softmax of
+    :math:`s_{ui}` over the items that are left. Concepts, attributes and preferences are
+    independent of each other.
 
     :obj:`graph` holds the edges; :obj:`concept` (of shape :math:`(I)`),
     :obj:`attributes` (:math:`(I, A)`), :obj:`appeal` (:math:`(I)`), :obj:`user_concepts`
@@ -66,11 +67,11 @@ class PlantedConcepts:
         num_items: The number of items.
         num_interactions: The number of edges: at least 8 for each user, and no user has
             more than half of the items. Few users are very active.
-        num_concepts: The number of concepts :math:`K`, of equally many items.
+        num_concepts: The number of concepts :math:`K`, of as many items each.
         num_attributes: The number of attributes :math:`A`.
         seed: The seed of the data.
-        concept_weight: How much a user keeps to the own concepts; the lower, the more
-            they overlap, and 0 removes them.
+        concept_weight: How much a user keeps to the own concepts. By default, clusters of
+            the items that users share are the concepts; at 0.5, they no longer are.
         attribute_weight: The scale of the attributes; 0 removes them.
         appeal_weight: The scale of the appeal; 0 removes it.
         max_cells: The bound on the entries of a temporary matrix.

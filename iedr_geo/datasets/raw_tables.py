@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os.path as osp
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
@@ -14,7 +14,11 @@ from iedr_geo.datasets.raw_folder import reading
 
 
 def read_table(
-    path: str, names: Mapping[Any, str], numbers: Sequence[str] = (), **kwargs: Any
+    path: str,
+    names: Mapping[Any, str],
+    numbers: Sequence[str] = (),
+    source: IO[bytes] | None = None,
+    **kwargs: Any,
 ) -> pd.DataFrame:
     """Reads columns of a file as text, none of which may be empty.
 
@@ -22,6 +26,7 @@ def read_table(
         path: The file.
         names: Our name of each column to be read, by its name or number in the file.
         numbers: The columns, by our names, that hold whole numbers.
+        source: The content of the file, if it is one in an archive.
         **kwargs: Further arguments of :func:`pandas.read_csv`.
     """
     options: dict[str, Any] = {
@@ -30,7 +35,7 @@ def read_table(
         'na_values': [''],
     } | kwargs
     with reading(path):
-        table = pd.read_csv(path, **options)
+        table = pd.read_csv(path if source is None else source, **options)
         check_columns(table, list(names), osp.basename(path))
         table = table[list(names)].rename(columns=dict(names))
         for name, empty in table.isna().items():

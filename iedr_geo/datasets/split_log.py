@@ -35,7 +35,12 @@ class SplitLog(InteractionDataset):
             part: :obj:`'valid'` or :obj:`'test'`.
             num_negatives: The number of others to draw.
         """
+        return self._lists(self.split(), part, num_negatives)
+
+    def _lists(
+        self, split: Split, part: Literal['valid', 'test'], num_negatives: int
+    ) -> CandidateLists:
         check_part(part)
-        rows = getattr(self.split(), part)
+        rows = getattr(split, part)
         seen = [self] if self.exclude_seen else None
         return CandidateLists.sample(rows, num_negatives, seed=len(part), seen=seen)

@@ -27,6 +27,7 @@ from iedr_geo.metrics import (
     RankedLists,
     RankingMetric,
     Recall,
+    TruncatedRecall,
 )
 from iedr_geo.scoring import (
     CatalogueScorer,
@@ -41,7 +42,11 @@ DEFAULT_METRICS: tuple[RankingMetric, ...] = (NDCG(5), NDCG(10), Recall(5), Reca
 GRAPH_METRICS: tuple[RankingMetric, ...] = tuple(
     metric(k) for k in (20, 50) for metric in (Recall, HitRatio, NDCG)
 )
-HISTORY_METRICS: tuple[RankingMetric, ...] = (NDCG(100), Recall(20), Recall(50))
+HISTORY_METRICS: tuple[RankingMetric, ...] = (
+    NDCG(100),
+    TruncatedRecall(20),
+    TruncatedRecall(50),
+)
 
 
 class Ranked(NamedTuple):

@@ -36,9 +36,9 @@ class PaddedRows:
         self.blocks: list[tuple[Tensor, Tensor]] = []
         """The elements of each block of rows, and where there are any, ``(b, w)``."""
         size, width = sizes.tolist()  # All that is read from the device.
-        rows = order.split([number for number in size if number])
-        widths = [w for number, w in zip(size, width, strict=True) if number]
-        for some, wide in zip(rows, widths, strict=True):
+        kept = [level for level, number in enumerate(size) if number] or [0]
+        rows = order.split([size[level] for level in kept])
+        for some, wide in zip(rows, [width[level] for level in kept], strict=True):
             column = torch.arange(wide, device=row.device)
             element = begin[some].unsqueeze(1) + column
             inside = column < length[some].unsqueeze(1)

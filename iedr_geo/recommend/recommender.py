@@ -167,8 +167,6 @@ class Recommender:
     ) -> tuple[Numbers, Tensor | None]:
         """Returns a user, and the items that alone the user is made of, if some are."""
         if history is None:
-            if user is None:
-                raise ValueError('Pass a user, or the `history` of a visitor')
             return self._entities.numbers('user', [user]), None
         check_takes_history(self.scorer, self.model)
         had = self._entities.history(history)

@@ -22,7 +22,7 @@ from iedr_geo.scoring.queries import Queries
 
 def reads_history(model: object) -> bool:
     """Returns whether a model makes users of the items that they have."""
-    return not hasattr(model, 'score') and hasattr(model, 'score_items')
+    return hasattr(model, 'decode') and not hasattr(model, 'score')
 
 
 class HistoryScorer(CatalogueScorer):
@@ -30,7 +30,7 @@ class HistoryScorer(CatalogueScorer):
 
     Args:
         model: The model, with :obj:`encode(batch)` for a :class:`UserBatch` and
-            :obj:`score_items(encoded, items)`. It may have :obj:`split_items`, which
+            :obj:`decode(encoded, items)`. It may have :obj:`decode_parts`, which
             returns the parts of the scores by the names in :obj:`parts`;
             :obj:`item_vectors()`, the vectors of items that those of users, which
             :obj:`encode` then returns, meet; and :obj:`concepts()`, a :class:`Concepts`
@@ -54,15 +54,13 @@ class HistoryScorer(CatalogueScorer):
     def _encode(self, queries: Queries) -> Tensor:
         """Returns what the model makes of the user of each query."""
         user, index = queries.user.to(self.device).unique(return_inverse=True)
-        graphs, encoded = [self.history, queries.histories], []
-        first = 0
+        graphs, encoded, first = [self.history], [], 0
+        if queries.histories is not None:
+            graphs.append(queries.histories.to(self.device))
         for graph in graphs:
-            size = 0 if graph is None else graph.num_users
-            some = user[(user >= first) & (user < first + size)] - first
-            if graph is not None and len(some):
-                batch = UserBatch.from_graph(graph.to(self.device), some)
-                encoded.append(self.model.encode(batch))
-            first += size
+            some = user[(user >= first) & (user < first + graph.num_users)] - first
+            encoded.append(self.model.encode(UserBatch.from_graph(graph, some)))
+            first += graph.num_users
         strangers = user[user >= first]
         if len(strangers):
             raise ValueError(
@@ -74,15 +72,15 @@ class HistoryScorer(CatalogueScorer):
         """Returns the scores of items by the items that users have."""
 
         def call(encoded: Tensor, items: Tensor | None) -> Mapping[str, Tensor]:
-            return {'score': self.model.score_items(encoded, items)}
+            return {'score': self.model.decode(encoded, items)}
 
         return self._some(call, ['score'], queries, items)['score']
 
     def split(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
-        """Returns the parts of the scores that the model's :obj:`split_items` returns."""
+        """Returns the parts of the scores, by the model's :obj:`decode_parts`."""
         if not self.parts:
             return {}
-        return self._some(self.model.split_items, self.parts, queries, items)
+        return self._some(self.model.decode_parts, self.parts, queries, items)
 
     def vectors(self, side: Side) -> Tensor | None:
         """Returns the vectors of all items, or of the users of the history, those of all

@@ -248,7 +248,7 @@ class GraphScorer(_PairScorer):
         if not hasattr(model, 'score'):
             raise ValueError(
                 f'A BipartiteGraph needs a model with `score(user, item)`, or with '
-                f'`encode` and `score_items`, which {type(model).__name__} does not have'
+                f'`encode` and `decode`, which {type(model).__name__} does not have'
             )
         self.model = model
 

@@ -89,8 +89,8 @@ class _ScorerFunction:
         Args:
             model: A model with :obj:`forward(batch)` for an :class:`InteractionDataset`,
                 with :obj:`score(user, item)` for a :class:`BipartiteGraph`; one that
-                makes users of their items, with :obj:`encode` and :obj:`score_items`; or
-                a scorer, which is returned as it is.
+                makes users of their items, with :obj:`encode` and :obj:`decode`; or a
+                scorer, which is returned as it is.
             data: The users and items, and where there are contexts, those. Models that
                 make users of their items take those of this graph.
 

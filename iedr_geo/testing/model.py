@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset
-from iedr_geo.loader import EdgeBatch, InteractionBatch, UserLoader
+from iedr_geo.loader import EdgeBatch, InteractionBatch, UserBatch, UserLoader
 from iedr_geo.nn.contract import stands_for
-from iedr_geo.scoring import Queries, device_of, scorer
+from iedr_geo.scoring import Queries, device_of, reads_history, scorer
 from iedr_geo.testing.properties import (
     check_alike,
     check_gradients,
@@ -86,7 +86,8 @@ def check_bipartite_model(
     r"""Checks that a model of a :class:`BipartiteGraph` can be trained, evaluated and
     asked for recommendations.
 
-    It is called as ``model.score(user, item)``.
+    It is called as ``model.score(user, item)``, or, if it makes users of their items, as
+    ``model.decode(model.encode(batch), items)``, with a :class:`UserBatch`.
 
     - The scores of indices of any shapes that broadcast are those of the pairs.
     - They are finite. In evaluation, the same pairs always have the same scores.
@@ -112,7 +113,7 @@ def check_bipartite_model(
     with checked_copy(model, seed, double=False) as model:
         fresh, device = copy.deepcopy(model), device_of(model)
         graph = graph.to(device)
-        score: Any = model.score
+        score: Any = _score_of(model, graph)
         edges = torch.randint(graph.num_edges, (NUM_ROWS,), device=device)
         user, item = graph.user[edges], graph.item[edges]
         items = torch.randint(graph.num_items, (NUM_ROWS, NUM_NEGATIVES), device=device)
@@ -124,7 +125,22 @@ def check_bipartite_model(
         _check_broadcasting(score, user, items)
         _check_terms(model, lambda: (score(user, item), batch, None))
         _check_scorer(model, graph, Queries(user), item, score(user, item))
-        _check_state(model, fresh, lambda one: one.score(user, item))
+        _check_state(model, fresh, lambda one: _score_of(one, graph)(user, item))
+
+
+def _score_of(model: Any, graph: BipartiteGraph) -> Callable[[Tensor, Tensor], Tensor]:
+    """Returns what scores pairs: the model, or what it makes of the users of a graph."""
+    if not reads_history(model):
+        score: Callable[[Tensor, Tensor], Tensor] = model.score
+        return score
+
+    def of_histories(user: Tensor, item: Tensor) -> Tensor:
+        user, item = torch.broadcast_tensors(user, item)
+        batch = UserBatch.from_graph(graph, user.reshape(-1))
+        scores: Tensor = model.decode(model.encode(batch), item.reshape(-1, 1))
+        return scores.view(user.shape)
+
+    return of_histories
 
 
 def _draw_rows(dataset: InteractionDataset) -> InteractionBatch:

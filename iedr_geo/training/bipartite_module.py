@@ -41,7 +41,8 @@ class BipartiteModule(TrainingModule):
     <https://doi.org/10.1145/3442381.3449788>`_): four negatives with a popularity margin,
     which the curriculum multiplies by 0.9 after each epoch, as it does the cause-specific
     terms of :class:`DICE`; AMSGrad, whose learning rate falls where the metric that
-    decides has not improved for five epochs.
+    decides has not improved for five epochs. A model of users as MultVAE was (Section 3
+    of `Liang et al. <https://arxiv.org/abs/1802.05814>`_): Adam, NDCG\@100 decides.
 
     Args:
         model: The model, with :obj:`score(user, item)`. One whose :obj:`batches` is
@@ -56,12 +57,15 @@ class BipartiteModule(TrainingModule):
             unless the model has :obj:`losses`.
         negatives: The sampler of negatives (default: 4 with a popularity margin, none
             where the objective goes over the batch).
-        metrics: The metrics of the validation edges.
+        metrics: The metrics of the validation edges (default: recall, hit ratio and NDCG
+            at 20 and 50; for models of users, NDCG at 100 and truncated recall at 20 and
+            50).
         **kwargs: Further arguments of :class:`TrainingModule` (default:
             :obj:`learning_rate=0.01`, :obj:`schedule=PlateauRate()`,
             :obj:`curriculum=Curriculum(0.9)`, :obj:`weight_decay=5e-8`,
-            :obj:`betas=(0.5, 0.99)`, :obj:`amsgrad=True`, :obj:`monitor='recall@50'`,
-            the rest as there).
+            :obj:`betas=(0.5, 0.99)`, :obj:`amsgrad=True`, :obj:`monitor='recall@50'`;
+            for models of users :obj:`batch_size=350`, :obj:`weight_decay=0` and
+            :obj:`monitor='ndcg@100'`; the rest as there).
 
     Raises:
         ValueError: If a part is empty, or model, graphs, objective and negatives do not

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from iedr_geo.data import BipartiteGraph, InteractionDataset, NegativeSampler
 from iedr_geo.data.arguments import check_type
@@ -25,6 +25,7 @@ from iedr_geo.loader import Curriculum
 from iedr_geo.nn import Objective
 from iedr_geo.nn.contract import data_read
 from iedr_geo.scoring import evaluating, scorer
+from iedr_geo.training.adam import make_adam, sparse_parameters
 from iedr_geo.training.divergence import Divergence
 from iedr_geo.training.schedule import RateSchedule
 
@@ -296,9 +297,11 @@ class TrainingModule(LightningModule, ABC):
         main = [p for p in self.parameters() if id(p) not in own]
         # Lightning does not clip for a fused optimizer where precision is mixed.
         clips = self.clip_val or self.trainer.gradient_clip_val
+        sparse = sparse_parameters(self.model)
         return [
-            Adam(
+            make_adam(
                 group,
+                sparse,
                 lr=self.learning_rate,
                 betas=self.betas,
                 weight_decay=self.weight_decay,

@@ -66,7 +66,7 @@ def test_scores_follow_from_the_factors(weights):
         expected *= weights.get('concept_weight', 2)
         assert scores.concept[user, item].item() == pytest.approx(expected)
         away = [a[item, j] - b[user, concept, j] for j in range(2)]
-        first, second = (math.exp(-(gap**2) / (2 * 0.25**2)) for gap in away)
+        first, second = (math.exp(-(gap**2) / (2 * 0.35**2)) for gap in away)
         expected = weights.get('attribute_weight', 4) * (first + 0.6 * second)
         assert scores.attributes[user, item].item() == pytest.approx(expected)
         assert scores.appeal[user, item].item() == data.appeal[item]

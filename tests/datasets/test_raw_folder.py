@@ -15,9 +15,11 @@ import pytest
 import torch
 from raw_files import (
     ARCHIVE,
+    DEPAUL,
     FRAPPE,
     LATEST,
     LISTS,
+    STS,
     TYPED,
     archive,
     arrays,
@@ -27,11 +29,13 @@ from raw_files import (
 
 from iedr_geo.data import InteractionDataset
 from iedr_geo.datasets import (
+    DePaulMovie,
     Frappe,
     Gowalla,
     MovieLens1M,
     MovieLens100K,
     MovieLensLatestSmall,
+    TravelSTS,
     raw_folder,
 )
 
@@ -59,6 +63,10 @@ def from_archive(cls: Any, texts: dict[str, str]) -> Reader:
     return Reader(cls, files, dict.fromkeys(files, content), sums)
 
 
+def as_it_is(cls: Any, files: dict[str, bytes]) -> Reader:
+    return Reader(cls, files, files, {name: sha256(file) for name, file in files.items()})
+
+
 RATINGS = '1::10::5::70\n1::9::3::71\n2::10::4::72\n'
 LINES = {'train.txt': b'0 2 0\n1 1\n', 'test.txt': b'1 0\n'}
 PAIRS = {'train.txt': (0, 0, 0, 2, 1, 1), 'test.txt': (1, 0)}  # Sorted.
@@ -78,6 +86,8 @@ READERS = {
         FRAPPE | LISTS,
         {name: sha256(file) for name, file in (FRAPPE | LISTS).items()},
     ),
+    'depaul': as_it_is(DePaulMovie, DEPAUL),
+    'sts': as_it_is(TravelSTS, STS),
 }
 ALTERNATIVES = {  # The same, in other files.
     '1m': {

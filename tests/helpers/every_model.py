@@ -107,4 +107,7 @@ ON_GRAPHS: dict[str, Callable[..., torch.nn.Module]] = {
     'Repeat of a graph': nn.Repeat.fit,
     'Distance': Distance,
     'AutoEncoder': AutoEncoder,
+    'MacridVAE': lambda graph: nn.MacridVAE(graph.num_items, 3, 6),
+    'MultDAE': lambda graph: nn.MultDAE(graph.num_items, 6),
+    'MultVAE': lambda graph: nn.MultVAE(graph.num_items, 4, 6),
 }

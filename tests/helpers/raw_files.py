@@ -1,4 +1,4 @@
-"""Small raw files, in the formats of MovieLens and of Frappe."""
+"""Small raw files, in the formats of MovieLens, of Frappe and of CARSKit."""
 
 import gzip
 import io
@@ -198,6 +198,64 @@ FRAPPE = {
         }
     ),
     **{name: gzip.compress(text) for name, text in LISTS.items()},
+}
+
+
+# User, film, rating, time, location and companion: one without a context, a pair that
+# recurs in another one, and a row that recurs as it is.
+DEPAUL_ROWS = [
+    ('1123', 'tt01', '2', 'NA', 'NA', 'NA'),
+    ('1003', 'tt02', '3', 'Weekend', 'Home', 'Alone'),
+    ('1123', 'tt01', '4', 'Weekday', 'Cinema', 'Family'),
+    ('1003', 'ttnanana2', '1', 'Weekend', 'Home', 'Alone'),
+    ('1003', 'tt02', '3', 'Weekend', 'Home', 'Alone'),
+    *[('1040', 'tt02', str(i), 'Weekend', 'Cinema', 'Partner') for i in (3, 4, 5, 3, 2)],
+]
+DEPAUL = {
+    'Movie_DePaulMovie.zip': archive(
+        {
+            'Movie_DePaulMovie/ReadMe.html': '<b>Data Name</b>',
+            'Movie_DePaulMovie/ratings.txt': lines(
+                ',',
+                [
+                    ('userid', 'itemid', 'rating', 'Time', 'Location', 'Companion'),
+                    *DEPAUL_ROWS,
+                ],
+            ),
+        }
+    )
+}
+STS_COLUMNS = [
+    *('creationDate', 'userID', 'itemID', 'rating', 'birthDate', 'gender'),
+    *('opennessToExperience', 'conscientiousness', 'extraversion', 'agreeableness'),
+    *('emotionalStability', 'distance', 'timeAvailable', 'temperature', 'crowdedness'),
+    *('knowledgeOfSurroundings', 'season', 'budget', 'daytime', 'weather', 'companion'),
+    *('mood', 'weekday', 'travelGoal', 'transport'),
+    *('category1', 'category2', 'category3'),
+]
+_TOLD = {'birthDate': '31/12/1979', 'gender': 'f', 'opennessToExperience': '7'}
+_STRANGER = {'userID': '4', 'itemID': '20', 'category1': '24', 'category2': '25'}
+# What each row holds; the rest is NULL.
+STS_ROWS = [
+    {'userID': '9', 'itemID': '7', 'rating': '4', 'category1': '1', **_TOLD},
+    {'userID': '9', 'itemID': '7', 'rating': '2', 'category1': '1', **_TOLD}
+    | {'timeAvailable': '3', 'travelGoal': '9', 'transport': '1'},
+    {**_STRANGER, 'rating': '5', 'category3': '3', 'temperature': '6'},
+    *[{**_STRANGER, 'rating': str(i), 'category3': '3'} for i in (1, 2, 3, 4, 4, 3, 4)],
+]
+STS = {
+    'Travel_STS.zip': archive(
+        {
+            'Travel_STS/README.txt': 'Missing value:\nNULL',
+            'Travel_STS/Data_STS.csv': lines(
+                '\t',
+                [
+                    tuple(STS_COLUMNS),
+                    *(tuple(row.get(n, 'NULL') for n in STS_COLUMNS) for row in STS_ROWS),
+                ],
+            ),
+        }
+    )
 }
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from iedr_geo.datasets import PlantedClicks, PlantedFactors
+from iedr_geo.datasets import PlantedClicks, PlantedConcepts, PlantedFactors
 
 ROOT = Path(__file__).parents[2]
 NUM_USERS = 100
 SMALL: dict[type, dict[str, int]] = {
     PlantedFactors: {'num_items': 120, 'num_interactions': 3000},
     PlantedClicks: {'num_items': 150, 'num_clicks': 6000},
+    PlantedConcepts: {'num_items': 120, 'num_interactions': 3000},
 }
 
 

@@ -16,7 +16,7 @@ from iedr_geo.datasets import PlantedClicks, PlantedFactors
 from iedr_geo.evaluation import Evaluation, Rankings
 from iedr_geo.evaluation.rankings import Ranked
 from iedr_geo.metrics import Recall
-from iedr_geo.nn import DICE, IEDR, MF, LightGCN
+from iedr_geo.nn import DICE, IEDR, MF, LightGCN, MacridVAE
 from iedr_geo.training import (
     BipartiteModule,
     InteractionModule,
@@ -45,7 +45,9 @@ def rows_module(cls=InteractionModule, **kwargs) -> InteractionModule:
 
 
 def clicks_module(kind: str = 'mf', **kwargs) -> BipartiteModule:
-    """A module of a tiny model of clicks: MF, LightGCN or DICE."""
+    """A module of a tiny model of clicks: MF, LightGCN, DICE or MacridVAE, of which
+    some items are drawn.
+    """
     torch.manual_seed(0)
     train = CLICKS.train
     model = MF(*SIZE, channels=8)
@@ -53,6 +55,9 @@ def clicks_module(kind: str = 'mf', **kwargs) -> BipartiteModule:
         model = LightGCN(*SIZE, *train.adjacency(), channels=8, dropout=0.2)
     if 'dice' in kind:
         model = DICE(model, train.popularity)
+    if kind == 'macrid':
+        model = MacridVAE(SIZE[1], 3, 8, num_sampled=20)
+        kwargs |= {'negatives': None}
     arguments = {
         'negatives': PopularityMarginSampler(2, margin=5, min_pool=4),
         'batch_size': 64,
@@ -86,6 +91,9 @@ class Scripted(Rankings):
     @property
     def names(self) -> list[str]:
         return [self.module.monitor, 'auc']
+
+    def data_for(self, model):
+        return self.module.valid
 
     def chunks(self, rank: int = 0, world: int = 1) -> list[Tensor]:
         return [torch.zeros(1)]

@@ -36,6 +36,7 @@ from iedr_geo.nn import (
     MF,
     ContextPopularity,
     LightGCN,
+    MacridVAE,
     MeanEncoder,
     Popularity,
     Repeat,
@@ -68,6 +69,7 @@ KINDS: dict[str, tuple[Any, Make]] = {
     'MF': (GRAPH, lambda: MF(5, 12, 6)),
     'DICE': (GRAPH, dice),
     'Popularity': (GRAPH, lambda: Popularity.fit(GRAPH)),
+    'MacridVAE': (GRAPH, lambda: MacridVAE(12, 3, 4)),
 }
 # What the library cannot make, and the same state with other answers.
 OWN: dict[str, tuple[Any, Make, Make]] = {

@@ -13,15 +13,17 @@ from torch_geometric.nn import MLP
 
 from iedr_geo import nn
 from iedr_geo.data import Bucketized, Categorical, FeatureSchema, InteractionDataset
-from iedr_geo.loader import InteractionBatch
+from iedr_geo.loader import InteractionBatch, UserBatch
 from iedr_geo.scoring import (
     CatalogueScorer,
     GraphScorer,
+    HistoryScorer,
     IEDRScorer,
     InteractionScorer,
     Queries,
     VectorScorer,
     evaluating,
+    reads_history,
     scorer,
 )
 from iedr_geo.scoring.top_k import first_of
@@ -166,6 +168,11 @@ MODELS: dict[tuple[str, type[CatalogueScorer]], dict[str, Callable[[], Any]]] = 
         'Biased': lambda: nn.Biased(mf()),
         'Vectors': lambda: mf(Vectors),
     },
+    ('edges', HistoryScorer): {
+        'MacridVAE': lambda: nn.MacridVAE(SIZES[1], 3, 4),
+        'MultDAE': lambda: nn.MultDAE(SIZES[1], 4),
+        'MultVAE': lambda: nn.MultVAE(SIZES[1], 3, 4),
+    },
     ('edges', GraphScorer): {
         'own': Pairs,
         'Popularity': lambda: nn.Popularity.fit(GRAPH),
@@ -195,6 +202,13 @@ def answers(model: Any, data: Any) -> Tensor:
     with evaluating(model):
         if isinstance(data, InteractionDataset):
             return model(every_triple(data)).view(SIZES)
+        if reads_history(model):  # A user at a time.
+            batches = [
+                UserBatch.from_graph(data, u) for u in torch.arange(SIZES[0])[:, None]
+            ]
+            return torch.cat([model.decode(model.encode(b)) for b in batches]).unsqueeze(
+                -1
+            )
         pairs = torch.cartesian_prod(*map(torch.arange, SIZES[:2]))
         scores = [model.score(user, item) for user, item in pairs]
         return torch.stack(scores).view(*SIZES[:2], 1)
@@ -279,6 +293,11 @@ def check_parts_and_factors(model: Any, data: Any, made: CatalogueScorer) -> Non
         torch.testing.assert_close(made.part(name, queries)[:, items], values, **TIGHT)
     user, item = row.repeat_interleave(4), items.repeat(6)
     with evaluating(model):
+        if reads_history(model):
+            encoded = model.encode(UserBatch.from_graph(data, row[:1]))
+            for name, values in model.decode_parts(encoded, items).items():
+                torch.testing.assert_close(parts[name][:1], values, **TIGHT)
+            return
         if data is SHOP:
             batch = InteractionBatch.from_ids(
                 data, user, item, column.repeat_interleave(4)

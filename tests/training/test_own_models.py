@@ -136,9 +136,9 @@ def test_equals_a_plain_loop(tmp_path, make, objective, arguments):
         # As DICE was trained.
         curriculum, betas = Curriculum(0.9), (0.5, 0.99)
         loader = EdgeLoader(train, 48, negatives, curriculum=curriculum, **shuffled)
-        if make is AutoEncoder:
-            loader = UserLoader(train, 48, **shuffled)
         adam = partial(Adam, lr=1e-2, betas=betas, weight_decay=5e-8, amsgrad=True)
+        if make is AutoEncoder:
+            loader, adam = UserLoader(train, 48, **shuffled), Adam
     result = run(module, tmp_path, max_epochs=1 if over_batch else 2)
 
     own = list(expected.estimator_parameters()) if isinstance(expected, nn.IEDR) else []

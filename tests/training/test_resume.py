@@ -36,6 +36,7 @@ ARGUMENTS = {  # With these, all randomness of an epoch is at stake.
         'schedule': PlateauRate(0),
     },
     'dice-lightgcn': {'curriculum': Curriculum(0.99, 'step')},
+    'macrid': {},
 }
 
 
@@ -49,7 +50,12 @@ def callbacks(monitor: str, **kwargs) -> dict[str, list]:
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 @pytest.mark.parametrize(
     ('kind', 'first', 'workers'),
-    [('rows', 1, {}), ('rows', 2, {'num_workers': 2}), ('dice-lightgcn', 2, {})],
+    [
+        ('rows', 1, {}),
+        ('rows', 2, {'num_workers': 2}),
+        ('dice-lightgcn', 2, {}),
+        ('macrid', 2, {}),
+    ],
 )
 def test_resumed_equals_uninterrupted(tmp_path, kind, first, workers):
     """Workers change nothing: they begin with the epoch that comes next."""

@@ -185,7 +185,7 @@ class AutoEncoder(Rebuildable, ABC):
         logits = encoded @ item.transpose(1, 2) + log_weight.transpose(1, 2)
         return list(logits.unbind(1))
 
-    def score_items(self, encoded: Tensor, items: Tensor | None = None) -> Tensor:
+    def decode(self, encoded: Tensor, items: Tensor | None = None) -> Tensor:
         """Returns the scores of items.
 
         Args:

@@ -258,14 +258,14 @@ class MacridVAE(AutoEncoder):
             near = near.masked_fill(self.is_given_up[:k], torch.inf)
             self.is_given_up[k] |= near.min() < self.min_divergence
 
-    def split_items(
+    def decode_parts(
         self, encoded: Tensor, items: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Returns the parts of the scores, one for each concept.
 
         Args:
-            encoded: As in :meth:`score_items`.
-            items: As in :meth:`score_items`.
+            encoded: As in :meth:`decode`.
+            items: As in :meth:`decode`.
 
         Returns:
             By the name of the concept, values of shape :math:`(B, I)`.
@@ -276,7 +276,7 @@ class MacridVAE(AutoEncoder):
         parts = (each.exp() for each in logits)
         return dict(zip(self.parts, parts, strict=True))
 
-    def score_items(self, encoded: Tensor, items: Tensor | None = None) -> Tensor:
+    def decode(self, encoded: Tensor, items: Tensor | None = None) -> Tensor:
         r"""Returns the scores :math:`s_{ui}` of items.
 
         Args:
@@ -287,5 +287,5 @@ class MacridVAE(AutoEncoder):
         Returns:
             Scores of shape :math:`(B, I)`.
         """
-        first, *rest = self.split_items(encoded, items).values()
+        first, *rest = self.decode_parts(encoded, items).values()
         return sum(rest, start=first)

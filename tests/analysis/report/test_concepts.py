@@ -47,15 +47,15 @@ class Handmade:
         assignment = (self.item @ self.prototype.t() / 0.1).softmax(dim=1)
         return Concepts(self.item, self.prototype, assignment, 0.1, True)
 
-    def split_items(self, encoded: Tensor, items: Tensor | None) -> dict[str, Tensor]:
+    def decode_parts(self, encoded: Tensor, items: Tensor | None) -> dict[str, Tensor]:
         item = self.item if items is None else self.item[items]
         share = self.concepts().assignment
         share = (share if items is None else share[items]).expand(len(encoded), -1, -1)
         parts = share * (item @ encoded.transpose(1, 2)).exp()
         return dict(zip(self.parts, parts.unbind(2), strict=True))
 
-    def score_items(self, encoded: Tensor, items: Tensor | None) -> Tensor:
-        return sum(self.split_items(encoded, items).values())
+    def decode(self, encoded: Tensor, items: Tensor | None) -> Tensor:
+        return sum(self.decode_parts(encoded, items).values())
 
 
 @pytest.fixture(scope='module')

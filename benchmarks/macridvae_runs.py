@@ -1,0 +1,43 @@
+"""The runs of the page on auto-encoders: commands by the name of their JSON in
+benchmarks/results, the most telling first.
+"""
+
+SPLIT = 98765  # It gives the paper's numbers of users, items and edges.
+OTHER_SPLITS = 1, 2, 3, 4
+MODELS = {
+    'macridvae': '--model macridvae',
+    'macridvae-k1': '--model macridvae --num_concepts 1',
+    'multvae': '--model multvae',
+    'multdae': '--model multdae',
+    'ease': '--model ease',
+}
+SEEDS = {'macridvae': 5, 'macridvae-k1': 3, 'multvae': 3, 'multdae': 3, 'ease': 1}
+RUNS = {}
+
+
+def add(dataset, name, flags, seeds=(0,), split=SPLIT):
+    """Adds a run for each seed."""
+    for seed in seeds:
+        RUNS[f'macridvae/{dataset}-{split}-{name}-{seed}'] = (
+            f'macridvae.py --dataset {dataset} --split_seed {split} {flags} --seed {seed}'
+        )
+
+
+small, of_planted = 'ml-latest-small', '--model macridvae --num_concepts 5'
+for seed in range(max(SEEDS.values())):
+    for name, flags in MODELS.items():
+        add(small, name, flags, [seed] if seed < SEEDS[name] else [])
+for split in OTHER_SPLITS:
+    for name, flags in MODELS.items():
+        add(small, name, flags, split=split)
+add('planted', 'macridvae-k5', of_planted, range(3))
+add('planted', 'macridvae', MODELS['macridvae'], range(3))
+add('planted', 'macridvae-k5-dot', f'{of_planted} --similarity dot', range(3))
+add('planted', 'macridvae-dot', f'{MODELS["macridvae"]} --similarity dot', range(3))
+for name in ('macridvae-k1', 'multvae', 'multdae', 'ease'):
+    add('planted', name, MODELS[name])
+add(small, 'macridvae-hard', f'{MODELS["macridvae"]} --hard_assignment')
+add(small, 'macridvae-dot', f'{MODELS["macridvae"]} --similarity dot')
+for dataset in ('ml-100k', 'ml-1m'):
+    for name, flags in MODELS.items():
+        add(dataset, name, flags)
