@@ -105,8 +105,8 @@ def plot_concepts(
         number, names = by_category
         place = _alike(nearest.numpy(), number.numpy(), concepts.assignment.size(1))
         label = number[items].numpy()
-        for number_, name in enumerate(names):
-            _dots(axes[1], item_points[label == number_], place[number_], str(name))
+        for n in np.argsort(place):  # In the order of the concepts.
+            _dots(axes[1], item_points[label == n], place[n], str(names[n]))
         if (label < 0).any():
             x, y = item_points[label < 0].T
             axes[1].scatter(x, y, s=6, c=style.GREY, label='not known')
