@@ -564,7 +564,8 @@ class Recommender:
             context: As in :meth:`recommend`.
             k: The number of results.
             by: The factor that counts, *e.g.*, :obj:`'extrinsic'` (default: the first,
-                which is :obj:`'intrinsic'` or :obj:`'interest'`).
+                which is :obj:`'intrinsic'` or :obj:`'interest'`; of concepts, all
+                together).
 
         Returns:
             Their ids and cosine similarities, the most alike first, without the item.
@@ -593,7 +594,7 @@ class Recommender:
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
         check_count(k, 'k')
-        if by is None and self.scorer.factor_names:
+        if by is None and self.scorer.factor_names and self.scorer.concepts() is None:
             by = self.scorer.factor_names[0]
         own, one = self._entities.numbers(side, [entity]), self._context(context)
         ids, name = self._entities.own[side], self._entities.names[side]
@@ -616,6 +617,9 @@ class Recommender:
         self, name: str | None, side: Side, entities: Numbers, context: Numbers | None
     ) -> Tensor:
         """Returns a factor of users or items, all in one context."""
+        if name is None and self.scorer.concepts() is not None:
+            vectors: Any = self.scorer.vectors(side)
+            return vectors[entities.number.to(self.scorer.device)]
         new = {f'{side}s': entities.new}
         queries = self._queries(entities.number, context, new)
         return self.scorer.factor(str(name), side, queries, entities.number)
