@@ -7,10 +7,10 @@ taken for it. The lists of `Recommender.control` along it are to change this att
 from one end to the other, and neither another one nor the planted concept. Beside them
 are random lists of as many items of the same concept, in random order.
 
-In few dimensions prototypes stay about where they begin, also where the items that belong
-together are elsewhere. The model is therefore trained twice: after the first time, the
-prototypes are placed at the centres of clusters of the vectors of items (k-means), which
-no label has a part in.
+In few dimensions items gather at once around prototypes that are far apart, wherever these
+are. The model is therefore trained twice. Its prototypes begin near each other, so that
+items are free to gather by who has them; then they are placed at the centres of clusters
+of the vectors of items (k-means). No label has a part in it.
 
 python benchmarks/concept_control.py --json FILE
 """
@@ -21,6 +21,7 @@ import tempfile
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from records import parse, write_json
 from scipy.stats import rankdata
 from sklearn.cluster import KMeans
@@ -45,6 +46,7 @@ parser.add_argument('--steps', type=int, default=5, help='items of a list')
 parser.add_argument('--gamma', type=float, default=1.0, help='see Recommender.control')
 parser.add_argument('--lists', type=int, default=200, help='for each attribute')
 args = parse(parser)
+APART = 0.1  # Prototypes at the start.
 MIN_ITEMS = 4 * args.steps  # Of a concept whose dimensions are looked at.
 
 
@@ -66,6 +68,10 @@ def train(data, seed):
     arguments = {'channels': args.channels, 'beta': args.beta, 'sigma': args.sigma}
     size = int(data.concept.max()) + 1
     model = MacridVAE(graph.num_items, size, **arguments)
+    with torch.no_grad():
+        first, *_ = F.normalize(model.prototype, dim=1)
+        noise = F.normalize(torch.randn_like(model.prototype), dim=1)
+        model.prototype.copy_(first + APART * noise)
     model = train_once(model, graph, seed)
     vectors, nearest = vectors_of(model, data)
     found = {'nmi, trained once': nmi(nearest, data)}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo.data.warning import warn_caller
-from iedr_geo.nn.concepts import Concepts
+from iedr_geo.nn import Concepts
 from iedr_geo.nn.models import OF_HISTORIES
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.fingerprint import sides_of
 from iedr_geo.data.schema import Side
+from iedr_geo.nn import Concepts
 from iedr_geo.nn.blocks import blocks
-from iedr_geo.nn.concepts import Concepts
 from iedr_geo.scoring.queries import Queries
 
 

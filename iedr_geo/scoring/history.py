@@ -12,8 +12,8 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.data.schema import Side
 from iedr_geo.loader import UserBatch
+from iedr_geo.nn import Concepts
 from iedr_geo.nn.blocks import blocks
-from iedr_geo.nn.concepts import Concepts
 from iedr_geo.scoring.catalogue_scorer import CatalogueScorer
 from iedr_geo.scoring.evaluating import evaluating
 from iedr_geo.scoring.plain import device_of

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from iedr_geo.data import BipartiteGraph
-from iedr_geo.nn import MF, MacridVAE, MultVAE
-from iedr_geo.nn.concepts import Concepts
+from iedr_geo.nn import MF, Concepts, MacridVAE, MultVAE
 from iedr_geo.recommend import Recommender
 from iedr_geo.recommend.control import control, value_range
 
@@ -102,6 +101,28 @@ def test_list_against_all_lists(gamma, seed):
     # A narrow search finds no better one.
     narrow = control(made, start, j, steps, gamma, width=1)
     assert objective(narrow.item.tolist()) <= objective(best) * (1 + 1e-9)
+
+
+def test_planted_attribute():
+    """Vectors with an attribute in each dimension but those of the prototypes: the list
+    changes the one, far more than the other, and stays in the planted concept.
+    """
+    generator = torch.Generator().manual_seed(0)
+    attributes = torch.rand(400, 2, generator=generator).double() - 0.5
+    planted = torch.arange(400) % 2
+    item = torch.cat([F.one_hot(planted, 2), attributes], dim=1)
+    made = concepts_of(F.normalize(item, dim=1), torch.eye(2, 4).double())
+    changes = []
+    for start, dimension in itertools.product(range(20), (2, 3)):
+        chosen = control(made, start, dimension, 6, gamma=1.0, width=16).item
+        assert (planted[chosen] == planted[start]).all()
+        of_list = attributes[chosen]
+        own, other = of_list[:, dimension - 2], of_list[:, 3 - dimension]
+        rank = own.argsort().argsort().double()
+        assert np.corrcoef(rank, np.arange(6))[0, 1] > 0.9
+        changes.append((float(own[-1] - own[0]), float(other.max() - other.min())))
+    own, other = np.mean(changes, axis=0)
+    assert own > 0.6 and other < 0.2 * own
 
 
 def test_recommender(recommender):

@@ -18,7 +18,7 @@ from iedr_geo.analysis.measures.independence import independence
 from iedr_geo.analysis.report import study as common
 from iedr_geo.analysis.report.study import Row, Study
 from iedr_geo.data import BipartiteGraph
-from iedr_geo.nn.concepts import Concepts
+from iedr_geo.nn import Concepts
 
 MOST_CONFIDENT = 2  # Components of a user that are looked at, as in the paper's Figure 2.
 ITSELF = 'itself'

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Linear, Parameter
 
-from iedr_geo.nn.concepts import Concepts
 from iedr_geo.nn.models.auto_encoder import AutoEncoder, AutoEncoderLosses, Catalogue
+from iedr_geo.nn.models.concepts import Concepts
 from iedr_geo.nn.padded_rows import PaddedRows
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Reports of models whose concepts are known to be told apart, or not."""
 
 from functools import partial
+from itertools import combinations
 
 import pandas as pd
 import pytest
@@ -10,11 +11,15 @@ from handmade import value, verdicts
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from iedr_geo.analysis import concept_agreement, disentanglement_report, independence
+from iedr_geo.analysis import (
+    bias_corrected_distance_correlation,
+    concept_agreement,
+    disentanglement_report,
+    independence,
+)
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.loader import UserBatch
-from iedr_geo.nn import MF, MacridVAE, MultVAE
-from iedr_geo.nn.concepts import Concepts
+from iedr_geo.nn import MF, Concepts, MacridVAE, MultVAE
 from iedr_geo.scoring import Queries, scorer
 
 NUM_USERS, NUM_ITEMS, NUM_CONCEPTS, CHANNELS = 200, 90, 3, 6
@@ -162,6 +167,18 @@ def test_macrid_vae(graph, device):
     for k, name in enumerate(model.parts):
         actual = value(found, 'correlation of dimensions', name)
         assert actual == pytest.approx(1 - independence(z[:, k]), abs=1e-5)
+
+    # The most that the vectors of a concept depend on those of another.
+    dependence = {
+        frozenset(pair): bias_corrected_distance_correlation(z[:, pair[0]], z[:, pair[1]])
+        for pair in combinations(range(NUM_CONCEPTS), 2)
+    }
+    for k, name in enumerate(model.parts):
+        expected = max(each for pair, each in dependence.items() if k in pair)
+        actual = value(found, 'distance correlation', name, 'user', 'dependence')
+        assert actual == pytest.approx(expected, abs=1e-5)
+    itself = value(found, 'distance correlation', 'itself', 'user', 'dependence')
+    assert itself == pytest.approx(1)
 
 
 def test_one_concept(graph):
