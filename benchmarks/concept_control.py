@@ -7,10 +7,10 @@ taken for it. The lists of `Recommender.control` along it are to change this att
 from one end to the other, and neither another one nor the planted concept. Beside them
 are random lists of as many items of the same concept, in random order.
 
-In few dimensions items gather at once around prototypes that are far apart, wherever these
-are. The model is therefore trained twice. Its prototypes begin near each other, so that
-items are free to gather by who has them; then they are placed at the centres of clusters
-of the vectors of items (k-means). No label has a part in it.
+In few dimensions items gather at once around prototypes that are far apart, wherever
+these are. The model is therefore trained twice. Its prototypes begin near each other, so
+that items are free to gather by who has them; then they are placed at the centres of
+clusters of the vectors of items (k-means). No label has a part in it.
 
 python benchmarks/concept_control.py --json FILE
 """

@@ -116,13 +116,11 @@ def plot_concepts(
 
 def _dots(ax: Axes, points: style.Floats, number: int, name: str) -> None:
     """Adds items of one colour, and another marker where colours come again."""
-    turn, color = divmod(number, len(style.COLORS))
-    marker = ('o', *style.MARKERS)[turn % 6]
+    turn, place = divmod(number, len(style.COLORS))
     x, y = points.T
-    color = style.COLORS[color]
-    ax.scatter(
-        x, y, s=12, c=color, marker=marker, alpha=0.6, lw=0, label=style.plain(name)
-    )
+    look: dict[str, Any] = {'c': style.COLORS[place], 'label': style.plain(name)}
+    marker = ('o', *style.MARKERS)[turn % 6]
+    ax.scatter(x, y, s=12, marker=marker, alpha=0.6, lw=0, **look)
 
 
 def _finish(ax: Axes, title: str) -> None:

@@ -99,18 +99,19 @@ def _assignment_rows(
     directions.
     """
     generator = study.generator()
-    tables = [concepts.item.cpu().double()[items[: study.num_samples]]]
-    tables.append(concepts.prototype.cpu().double()[alive])
+    order = torch.randperm(len(items), generator=generator)[: study.num_samples]
+    item = concepts.item.cpu().double()[items[order]]
+    prototype = concepts.prototype.cpu().double()[alive]
 
     def in_random_directions(table: Tensor) -> Tensor:
         drawn = torch.randn(table.shape, generator=generator, dtype=table.dtype)
         return F.normalize(drawn, dim=1) * table.norm(dim=1, keepdim=True)
 
-    draws = [
-        Assigned.of(*map(in_random_directions, tables), concepts.tau)
-        for _ in range(common.NUM_DRAWS)
-    ]
-    found = Assigned.of(*tables, concepts.tau)
+    found = Assigned.of(item, prototype, concepts.tau)
+    draws = []
+    for _ in range(common.NUM_DRAWS):
+        drawn = in_random_directions(item), in_random_directions(prototype)
+        draws.append(Assigned.of(drawn[0], drawn[1], concepts.tau))
     names = {
         'largest probability': 'high',
         'concepts told apart': 'high',
