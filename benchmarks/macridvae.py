@@ -54,13 +54,7 @@ FLAGS = {
 }
 TRAINING = {'epochs': 200, 'batch_size': 350, 'learning_rate': 1e-3, 'weight_decay': 0.0}
 # Of MacridVAE on planted concepts: chosen by the validation users of another split.
-PLANTED = {
-    'num_concepts': 5,
-    'channels': 32,
-    'tau': 0.2,
-    'learning_rate': 0.02,
-    'epochs': 40,
-}
+PLANTED = {'channels': 32, 'tau': 0.2, 'learning_rate': 0.02, 'epochs': 40}
 HELD_OUT = {
     'planted': 200,
     'ml-latest-small': 50,

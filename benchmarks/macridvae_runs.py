@@ -37,8 +37,9 @@ for split in (SPLIT, *OTHER_SPLITS):
     for name, flags in LONGER.items():
         add(small, name, flags, split=split)
 add('planted', 'macridvae', MODELS['macridvae'], range(3))
-add('planted', 'macridvae-k7', f'{MODELS["macridvae"]} --num_concepts 7', range(3))
-add('planted', 'macridvae-dot', f'{MODELS["macridvae"]} --similarity dot', range(3))
+of_five = f'{MODELS["macridvae"]} --num_concepts 5'
+add('planted', 'macridvae-k5', of_five, range(3))
+add('planted', 'macridvae-k5-dot', f'{of_five} --similarity dot', range(3))
 of_paper = '--channels 100 --tau 0.1 --learning_rate 0.001 --epochs 200'
 add('planted', 'macridvae-paper', f'{MODELS["macridvae"]} {of_paper}')
 add('planted', 'macridvae-k1', MODELS['macridvae-k1'])

@@ -37,7 +37,7 @@ OF_DATASET = {
         'learning_rate': 0.02,
         'tau': 0.2,
         'channels': 32,
-        'num_concepts': 5,
+        'num_concepts': 7,
     }
 }
 CHOICE = ('dataset', 'model', 'split_seed', 'seed')
@@ -58,10 +58,9 @@ DESCRIPTIONS = {
     'are not those of the paper. 50 users are held out for each part as there.',
     'planted': 'The embedded data: 2,000 users, and 600 items of five concepts, each of '
     'which has two attributes. NMI and purity compare the nearest prototype of items '
-    'with their planted concept; 1 is perfect. MacridVAE has as many '
-    'concepts and 32 channels, and is trained for 40 epochs with a rate of 0.02 and τ = '
-    '0.2, as validation users of another split chose; a row has the settings of the '
-    'paper.',
+    'with their planted concept; 1 is perfect. MacridVAE has 32 '
+    'channels, and is trained for 40 epochs with a rate of 0.02 and τ = 0.2, as '
+    'validation users of another split chose; a row has the settings of the paper.',
 }
 # In percent, with the standard error over users.
 PAPER = {

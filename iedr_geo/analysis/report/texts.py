@@ -42,7 +42,9 @@ GROUPS = {
         'random directions. Agreement with categories. How often the vectors of the two '
         'concepts of which a user has most are nearest to their own prototypes. The mean '
         'absolute correlation of the dimensions of a concept over users (1 - '
-        'independence); independent ones have that of chance.',
+        'independence); independent ones have that of chance. Disentangled: items are '
+        'told apart beyond chance, agree with categories where these are known, and a '
+        "user's vectors are near the prototypes of their own concepts.",
     ),
     'ranking': (
         'Ranking by one part of the score',
