@@ -1,6 +1,6 @@
 """Trains auto-encoders over the graph of users and items, on users who are held out.
 
-requires: pip install "iedr_geo[train]"
+requires: pip install "iedr_geo[train,plot]"
 
 python benchmarks/macridvae.py                          # MacridVAE, planted concepts
 python benchmarks/macridvae.py --num_concepts 1         # one vector a user
@@ -86,7 +86,7 @@ def parse_arguments():
         help=f'of MovieLens (default: {_by_dataset(MIN_RATING)})',
     )
     for name, kind in FLAGS.items():
-        parser.add_argument(f'--{name}', type=kind, help='of the model: its')
+        parser.add_argument(f'--{name}', type=kind, help='of the model, as in its paper')
     parser.add_argument(
         '--hard_assignment', action='store_true', default=None, help='in evaluation'
     )

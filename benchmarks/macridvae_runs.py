@@ -11,6 +11,9 @@ MODELS = {
     'multdae': '--model multdae',
     'ease': '--model ease',
 }
+# These two still gain after the 200 epochs of all.
+LONG = '--epochs 1000 --patience 100'
+LONGER = {f'{it}-long': f'{MODELS[it]} {LONG}' for it in ('multvae', 'multdae')}
 SEEDS = {'macridvae': 5, 'macridvae-k1': 3, 'multvae': 3, 'multdae': 3, 'ease': 1}
 RUNS = {}
 
@@ -30,14 +33,19 @@ for seed in range(max(SEEDS.values())):
 for split in OTHER_SPLITS:
     for name, flags in MODELS.items():
         add(small, name, flags, split=split)
+for split in (SPLIT, *OTHER_SPLITS):
+    for name, flags in LONGER.items():
+        add(small, name, flags, split=split)
 add('planted', 'macridvae-k5', of_planted, range(3))
 add('planted', 'macridvae', MODELS['macridvae'], range(3))
 add('planted', 'macridvae-k5-dot', f'{of_planted} --similarity dot', range(3))
 add('planted', 'macridvae-dot', f'{MODELS["macridvae"]} --similarity dot', range(3))
 for name in ('macridvae-k1', 'multvae', 'multdae', 'ease'):
     add('planted', name, MODELS[name])
+for name, flags in LONGER.items():
+    add('planted', name, flags)
 add(small, 'macridvae-hard', f'{MODELS["macridvae"]} --hard_assignment')
 add(small, 'macridvae-dot', f'{MODELS["macridvae"]} --similarity dot')
 for dataset in ('ml-100k', 'ml-1m'):
-    for name, flags in MODELS.items():
+    for name, flags in (MODELS | LONGER).items():
         add(dataset, name, flags)

@@ -53,8 +53,11 @@ def missing(script, folder):
     left = [name.removeprefix(f'{folder}/') for name in wanted if name not in there]
     if not left:
         return []
-    said = '\nThese runs are missing, and what is said above does without them:\n'
-    return [said, *(f'- `{name}`' for name in left)]
+    names = ', '.join(f'`{name}`' for name in left)
+    return [
+        f'\nOf {len(wanted)} runs, {len(left)} are missing, without which all of this is '
+        f'said: {names}.'
+    ]
 
 
 def commands(script, models, flags):
