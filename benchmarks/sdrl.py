@@ -225,8 +225,7 @@ def made(args, train):
     if args.model == 'popularity':
         model = Popularity.fit(train)
     else:
-        make = netmf if args.model == 'netmf' else prone
-        model = make(train, seed=args.seed)
+        model = netmf(train) if args.model == 'netmf' else prone(train)
     seconds, device = time.perf_counter() - start, train.device
     return {'model': args.model}, TrainingResult(model, [{}], 0, seconds, device)
 

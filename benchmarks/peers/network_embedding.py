@@ -28,21 +28,22 @@ class FixedVectors(BipartiteModel):
 
 def _adjacency(graph: BipartiteGraph):
     """Returns the edges in both directions, items after users, each as one."""
-    size = graph.num_users + graph.num_items
-    (row, column), weight = graph.adjacency()
-    shape = size, size
-    return sp.csr_array((np.ones(len(weight)), (row.numpy(), column.numpy())), shape)
+    size = graph.num_users, graph.num_items
+    edges = np.ones(graph.num_edges), (graph.user.numpy(), graph.item.numpy())
+    ratings = sp.csr_array(edges, size)
+    return sp.csr_array(sp.bmat([[None, ratings], [ratings.T, None]]))
 
 
 def _per_row(matrix):
     """Returns a matrix whose rows sum to one, but for those of zeros."""
     degree = np.asarray(matrix.sum(axis=1)).ravel()
-    return sp.diags_array(1 / np.maximum(degree, 1e-12)) @ matrix
+    return sp.diags(1 / np.maximum(degree, 1e-12)) @ matrix
 
 
-def _first(matrix, channels: int, seed: int):
+def _first(matrix, channels: int):
     """Returns the left singular vectors, scaled by the roots of the singular values."""
-    left, values, _ = svds(matrix, channels, rng=seed)
+    start = np.random.default_rng(0).random(matrix.shape[0])
+    left, values, _ = svds(matrix, channels, v0=start)
     return left * np.sqrt(values)
 
 
@@ -51,7 +52,6 @@ def netmf(
     channels: int = 128,
     window: int = 10,
     num_negatives: int = 1,
-    seed: int = 0,
 ) -> FixedVectors:
     r"""Embeds by `"Network Embedding as Matrix Factorization"
     <https://arxiv.org/abs/1710.02971>`_, in the exact form for small windows,
@@ -70,7 +70,7 @@ def netmf(
         total += power
     total *= (adjacency.sum() / (num_negatives * window) / degree).astype(np.float32)
     np.log(np.maximum(total, 1, out=total), out=total)
-    return FixedVectors(_first(total, channels, seed), graph.num_users)
+    return FixedVectors(_first(total, channels), graph.num_users)
 
 
 def prone(
@@ -79,7 +79,6 @@ def prone(
     order: int = 10,
     mu: float = 0.2,
     theta: float = 0.5,
-    seed: int = 0,
 ) -> FixedVectors:
     """Embeds by `"ProNE: Fast and Scalable Network Representation Learning"
     <https://doi.org/10.24963/ijcai.2019/594>`_, with the settings of its authors.
@@ -88,15 +87,14 @@ def prone(
     expansion of a Gaussian in Chebyshev polynomials, propagates the vectors.
     """
     adjacency = _adjacency(graph)
-    share = _per_row(adjacency).tocoo()
+    share = sp.coo_array(_per_row(adjacency))
     negative = share.sum(axis=0) ** 0.75
     negative /= negative.sum()
-    row, column = share.coords
-    data = np.log(share.data) - np.log(negative[column])
-    matrix = sp.csr_array((data, (row, column)), adjacency.shape)
-    vectors = _of_length_one(_first(matrix, channels, seed))
+    data = np.log(share.data) - np.log(negative[share.col])
+    matrix = sp.csr_array((data, (share.row, share.col)), adjacency.shape)
+    vectors = _of_length_one(_first(matrix, channels))
 
-    unit = sp.eye_array(len(vectors), format='csr')
+    unit = sp.eye(len(vectors), format='csr')
     with_loops = unit + adjacency
     shifted = (1 - mu) * unit - _per_row(with_loops)
 
