@@ -41,6 +41,9 @@ OF_SDRL = 'variant', 'label_mask', 'internal_weight', 'external_weight'
 TRAINING = {'epochs': 200, 'learning_rate': 1e-3}
 # SDRL takes all users at once, as in its paper, unless they and items have more cells.
 FULL_BATCH, LARGE_BATCH = 10_000_000, 2048
+# Of the planted data: where users follow categories more, the external block has to know
+# them, too, as nothing but the ratings is asked of it.
+SIZES = {'num_users': 600, 'num_items': 200, 'num_interactions': 18_000}
 CONCEPT_WEIGHT = 0.1
 TOP = 5, 10, 15
 METRICS = *(NDCG(k) for k in TOP), *(Recall(k) for k in TOP)
@@ -68,6 +71,11 @@ def parse_arguments():
         action='store_true',
         help='of MovieLens: count ratings before any is left out, not until all have '
         f'{MIN_RATINGS}',
+    )
+    parser.add_argument(
+        '--concept_weight',
+        type=float,
+        help=f'of planted: how much users keep to categories ({CONCEPT_WEIGHT})',
     )
     parser.add_argument('--internal_weight', type=float, help='of SDRL: 1')
     parser.add_argument('--external_weight', type=float, help='of SDRL: 1')
@@ -98,15 +106,21 @@ def parse_arguments():
                 f'{args.variant} has an internal block, and the ratings of ml-1m come '
                 f'without categories: pass --variant ext+oth or whole'
             )
-    if args.single_pass and args.dataset == 'planted':
-        parser.error('planted has no --single_pass')
+    if args.dataset == 'planted':
+        if args.single_pass:
+            parser.error('planted has no --single_pass')
+        if args.concept_weight is None:
+            args.concept_weight = CONCEPT_WEIGHT
+    elif args.concept_weight is not None:
+        parser.error(f'{args.dataset} has no --concept_weight')
     args.patience = args.epochs  # There is no validation part: the last epoch counts.
     return args
 
 
-def planted():
+def planted(args):
     """Returns the planted data, and their graph with ratings by the true score."""
-    data = PlantedConcepts(shared_preferences=True, concept_weight=CONCEPT_WEIGHT)
+    weight = args.concept_weight
+    data = PlantedConcepts(**SIZES, concept_weight=weight, shared_preferences=True)
     graph = data.graph
     score = sum(data.true_scores(graph.user, graph.item)).numpy()
     noise = np.random.default_rng(data.seed).normal(size=len(score))
@@ -278,7 +292,7 @@ def read_planted(data, vectors, known):
 
 def main():
     args = parse_arguments()
-    data, graph = planted() if args.dataset == 'planted' else (None, movielens(args))
+    data, graph = planted(args) if args.dataset == 'planted' else (None, movielens(args))
     train, test = divide(graph, 0.2, args.split_seed)
     print(f'{args.dataset}: {train}')
     known = known_labels(graph, args.split_seed)
@@ -304,12 +318,15 @@ def main():
         for name, vector in vectors.items()
         if known is not None
     }
-    print(pd.DataFrame(content['classification']).T.round(3).to_string())
     if data is not None:
         withheld = known if args.label_mask else None
         content['planted'] = read_planted(data, vectors, withheld)
-        print(pd.DataFrame(content['planted']).T.round(3).to_string())
-    print(f'\n{len(result.history)} epochs, {result.seconds_per_epoch:.2f} s each.')
+    for name in ('classification', 'planted'):
+        if content.get(name):
+            found = pd.DataFrame(content[name]).T
+            print(f'\n{name}\n{found.round(3).to_string()}')
+    if args.model in TRAINED:
+        print(f'\n{len(result.history)} epochs, {result.seconds_per_epoch:.2f} s each.')
     if args.json is not None:
         write_json(args.json, content)
 

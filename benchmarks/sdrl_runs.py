@@ -34,6 +34,9 @@ for name in PEERS[2:]:
     add(small, name, f'--model {name}')
 add_variant('planted', 'SDRL', seeds=range(3))
 add('planted', 'sdrl-label-mask', '--model sdrl --label_mask', range(3))
+more = '--concept_weight 0.5'
+add('planted', 'sdrl-weight-0.5', f'--model sdrl {more}')
+add('planted', 'sdrl-label-mask-weight-0.5', f'--model sdrl --label_mask {more}')
 add('planted', 'whole', '--model sdrl --variant whole')
 for name in PEERS[:2]:
     add('planted', name, f'--model {name}')

@@ -35,7 +35,12 @@ MODELS = {
 }
 # The same whatever the seed.
 CLOSED = tuple(MODELS[name] for name in ('popularity', 'ease', 'netmf', 'prone'))
-ORDINARY = {'epochs': 200, 'learning_rate': 0.001, 'variant': 'SDRL'}
+ORDINARY = {
+    'epochs': 200,
+    'learning_rate': 0.001,
+    'variant': 'SDRL',
+    'concept_weight': 0.1,
+}
 CHOICE = ('dataset', 'model', 'split_seed', 'seed', 'single_pass')
 BLOCKS = 'internal', 'external', 'other', 'whole'
 CLASSIFICATION = 'recall', 'precision', 'micro_f1'
@@ -52,9 +57,10 @@ DESCRIPTIONS = {
     'at once: some of those that stay have fewer among themselves.',
     ('ml-1m', False): 'The ratings alone: there are no categories at hand, so that only '
     'the variants without an internal block are trained.',
-    ('planted', False): 'The embedded data: 2,000 users, and 600 items of five '
+    ('planted', False): 'The embedded data: 600 users, and 200 items of five '
     'categories, each of which has two attributes. Users follow the attributes strongly '
-    'and the category weakly, and rate by the score that they follow.',
+    'and the category weakly, unless the concept weight is higher, and rate by the '
+    'score that they follow. Chance of a category is a fifth.',
 }
 # Of MovieLens-latest-small, in percent.
 PAPER = {
