@@ -23,6 +23,15 @@ RUNS = {
         'ndcg@100 recall@20 recall@50',
         ('test_users', 'recall@20'),
     ),
+    'sdrl.py': (
+        ['popularity', 'ease'],
+        ' '.join(
+            f'{name}@{k}'
+            for name in ('f1', 'ndcg', 'precision', 'recall')
+            for k in (5, 10, 15)
+        ),
+        ('test_users', 'ndcg@10'),
+    ),
 }
 # The keys of what others leave.
 LEFT = {
@@ -34,6 +43,9 @@ LEFT = {
     f'macridvae.py {HELD_OUT} --similarity dot --hard_assignment --beta 0': 'test',
     **{f'macridvae.py {HELD_OUT} --model {it}': 'test' for it in ('multvae', 'multdae')},
     f'macridvae.py {HELD_OUT} --model ease': 'test test_users baselines',
+    'sdrl.py --variant int+ext --label_mask --epochs 1 --quiet --run {0}/run': (
+        'test test_unmasked test_users_ease classification'
+    ),
     'iedr.py --objective softmax --over batch --variant noCIED': 'test',
     'iedr.py --model deepfm --channels 8 --hidden_channels 16 --num_layers 1': 'test',
     'iedr.py --model lightgcn --objective bpr': 'test',
@@ -57,6 +69,9 @@ LEFT_OF_REAL_DATA = {
     'macridvae.py --model multvae --dataset ml-100k --root {1}/ml-100k': 'test',
     'macridvae.py --model multdae --dataset ml-1m --root {1}/ml-1m': 'test',
     'macridvae.py --model multdae --dataset coo --root {1}/ml-1m-dice': 'test',
+    'sdrl.py --dataset ml-latest-small --root {1}/ml-latest-small --epochs 1 --run {0}/run': (
+        'test_unmasked'
+    ),
     'bipartite.py --users 500 --repeats 1 --root {1}/gowalla': 'milliseconds',
     'feature_graphs.py --repeats 1 --root {1}/frappe': 'ratios milliseconds',
     'pieces.py --repeats 1 --root {1}/frappe --dice_root {1}/ml-1m-dice': 'milliseconds',
@@ -93,7 +108,7 @@ def test_accuracy_run(command, runs):
 
 
 def test_what_else_runs_leave(runs):
-    (folder, _, iedr), (_, _, dice), (_, _, macridvae) = runs.values()
+    (folder, _, iedr), (_, _, dice), (_, _, macridvae), (_, _, sdrl) = runs.values()
     assert load_model(folder / 'model').schema.num_embeddings > 0
     assert iedr['baselines']['oracle']['auc'] > iedr['test']['auc']
     for part, metrics in ('valid', iedr['valid']), ('test', iedr['test']):
@@ -111,6 +126,12 @@ def test_what_else_runs_leave(runs):
     assert 1 / 7 <= concepts['largest'] <= 1
     assert 0 <= concepts['nmi'] <= 1 and 1 / 5 <= concepts['purity'] <= 1
     assert macridvae['settings']['training']['arguments']['num_concepts'] == 7
+    for name in ('popularity', 'ease'):  # What users have had is in their way.
+        masked, unmasked = (sdrl[f'baselines{it}'][name] for it in ('', '_unmasked'))
+        assert masked['f1@5'] > unmasked['f1@5']
+    assert list(sdrl['classification']) == ['whole', 'internal', 'external', 'other']
+    for values in sdrl['classification'].values():
+        assert list(values) == ['recall', 'precision', 'micro_f1']
 
 
 def test_disentanglement_report(runs, tmp_path):
