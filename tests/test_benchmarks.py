@@ -6,6 +6,8 @@ from scripts import NUM_USERS, run, run_benchmark
 from iedr_geo.recommend import load_model
 
 HELD_OUT = '--num_held_out 20'
+# It ranks nothing well after one epoch, which is not to be held.
+SDRL = 'sdrl.py --epochs 1 --quiet --run {0}/run'
 # The baselines of a run, its metrics, and where it has the values of one for each list.
 RUNS = {
     'iedr.py --variant noCL': (
@@ -43,7 +45,7 @@ LEFT = {
     f'macridvae.py {HELD_OUT} --similarity dot --hard_assignment --beta 0': 'test',
     **{f'macridvae.py {HELD_OUT} --model {it}': 'test' for it in ('multvae', 'multdae')},
     f'macridvae.py {HELD_OUT} --model ease': 'test test_users baselines',
-    'sdrl.py --variant int+ext --label_mask --epochs 1 --quiet --run {0}/run': (
+    f'{SDRL} --variant int+ext --label_mask': (
         'test test_unmasked test_users_ease classification'
     ),
     'iedr.py --objective softmax --over batch --variant noCIED': 'test',
@@ -69,9 +71,7 @@ LEFT_OF_REAL_DATA = {
     'macridvae.py --model multvae --dataset ml-100k --root {1}/ml-100k': 'test',
     'macridvae.py --model multdae --dataset ml-1m --root {1}/ml-1m': 'test',
     'macridvae.py --model multdae --dataset coo --root {1}/ml-1m-dice': 'test',
-    'sdrl.py --dataset ml-latest-small --root {1}/ml-latest-small --epochs 1 --run {0}/run': (
-        'test_unmasked'
-    ),
+    f'{SDRL} --dataset ml-latest-small --root {{1}}/ml-latest-small': 'test_unmasked',
     'bipartite.py --users 500 --repeats 1 --root {1}/gowalla': 'milliseconds',
     'feature_graphs.py --repeats 1 --root {1}/frappe': 'ratios milliseconds',
     'pieces.py --repeats 1 --root {1}/frappe --dice_root {1}/ml-1m-dice': 'milliseconds',
