@@ -27,10 +27,10 @@ from records import parse, write_json
 from training_run import add_run_flags, fit_by_flags, record
 
 from iedr_geo.analysis import class_probe, label_classification, value_probe
-from iedr_geo.data import BipartiteGraph, MultiCategorical
+from iedr_geo.data import BipartiteGraph
 from iedr_geo.datasets import MovieLens1M, MovieLensLatestSmall, PlantedConcepts
 from iedr_geo.evaluation import evaluate_catalogue
-from iedr_geo.metrics import NDCG, Recall
+from iedr_geo.metrics import F1, NDCG, Precision, Recall
 from iedr_geo.nn import SDRL, SDRL_VARIANTS, MacridVAE, MultVAE, Popularity
 from iedr_geo.training import BipartiteModule, TrainingResult
 
@@ -45,8 +45,7 @@ FULL_BATCH, LARGE_BATCH = 10_000_000, 2048
 # them, too, as nothing but the ratings is asked of it.
 SIZES = {'num_users': 600, 'num_items': 200, 'num_interactions': 18_000}
 CONCEPT_WEIGHT = 0.1
-TOP = 5, 10, 15
-METRICS = *(NDCG(k) for k in TOP), *(Recall(k) for k in TOP)
+METRICS = [metric(k) for metric in (F1, NDCG, Precision, Recall) for k in (5, 10, 15)]
 OF_EACH_USER = 'f1@10', 'ndcg@10'
 L2 = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 MIN_RATINGS = 20
@@ -140,14 +139,7 @@ def movielens(args):
         value = edges.rating.float()
         graph = BipartiteGraph(*edges.edge_index, *size, value=value)
     else:
-        data = MovieLensLatestSmall(args.root)
-        names = {'userId': 'user', 'movieId': 'item'}
-        graph = BipartiteGraph.from_pandas(
-            pd.read_csv(data.raw_paths[0]).rename(columns=names),
-            items=data.films(),
-            value='rating',
-            item_labels=MultiCategorical('genres', '|'),
-        )
+        graph = MovieLensLatestSmall(args.root).graph()
     if args.single_pass:
         kept = (
             (degree >= MIN_RATINGS).nonzero().view(-1)
@@ -248,14 +240,7 @@ def ranked(model, train, test):
     """Returns the metrics of each user with something to be found."""
     seen = train if test.exclude_seen else None
     found = evaluate_catalogue(model, test, seen, METRICS, history=train, progress=False)
-    values = found.per_list.set_index('user').dropna()
-    number = torch.bincount(test.user, minlength=test.num_users)
-    number = number[number > 0].numpy()
-    for k in TOP:
-        hits = values[f'recall@{k}'] * number
-        values[f'precision@{k}'] = hits / k
-        values[f'f1@{k}'] = 2 * hits / (k + number)
-    return values
+    return found.per_list.drop(columns='user').dropna()
 
 
 def item_vectors(model):

@@ -6,6 +6,7 @@ left out of averages, as :meth:`torch.Tensor.nanmean` does. A list shorter than
 :math:`k` just ends.
 """
 
+import math
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -106,6 +107,49 @@ class TruncatedRecall(RankingMetric):
         r"""Returns the value of each list :math:`[L]`."""
         most = ranked.num_positives.clamp(max=self.k)
         return ranked.top_sum(ranked.positive, self.k) / most
+
+
+@dataclass(frozen=True)
+class Precision(RankingMetric):
+    r"""Share of the top that is positive.
+
+    With :math:`y_r` the target at rank :math:`r`,
+
+    .. math::
+        \text{Precision@}k = \frac{1}{k} \, \mathbb{E} \left[ \sum_{r \le k} y_r \right].
+
+    Args:
+        k: Number of ranks that count, whether or not a list has so many.
+    """
+
+    label: ClassVar[str] = 'precision'
+
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+        some = ranked.num_positives > 0
+        return (ranked.top_sum(ranked.positive, self.k) / self.k).where(some, math.nan)
+
+
+@dataclass(frozen=True)
+class F1(RankingMetric):
+    r"""Harmonic mean of precision and recall.
+
+    With :math:`y_r` the target at rank :math:`r` and :math:`P` the positives,
+
+    .. math::
+        \text{F1@}k = \frac{2}{k + P} \, \mathbb{E} \left[ \sum_{r \le k} y_r \right].
+
+    Args:
+        k: Number of ranks that count, whether or not a list has so many.
+    """
+
+    label: ClassVar[str] = 'f1'
+
+    def __call__(self, ranked: RankedLists) -> Tensor:
+        r"""Returns the value of each list :math:`[L]`."""
+        size = ranked.num_positives
+        mean = 2 * ranked.top_sum(ranked.positive, self.k) / (self.k + size)
+        return mean.where(size > 0, math.nan)
 
 
 @dataclass(frozen=True)

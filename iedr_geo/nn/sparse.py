@@ -32,7 +32,8 @@ class Compressed(NamedTuple):
             matrix = csr_matrix((value, column, ptr), shape=shape).tocsc()
             arrays = matrix.indptr, matrix.indices, matrix.data
             return Compressed(*(torch.from_numpy(array) for array in arrays))
-        row = ptr2index(self.ptr)[order := self.column.argsort(stable=True)]
+        row = ptr2index(self.ptr, self.column.numel())
+        row = row[order := self.column.argsort(stable=True)]
         ptr = index2ptr(self.column[order], num_columns)
         return Compressed(ptr, row, self.value[order])
 

@@ -16,6 +16,11 @@ def value_of_order(metric: RankingMetric, targets: Sequence[int]) -> float:
         return 1 / hits[0] if hits else 0.0
     if metric.label == 'recall':
         return len(hits) / sum(targets)
+    if metric.label == 'precision':
+        return len(hits) / metric.k
+    if metric.label == 'f1':
+        precision, recall = len(hits) / metric.k, len(hits) / sum(targets)
+        return 2 * precision * recall / (precision + recall) if hits else 0.0
     if metric.label == 'truncated_recall':
         return len(hits) / min(metric.k, sum(targets))
     ideal = range(1, min(metric.k, sum(targets)) + 1)

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from iedr_geo.metrics import (
     AUC,
+    F1,
     MRR,
     NDCG,
     HitRatio,
     ListAUC,
+    Precision,
     RankedLists,
     Recall,
     TruncatedRecall,
@@ -24,6 +26,8 @@ NAMES = {
     NDCG: 'ndcg',
     Recall: 'recall',
     TruncatedRecall: 'truncated_recall',
+    Precision: 'precision',
+    F1: 'f1',
     HitRatio: 'hit_ratio',
     MRR: 'mrr',
 }
