@@ -89,6 +89,21 @@ def test_verdicts_follow_from_figures(page, sign, one, two):
     )
 
 
+def test_what_blocks_tell_of_planted_factors(page):
+    runs = []
+    for seed, away in enumerate((-0.02, 0, 0.02)):
+        block = {'category': 0.3 + away, 'chance': 0.2}
+        block |= {'attribute 1': 0.9 + away, 'attribute 2': 0.8 + away}
+        run = run_of(0, {}, **ORDINARY, split_seed=0, seed=seed)
+        run['settings'] |= {'dataset': 'planted', 'concept_weight': 0.1}
+        run['planted'] = {'external': block, 'internal': block | {'category': 0.97}}
+        runs.append(run)
+    text = page(*runs)
+    assert 'tells 0.97 of the categories, the external one 0.30 (chance: 0.20)' in text
+    assert 'which has 0.85 of the variance of the attributes' in text
+    assert '| SDRL | external | 0.30 (0.28 to 0.32) |' in text
+
+
 def test_two_runs_of_one_kind(page):
     of = {'split_seed': 0, 'seed': 0, 'model': 'ease'}
     with pytest.raises(ValueError, match='1 is a second run of EASE'):
