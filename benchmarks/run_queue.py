@@ -17,9 +17,10 @@ from pathlib import Path
 
 import iedr_runs
 import macridvae_runs
+import sdrl_runs
 from iedr_presets import DATASETS
 
-RUNS = iedr_runs.RUNS | macridvae_runs.RUNS
+RUNS = iedr_runs.RUNS | macridvae_runs.RUNS | sdrl_runs.RUNS
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / 'results'
 

@@ -1,8 +1,14 @@
 """Benchmarks and accuracy runs run, and leave what they say."""
 
-import pytest
-from scripts import NUM_USERS, run, run_benchmark
+import runpy
+from dataclasses import replace
 
+import pytest
+import torch
+from scripts import NUM_USERS, ROOT, run, run_benchmark
+
+from iedr_geo.data import BipartiteGraph
+from iedr_geo.nn import MF
 from iedr_geo.recommend import load_model
 
 HELD_OUT = '--num_held_out 20'
@@ -34,6 +40,13 @@ LEFT = {
     f'macridvae.py {HELD_OUT} --similarity dot --hard_assignment --beta 0': 'test',
     **{f'macridvae.py {HELD_OUT} --model {it}': 'test' for it in ('multvae', 'multdae')},
     f'macridvae.py {HELD_OUT} --model ease': 'test test_users baselines',
+    'sdrl.py --internal_weight 2 --external_weight 0.5 --batch_size 40': 'test',
+    'sdrl.py --variant ext+oth': 'test',
+    **{f'sdrl.py --model {it}': 'test' for it in ('multvae', 'macridvae')},
+    **{
+        f'sdrl.py --model {it}': 'test_unmasked test_users data'
+        for it in ('ease', 'popularity', 'netmf', 'prone')
+    },
     'iedr.py --objective softmax --over batch --variant noCIED': 'test',
     'iedr.py --model deepfm --channels 8 --hidden_channels 16 --num_layers 1': 'test',
     'iedr.py --model lightgcn --objective bpr': 'test',
@@ -58,6 +71,8 @@ LEFT_OF_REAL_DATA = {
     'macridvae.py --model multvae --dataset ml-100k --root {1}/ml-100k': 'test',
     'macridvae.py --model multdae --dataset ml-1m --root {1}/ml-1m': 'test',
     'macridvae.py --model multdae --dataset coo --root {1}/ml-1m-dice': 'test',
+    'sdrl.py --dataset ml-latest-small --label_mask --root {1}/ml-latest-small': 'test',
+    'sdrl.py --dataset ml-1m --variant whole --root {1}/ml-1m': 'test',
     'bipartite.py --users 500 --repeats 1 --root {1}/gowalla': 'milliseconds',
     'feature_graphs.py --repeats 1 --root {1}/frappe': 'ratios milliseconds',
     'pieces.py --repeats 1 --root {1}/frappe --dice_root {1}/ml-1m-dice': 'milliseconds',
@@ -114,6 +129,67 @@ def test_what_else_runs_leave(runs):
     assert macridvae['settings']['training']['arguments']['num_concepts'] == 7
 
 
+def test_what_sdrl_leaves(tmp_path):
+    flags = f'--quiet --epochs 60 --learning_rate 0.01 --run {tmp_path}'
+    found = {
+        mask: run_benchmark(f'sdrl.py {flags} --overwrite {mask}', tmp_path)[1]
+        for mask in ('', '--label_mask')
+    }
+    for mask, content in found.items():
+        masked, unmasked = content['test'], content['test_unmasked']
+        assert masked.keys() == unmasked.keys() >= {'f1@5', 'precision@15', 'ndcg@10'}
+        assert masked['ndcg@10'] > unmasked['ndcg@10']
+        for metric, values in content['test_users'].items():
+            assert sum(values) / len(values) == pytest.approx(masked[metric], 1e-3)
+        blocks = {'internal', 'external', 'other', 'whole'}
+        assert content['classification'].keys() == content['planted'].keys() == blocks
+        of_internal = content['classification']['internal']
+        assert of_internal.keys() == {'recall', 'precision', 'micro_f1'}
+        assert content['data'] == {'users': 600, 'items': 200, 'edges': 18_000}
+        assert content['settings']['label_mask'] == bool(mask)
+    # The categories that SDRL has seen are in the internal block, and nowhere else.
+    seen = found['']['planted']
+    for block in ('external', 'other'):
+        assert seen['internal']['category'] > seen[block]['category'] + 0.3
+        assert seen[block]['category'] < seen[block]['chance'] + 0.1
+    assert seen['external']['attribute 1'] > 0.6
+    leaked, withheld = (
+        content['classification']['internal']['micro_f1'] for content in found.values()
+    )
+    assert leaked > withheld + 0.2
+
+
+def test_rankings_of_each_user(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'benchmarks')
+    script = runpy.run_path(str(ROOT / 'benchmarks' / 'sdrl.py'))
+    generator = torch.Generator().manual_seed(0)
+    rated = torch.rand(12, 20, generator=generator) < 0.5
+    rated[3] = False
+    graph = BipartiteGraph(*rated.nonzero().t(), 12, 20)
+    train, test = script['divide'](graph, 0.3, seed=1)
+    assert test.num_edges == round(0.3 * graph.num_edges)
+    assert not train.contains(test.user, test.item).any()
+    assert torch.equal(train.popularity, train.item_degree)
+    assert torch.equal(test.popularity, train.item_degree)
+    scores = MF(12, 20, 4)
+    for unmasked in (False, True):
+        if unmasked:
+            test = replace(test, exclude_seen=False)
+        found = script['ranked'](scores, train, test)
+        assert list(found.index) == test.user.unique().tolist()
+        for user, values in found.iterrows():
+            order = scores.score(torch.tensor(user), torch.arange(20)).argsort().tolist()
+            known, wanted = train.positives(user).tolist(), test.positives(user).tolist()
+            left = [i for i in order[::-1] if unmasked or i not in known]
+            for k in (5, 10, 15):
+                hits = len(set(left[:k]) & set(wanted))
+                precision, recall = hits / k, hits / len(wanted)
+                f1 = 2 * precision * recall / (precision + recall) if hits else 0
+                expected = {'precision': precision, 'recall': recall, 'f1': f1}
+                for name, value in expected.items():
+                    assert values[f'{name}@{k}'] == pytest.approx(value)
+
+
 def test_disentanglement_report(runs, tmp_path):
     page, model = tmp_path / 'report.html', next(iter(runs.values()))[0] / 'model'
     flags = f'--model {model} --page {page}'
@@ -150,6 +226,12 @@ def test_flags_that_do_not_go_together(capsys):
         'macridvae.py --model ease --epochs 3',
         'macridvae.py --model multdae --beta 0',
         'macridvae.py --min_rating 4',
+        'sdrl.py --model ease --label_mask',
+        'sdrl.py --model prone --epochs 3',
+        'sdrl.py --variant whole --label_mask',
+        'sdrl.py --dataset ml-1m',
+        'sdrl.py --single_pass',
+        'sdrl.py --model popularity --dataset ml-1m --concept_weight 1',
     ):
         with pytest.raises(SystemExit, match='2'):
             run(f'benchmarks/{flags}')
@@ -157,4 +239,8 @@ def test_flags_that_do_not_go_together(capsys):
     assert 'coo needs --root' in said
     assert 'ease has no --epochs' in said and 'multdae has no --beta' in said
     assert 'planted has no --min_rating' in said
+    assert 'ease has no --label_mask' in said and 'prone has no --epochs' in said
+    assert 'whole sees no categories' in said and 'without categories' in said
+    assert 'planted has no --single_pass' in said
+    assert 'ml-1m has no --concept_weight' in said
     assert 'fm has no --hidden_channels' in said and 'of IEDR, not of fm' in said

@@ -69,7 +69,10 @@ def test_first_page_shows_output_of_others():
 
 @pytest.mark.parametrize(
     'name',
-    ['results', 'paper', 'bipartite', 'auto_encoders', 'disentanglement', 'speed'],
+    [
+        *('results', 'paper', 'bipartite', 'auto_encoders', 'sdrl'),
+        *('disentanglement', 'speed'),
+    ],
 )
 def test_page_is_generated(name, monkeypatch):
     tables = ROOT / 'benchmarks' / 'tables'

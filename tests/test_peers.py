@@ -4,8 +4,10 @@ import inspect
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.linalg import expm
 
 from iedr_geo.data import BipartiteGraph, CandidateLists
 from iedr_geo.datasets import PlantedFactors
@@ -18,6 +20,7 @@ with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parents[1] / 'benchmarks')
     from peers import PEERS, ease, tuned_ease
     from peers.fields import Fields, of_rows
+    from peers.network_embedding import netmf, prone
 
 SIDES = ('user', 'item', 'context')
 TRAINED = [name for name in PEERS if name != 'ease']
@@ -193,6 +196,47 @@ def test_ease_makes_strangers_of_their_items():
         actual = found.scores(Queries(users), some)
         wanted = expected.gather(1, some.expand(4, -1))
         torch.testing.assert_close(actual, wanted)
+
+
+def dense_netmf(a: np.ndarray, channels: int) -> np.ndarray:
+    step = a / a.sum(axis=1, keepdims=True)
+    powers = sum(np.linalg.matrix_power(step, r) for r in range(1, 11))
+    matrix = np.log(np.maximum(a.sum() / 10 * powers / a.sum(axis=1), 1))
+    left, values, _ = np.linalg.svd(matrix)
+    return left[:, :channels] * np.sqrt(values[:channels])
+
+
+def dense_prone(a: np.ndarray, channels: int) -> np.ndarray:
+    def leading(matrix):
+        left, values, _ = np.linalg.svd(matrix)
+        vectors = left[:, :channels] * np.sqrt(values[:channels])
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    share, unit = a / a.sum(axis=1, keepdims=True), np.eye(len(a))
+    negative = share.sum(axis=0) ** 0.75
+    logs = np.log(np.where(a > 0, share, 1) / (negative / negative.sum()))
+    vectors = leading(np.where(a > 0, logs, 0))
+    with_loops = a + unit
+    laplacian = unit - with_loops / with_loops.sum(axis=1, keepdims=True)
+    shifted = laplacian - 0.2 * unit
+    # What the Chebyshev polynomials expand.
+    filtered = expm(-0.5 * (shifted @ shifted / 2 - unit)) @ vectors
+    return leading(with_loops @ (vectors - filtered))
+
+
+@pytest.mark.parametrize(('embed', 'dense'), [(netmf, dense_netmf), (prone, dense_prone)])
+def test_network_embeddings_are_those_of_dense_matrices(embed, dense):
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(9, 7, generator=generator) < 0.5).double()
+    a = np.zeros((16, 16))
+    a[:9, 9:], a[9:, :9] = x, x.t()
+    model = embed(BipartiteGraph(*x.nonzero().t(), 9, 7), channels=5)
+    vectors = dense(a, 5)
+    # But for signs, which no product of two of them has.
+    found = torch.cat(model.embeddings()).numpy()
+    np.testing.assert_allclose(found @ found.T, vectors @ vectors.T, atol=1e-5)
+    scores = model.score(torch.arange(9).unsqueeze(1), torch.arange(7)).numpy()
+    np.testing.assert_allclose(scores, (vectors @ vectors.T)[:9, 9:], atol=1e-5)
 
 
 def test_regularisation_of_ease_is_chosen_on_validation():

@@ -76,7 +76,8 @@ def test_names_of_runs(queue):
         assert (BENCHMARKS / script).exists()
         assert name.split('/')[1].startswith(given['--dataset'])
         assert name.endswith(f'-{given["--seed"]}')
-    assert any(words.startswith('macridvae.py') for words in run_queue.RUNS.values())
+    for script in ('macridvae.py', 'sdrl.py'):
+        assert any(words.startswith(script) for words in run_queue.RUNS.values())
 
 
 def test_halving_keeps_the_best(queue, monkeypatch, capsys):

@@ -4,18 +4,23 @@ benchmarks/results/macridvae.
 python benchmarks/tables/auto_encoders.py
 """
 
-import runpy
-from pathlib import Path
 from statistics import mean, median, stdev
 
-import common
-import pandas as pd
-from common import SILENT, apart, interval, paired, read, read_runs, table, write
-from scipy.stats import t
+from common import (
+    SILENT,
+    apart,
+    cell,
+    interval,
+    missing,
+    over_pairs,
+    paired,
+    read,
+    read_runs,
+    table,
+    values,
+    write,
+)
 
-from iedr_geo.evaluation import Evaluation
-
-BENCHMARKS = Path(__file__).resolve().parents[1]
 FOLDER = 'macridvae'
 SPLIT = 98765
 METRICS = ('ndcg@100', 'recall@20', 'recall@50')
@@ -161,44 +166,9 @@ def pair_of(models, name, metric=DECIDES):
     return paired(runs, reference, 'test_users', metric)
 
 
-def pooled(pairs):
-    """Returns the evaluations of the test users of all splits together."""
-    sides = zip(*pairs, strict=True)
-    return [
-        Evaluation({}, pd.concat([each.per_list for each in side], ignore_index=True))
-        for side in sides
-    ]
-
-
 def over_splits(splits, name):
-    """Returns the difference between a model and MacridVAE in each split, its interval
-    over the users of all splits, and that over splits.
-    """
-    pairs = [pair_of(models, name) for models in splits.values()]
-    pairs = [pair for pair in pairs if pair is not None]
-    if len(pairs) < 2:
-        return None
-    each = [apart(pair, DECIDES)[0] for pair in pairs]
-    half = t.ppf(0.975, len(each) - 1) * stdev(each) / len(each) ** 0.5
-    centre = mean(each)
-    return each, apart(pooled(pairs), DECIDES), [centre, centre - half, centre + half]
-
-
-def values(runs, *path):
-    found = []
-    for run in runs.values():
-        for key in path:
-            run = run.get(key, {})
-        found.append(run)
-    return [value for value in found if value != {}]
-
-
-def cell(numbers, scale=100, form='.2f'):
-    if not numbers:
-        return ''
-    spread = f'{scale * min(numbers):{form}} to {scale * max(numbers):{form}}'
-    middle = f'{scale * median(numbers):{form}}'
-    return f'{middle} ({spread})' if len(numbers) > 1 else middle
+    """Returns what all splits say of the difference between a model and MacridVAE."""
+    return over_pairs([pair_of(models, name) for models in splits.values()], DECIDES)
 
 
 def results(dataset, models):
@@ -374,20 +344,6 @@ def reading_of_epochs(sections):
         )
 
 
-def missing():
-    """Returns a sentence on the runs of the list that are not there, if any."""
-    wanted = runpy.run_path(str(BENCHMARKS / 'macridvae_runs.py'))['RUNS']
-    there = {f'{FOLDER}/{name}' for name in common.read(FOLDER)}
-    left = [name.removeprefix(f'{FOLDER}/') for name in wanted if name not in there]
-    if not left:
-        return []
-    names = ', '.join(f'`{name}`' for name in left)
-    return [
-        f'\nOf {len(wanted)} runs, {len(left)} are missing, without which all of this is '
-        f'said: {names}.'
-    ]
-
-
 def commands(sections):
     """Returns the commands that gave the runs, with their splits, seeds and commits."""
     for splits in sections.values():
@@ -486,7 +442,7 @@ def page():
     lines += control()
     lines += [PROTOCOL, '## Reading\n', *reading(sections)]
     lines += ['', '## The runs\n', 'With `--split_seed` and `--seed` as given:\n']
-    lines += [*commands(sections), *missing()]
+    lines += [*commands(sections), *missing('macridvae_runs', FOLDER)]
     return '\n'.join([*lines, ''])
 
 

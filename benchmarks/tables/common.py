@@ -1,15 +1,18 @@
 """What the pages of results share: reading runs, comparing them, and Markdown."""
 
 import json
+import runpy
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from iedr_geo.evaluation import Evaluation
 
-RESULTS = Path(__file__).resolve().parents[1] / 'results'
+BENCHMARKS = Path(__file__).resolve().parents[1]
+RESULTS = BENCHMARKS / 'results'
 SILENT = ('training', 'quiet', 'resume', 'overwrite')  # Without effect on a result.
 
 
@@ -41,6 +44,20 @@ def read_runs(folder, section, label):
             raise ValueError(f'{name} is a second run of {label(settings)}')
         runs[settings['seed']] = run
     return dict(sorted(sections.items()))
+
+
+def missing(script, folder):
+    """Returns a sentence on the runs of a list that are not there, if any."""
+    wanted = runpy.run_path(str(BENCHMARKS / f'{script}.py'))['RUNS']
+    there = {f'{folder}/{name}' for name in read(folder)}
+    left = [name.removeprefix(f'{folder}/') for name in wanted if name not in there]
+    if not left:
+        return []
+    names = ', '.join(f'`{name}`' for name in left)
+    return [
+        f'\nOf {len(wanted)} runs, {len(left)} are missing, without which all of this is '
+        f'said: {names}.'
+    ]
 
 
 def commands(script, models, flags):
@@ -84,6 +101,29 @@ def paired(runs, reference, part, metric):
     return [_mean_over(each, seeds, part, metric) for each in (runs, reference)]
 
 
+def pooled(pairs):
+    """Returns the evaluations of the test users of all splits together."""
+    sides = zip(*pairs, strict=True)
+    return [
+        Evaluation({}, pd.concat([each.per_list for each in side], ignore_index=True))
+        for side in sides
+    ]
+
+
+def over_pairs(pairs, metric):
+    """Returns what paired evaluations on several splits say, in points, if there are at
+    least two: the difference in each, the interval over the users of all, and that over
+    splits.
+    """
+    pairs = [pair for pair in pairs if pair is not None]
+    if len(pairs) < 2:
+        return None
+    each = [apart(pair, metric)[0] for pair in pairs]
+    half = student.ppf(0.975, len(each) - 1) * stdev(each) / len(each) ** 0.5
+    centre = mean(each)
+    return each, apart(pooled(pairs), metric), [centre, centre - half, centre + half]
+
+
 def apart(pair, metric):
     """Returns by how much a metric of the first evaluation is above that of the second
     on the same lists, with its 95 % bootstrap interval, in points.
@@ -103,6 +143,25 @@ def difference(runs, reference, part, metric):
     """
     pair = None if runs is reference else paired(runs, reference, part, metric)
     return '' if pair is None else interval(*apart(pair, metric))
+
+
+def values(runs, *path):
+    """Returns what the files of runs hold under some keys, of those that have it."""
+    found = []
+    for run in runs.values():
+        for key in path:
+            run = run.get(key, {})
+        found.append(run)
+    return [value for value in found if value != {}]
+
+
+def cell(numbers, scale=100, form='.2f'):
+    """Returns the median and, of several numbers, the lowest and the highest."""
+    if not numbers:
+        return ''
+    spread = f'{scale * min(numbers):{form}} to {scale * max(numbers):{form}}'
+    middle = f'{scale * median(numbers):{form}}'
+    return f'{middle} ({spread})' if len(numbers) > 1 else middle
 
 
 def summary(values, form='.2f', scale=1):

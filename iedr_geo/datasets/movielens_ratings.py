@@ -8,6 +8,7 @@ from typing import ClassVar
 import pandas as pd
 
 from iedr_geo.data import (
+    BipartiteGraph,
     Bucketized,
     Categorical,
     DateTime,
@@ -53,6 +54,19 @@ class MovieLensRatings(RawArchive, RatedLog, SplitLog):
         The title is that of the archive, with the year; genres are text, with
         :obj:`'|'` between them, empty if there are none.
         """
+
+    def graph(self) -> BipartiteGraph:
+        """Returns the ratings as values of a graph's edges, and the genres as labels of
+        its items.
+        """
+        with reading(self.raw_dir):
+            return BipartiteGraph.from_pandas(
+                self._high(self._ratings(), self.raw_paths[0]),
+                users=self._users(),
+                items=self.films(),
+                value='rating',
+                item_labels=MultiCategorical('genres', '|'),
+            )
 
     def process(self) -> None:
         """Encodes the log."""

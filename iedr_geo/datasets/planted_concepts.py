@@ -74,6 +74,8 @@ class PlantedConcepts:
             the items that users share are the concepts; at 0.5, they no longer are.
         attribute_weight: The scale of the attributes; 0 removes them.
         appeal_weight: The scale of the appeal; 0 removes it.
+        shared_preferences: If :obj:`True`, a user prefers the same values in all
+            concepts, so that attributes say nothing of concepts.
         max_cells: The bound on the entries of a temporary matrix.
 
     Raises:
@@ -92,6 +94,7 @@ class PlantedConcepts:
         concept_weight: float = 2.0,
         attribute_weight: float = 4.0,
         appeal_weight: float = 1.0,
+        shared_preferences: bool = False,
         max_cells: int = MAX_CELLS,
     ) -> None:
         most = num_items // 2
@@ -118,7 +121,9 @@ class PlantedConcepts:
         self.appeal = draw_popularity(rng, num_items, appeal_weight)
         care = rng.dirichlet(np.full(num_concepts, _CONCENTRATION), num_users)
         self.user_concepts: Floats = (1 - _STRAY) * care + _STRAY / num_concepts
-        self.preferences: Floats = rng.random((num_users, num_concepts, num_attributes))
+        size = num_users, num_concepts, num_attributes
+        drawn = rng.random((num_users, 1, num_attributes) if shared_preferences else size)
+        self.preferences: Floats = np.broadcast_to(drawn, size)
         count = draw_counts(rng, num_users, num_interactions, most)
         user, item = draw_distinct(rng, self._scores, count, num_items, max_cells)
         self.graph = BipartiteGraph(

@@ -385,38 +385,6 @@ def test_values_and_labels_from_pandas():
             BipartiteGraph.from_pandas(log.assign(stars=cells), value='stars')
 
 
-def test_movielens_latest_small(data_root):
-    """The sizes of its core of 20 ratings, and of what has 20 before any is left out."""
-    folder = data_root / 'ml-latest-small'
-    names = {'userId': 'user', 'movieId': 'item'}
-    ratings, films = (
-        pd.read_csv(folder / file).rename(columns=names)
-        for file in ('ratings.csv', 'movies.csv')
-    )
-    graph = BipartiteGraph.from_pandas(
-        ratings,
-        items=films,
-        value='rating',
-        repeated_value='error',
-        item_labels=MultiCategorical('genres', '|'),
-    )
-    assert (graph.num_users, graph.num_items, graph.num_edges) == (610, 9742, 100836)
-    assert graph.label_names[0] == '(no genres listed)' and len(graph.label_names) == 20
-    enough = graph.item_degree[graph.item] >= 20
-    enough &= graph.user_degree[graph.user] >= 20
-    core, once = graph.core(20, repeat=True), graph.subgraph(enough).core(1)
-    assert (core.num_users, core.num_items, core.num_edges) == (566, 1286, 67020)
-    assert (once.num_users, once.num_items, once.num_edges) == (610, 1297, 67898)
-    stars = ratings.set_index(['user', 'item'])['rating']
-    genres = films.set_index('item')['genres']
-    for part in (core, once):
-        own = values_of(part)
-        assert list(own.values()) == stars.loc[list(own)].tolist()
-        names = np.array(part.label_names)
-        texts = [set(names[row]) for row in part.item_labels.numpy()]
-        assert texts == [set(text.split('|')) for text in genres[part.item_ids]]
-
-
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

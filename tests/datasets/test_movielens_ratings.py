@@ -342,3 +342,27 @@ def test_features_of_ml_latest_small(data_root):
     assert counts['year=<missing>'] == 13
     sizes = [n for name, n in counts.items() if name.startswith('year=') and n > 13]
     assert len(sizes) == 10 and sum(sizes) == 9742 - 13
+
+
+def test_graph_of_latest_small(data_root):
+    """The sizes of its core of 20 ratings, and of what has 20 before any is left out."""
+    folder = data_root / 'ml-latest-small'
+    graph = MovieLensLatestSmall(folder).graph()
+    assert (graph.num_users, graph.num_items, graph.num_edges) == (610, 9742, 100836)
+    assert len(graph.label_names) == 19 and int((~graph.item_labels.any(1)).sum()) == 34
+    enough = graph.item_degree[graph.item] >= 20
+    enough &= graph.user_degree[graph.user] >= 20
+    core, once = graph.core(20, repeat=True), graph.subgraph(enough).core(1)
+    assert (core.num_users, core.num_items, core.num_edges) == (566, 1286, 67020)
+    assert (once.num_users, once.num_items, once.num_edges) == (610, 1297, 67898)
+    films = pd.read_csv(folder / 'movies.csv').set_index('movieId')['genres']
+    stars = pd.read_csv(folder / 'ratings.csv').set_index(['userId', 'movieId'])['rating']
+    for part in (core, once):
+        users, items = part.user_ids.astype(int), part.item_ids.astype(int)
+        own = zip(users[part.user.numpy()], items[part.item.numpy()], strict=True)
+        assert part.value.tolist() == stars.loc[list(own)].tolist()
+        names = np.array(part.label_names)
+        texts = [set(names[row]) for row in part.item_labels.numpy()]
+        assert texts == [set(text.split('|')) for text in films[items]]
+    with pytest.raises(ValueError, match=r'No rating is 6 or higher'):
+        MovieLensLatestSmall(folder, min_rating=6).graph()

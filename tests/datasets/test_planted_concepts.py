@@ -53,7 +53,10 @@ def test_sizes_and_seed(data):
 
 @pytest.mark.parametrize(
     'weights',
-    [{}, {'concept_weight': 0.5}, {'attribute_weight': 3.0}, {'appeal_weight': 0}],
+    [
+        *({}, {'concept_weight': 0.5}, {'attribute_weight': 3.0}, {'appeal_weight': 0}),
+        {'shared_preferences': True},
+    ],
     ids=str,
 )
 def test_scores_follow_from_the_factors(weights):
@@ -71,6 +74,7 @@ def test_scores_follow_from_the_factors(weights):
         assert scores.attributes[user, item].item() == pytest.approx(expected)
         assert scores.appeal[user, item].item() == data.appeal[item]
     assert data.appeal.any() == ('appeal_weight' not in weights)
+    assert (b == b[:, :1]).all() == ('shared_preferences' in weights)
     # Users and items broadcast.
     user, item = torch.tensor([3, 5, 3]), torch.tensor([7, 0, 15])
     for whole, rows, cells in zip(
