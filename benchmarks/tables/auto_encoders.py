@@ -14,6 +14,7 @@ from common import (
     missing,
     over_pairs,
     paired,
+    read,
     read_runs,
     table,
     values,
@@ -371,6 +372,59 @@ def read_sections():
     return sections
 
 
+CONTROL = """## User control
+
+What `Recommender.control` changes on planted concepts, whose two attributes are known, by
+`benchmarks/concept_control.py`: {lists} lists of {steps} items a seed, seeds {seeds}, a
+model of {channels} channels with β = {beta} and σ₀ = {sigma}. Its prototypes begin near
+each other, are placed at clusters of items (k-means, no labels) after {epochs} epochs,
+and it is trained again: items are divided as the planted concepts by an NMI of {once}
+before, and {nmi} after. The dimension is the one most correlated with the attribute
+within the concept ({correlation}). Beside them, random lists of the same concept. Means
+over seeds; attributes are from 0 to 1.
+"""
+
+SETTINGS = 'steps', 'channels', 'beta', 'sigma', 'epochs'
+CONTROLLED = {
+    'rank correlation': 'rank correlation of position and attribute',
+    'change of the attribute': 'change of the attribute, first to last',
+    'change of others': 'change of the other attribute, either way',
+    'spread of others': 'standard deviation of the other attribute',
+    'of one concept': 'lists of a single planted concept',
+}
+
+
+def control():
+    """Returns the section on what altering one dimension alters."""
+    report = read('concept_control').get('planted')
+    if report is None:
+        return []
+    seeds = report['seeds']
+    of_seed = list(seeds.values())
+    heads, columns = [], []
+    for number in range(len(of_seed[0]['attributes'])):
+        for kind in ('controlled', 'random'):
+            heads.append(f'attribute {number + 1}, {kind}')
+            each = [seed['attributes'][number][kind] for seed in of_seed]
+            columns.append([mean(one[name] for one in each) for name in CONTROLLED])
+    lines = [
+        [label, *(f'{column[row]:.2f}' for column in columns)]
+        for row, label in enumerate(CONTROLLED.values())
+    ]
+    best = zip(
+        *(seed['correlation of the best dimension'] for seed in of_seed), strict=True
+    )
+    text = CONTROL.format(
+        **{name: report['settings'][name] for name in SETTINGS},
+        lists=of_seed[0]['lists'],
+        seeds=', '.join(seeds),
+        once=f'{mean(seed["nmi, trained once"] for seed in of_seed):.2f}',
+        nmi=f'{mean(seed["nmi"] for seed in of_seed):.2f}',
+        correlation=' and '.join(f'{mean(each):.2f}' for each in best),
+    )
+    return [text, *table(['', *heads], lines)]
+
+
 def page():
     sections = read_sections()
     lines = [INTRODUCTION]
@@ -385,6 +439,7 @@ def page():
             lines += results(dataset, splits[SPLIT])
         if len(splits) > 1:
             lines += results_over_splits(splits)
+    lines += control()
     lines += [PROTOCOL, '## Reading\n', *reading(sections)]
     lines += ['', '## The runs\n', 'With `--split_seed` and `--seed` as given:\n']
     lines += [*commands(sections), *missing('macridvae_runs', FOLDER)]

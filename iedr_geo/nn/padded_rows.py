@@ -25,11 +25,13 @@ class PaddedRows:
     """
 
     def __init__(self, row: Tensor, num_rows: int) -> None:
-        length = torch.bincount(row, minlength=num_rows)
+        # On a device, `bincount` would wait for the largest number.
+        self.length = length = _count(row, num_rows)
+        """The number of elements of each row, of shape :math:`(B)`."""
         begin = cumsum(length)[:-1]
         level = length.clamp(min=1).double().log2().ceil().long()
         longest = length.new_zeros(LEVELS).scatter_reduce(0, level, length, 'amax')
-        sizes = torch.stack([torch.bincount(level, minlength=LEVELS), longest])
+        sizes = torch.stack([_count(level, LEVELS), longest])
         order = level.argsort(stable=True)
         self.inverse = torch.empty_like(order)
         self.inverse[order] = torch.arange(num_rows, device=row.device)
@@ -81,3 +83,8 @@ class PaddedRows:
             return channels.transpose(1, 2) @ F.embedding(index[element], x)
 
         return self.map(sums)
+
+
+def _count(index: Tensor, size: int) -> Tensor:
+    """Returns how often each number comes, of shape :math:`(S)`."""
+    return index.new_zeros(size).scatter_add(0, index, torch.ones_like(index))

@@ -36,7 +36,8 @@ class VectorScorer(CatalogueScorer):
             )
         super().__init__(graph, self.user.device)
         self.columns = model.factor_columns
-        self.parts = self.factor_names = tuple(self.columns)
+        self.parts = tuple(self.columns)
+        self.factor_names = tuple(n for n in self.columns if n not in model.constants)
 
     def _products(
         self, queries: Queries, items: Tensor | None, columns: slice = slice(None)

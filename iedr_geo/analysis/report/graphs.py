@@ -77,7 +77,8 @@ def _random_scorer(
         torch.randn(size, 32, generator=generator).to(device)
         for size in (graph.num_users, graph.num_items)
     )
-    model = SimpleNamespace(embeddings=lambda: (user, item), factor_columns={})
+    vectors = {'embeddings': lambda: (user, item), 'factor_columns': {}, 'constants': ()}
+    model = SimpleNamespace(**vectors)
     return VectorScorer(cast(Any, model), graph)
 
 

@@ -280,8 +280,7 @@ class AutoEncoder(Rebuildable, ABC):
                 had[:, :-1],
             )
             partition = torch.logaddexp(own_share[0], others)
-        count = torch.bincount(row, minlength=len(query))
-        return (total - count * partition).mean()
+        return (total - rows.length * partition).mean()
 
     def extra_repr(self) -> str:
         """Returns the arguments for the model's text."""

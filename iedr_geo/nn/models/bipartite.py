@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,6 +23,11 @@ class BipartiteModel(Rebuildable, ABC):
     Subclasses define :meth:`forward`, have :obj:`num_users`, :obj:`num_items` and
     :obj:`channels`, the size of the vectors. They may define :obj:`losses(batch)`, a
     named tuple of terms whose :obj:`total` is minimised in the place of an objective.
+    """
+
+    constants: ClassVar[tuple[str, ...]] = ()
+    """Those of :obj:`factor_columns` that are the same for all users and for all items:
+    parts of a score, but no factors.
     """
 
     num_users: int

@@ -43,8 +43,7 @@ class OneVectorAutoEncoder(AutoEncoder):
 
     def _read(self, rows: PaddedRows, row: Tensor, own: Tensor, x: Tensor) -> Tensor:
         """Returns the first hidden layer, of shape :math:`(B, H)`."""
-        degree = torch.bincount(row, minlength=len(rows.inverse))
-        scale = degree.clamp(min=1).to(x.dtype).rsqrt()[row].unsqueeze(1)
+        scale = rows.length.clamp(min=1).to(x.dtype).rsqrt()[row].unsqueeze(1)
         weight = F.dropout(scale, self.dropout, self.training)
         return (rows.aggregate(weight, x, own).squeeze(1) + self.history_bias).tanh()
 

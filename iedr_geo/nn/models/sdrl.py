@@ -150,6 +150,7 @@ class SDRL(BipartiteModel):
         'external_weight',
     )
     batches = 'users'
+    constants = (BIAS,)
     ptr: Tensor
     column: Tensor
     value: Tensor

@@ -307,3 +307,11 @@ def test_defaults_and_variants():
     assert str(model) == (
         "SDRL(6, 8, blocks={'internal': 64, 'external': 32, 'other': 32}, hidden=256)"
     )
+
+
+def test_the_bias_is_a_part_and_no_factor():
+    """It is the same for all users and items, and tells nothing of any."""
+    graph = make_graph()
+    made = scorer(make(graph), graph)
+    assert made.parts == ('internal', 'external', 'other', 'bias')
+    assert made.factor_names == made.parts[:-1]
