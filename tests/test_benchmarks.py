@@ -53,6 +53,7 @@ LEFT = {
     'iedr.py --model lightgcn --objective bpr': 'test',
     'iedr.py --model ease': 'test',
     'dice_robustness.py --caps 0.5 0.9 --epochs 1 --plot {0}/caps.png': 'recall@20',
+    'concept_control.py --seeds 0 --epochs 2 --lists 3 --steps 3': 'settings seeds',
     'objectives.py --repeats 1': 'ratios milliseconds',
     'large.py --scale 0.0005 --steps 2': 'reading building training evaluation',
     'soak.py --calls 40 --epochs 1': 'calls errors milliseconds resident_mib',

@@ -21,7 +21,15 @@ from iedr_geo.data import (
 )
 from iedr_geo.evaluation import evaluate_candidates, evaluate_catalogue
 from iedr_geo.metrics import NDCG, HitRatio
-from iedr_geo.nn import DICE, IEDR, SDRL, BCEObjective, BPRObjective, SoftmaxObjective
+from iedr_geo.nn import (
+    DICE,
+    IEDR,
+    SDRL,
+    BCEObjective,
+    BPRObjective,
+    MacridVAE,
+    SoftmaxObjective,
+)
 from iedr_geo.nn.models.rebuild import MODELS
 from iedr_geo.recommend import Recommender
 from iedr_geo.scoring import (
@@ -139,7 +147,7 @@ def test_one_way(case, tmp_path):
     report = disentanglement_report(loaded.model, *data, num_samples=40)
     assert len(report.table) and np.isfinite(report.table['value']).any() and str(report)
     has_factors = bool(recommender.scorer.factor_names)
-    assert has_factors == isinstance(model, (DICE, IEDR, SDRL))
+    assert has_factors == isinstance(model, (DICE, IEDR, SDRL, MacridVAE))
     assert has_factors == bool(len(report.separation))
 
 

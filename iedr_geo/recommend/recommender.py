@@ -22,6 +22,7 @@ from iedr_geo.data.warning import warn_caller
 from iedr_geo.nn.blocks import blocks
 from iedr_geo.recommend.comparison import compare
 from iedr_geo.recommend.context_use import ContextIgnoredWarning, ignores_contexts
+from iedr_geo.recommend.control import check_has_concepts, control
 from iedr_geo.recommend.entities import (
     DatasetEntities,
     Entities,
@@ -563,7 +564,8 @@ class Recommender:
             context: As in :meth:`recommend`.
             k: The number of results.
             by: The factor that counts, *e.g.*, :obj:`'extrinsic'` (default: the first,
-                which is :obj:`'intrinsic'` or :obj:`'interest'`).
+                which is :obj:`'intrinsic'` or :obj:`'interest'`; of concepts, all
+                together).
 
         Returns:
             Their ids and cosine similarities, the most alike first, without the item.
@@ -592,7 +594,7 @@ class Recommender:
         self, side: Side, entity: Entity, context: Context | None, k: int, by: str | None
     ) -> pd.DataFrame:
         check_count(k, 'k')
-        if by is None and self.scorer.factor_names:
+        if by is None and self.scorer.factor_names and self.scorer.concepts() is None:
             by = self.scorer.factor_names[0]
         own, one = self._entities.numbers(side, [entity]), self._context(context)
         ids, name = self._entities.own[side], self._entities.names[side]
@@ -615,9 +617,65 @@ class Recommender:
         self, name: str | None, side: Side, entities: Numbers, context: Numbers | None
     ) -> Tensor:
         """Returns a factor of users or items, all in one context."""
+        if name is None and self.scorer.concepts() is not None:
+            vectors: Any = self.scorer.vectors(side)
+            return vectors[entities.number.to(self.scorer.device)]
         new = {f'{side}s': entities.new}
         queries = self._queries(entities.number, context, new)
         return self.scorer.factor(str(name), side, queries, entities.number)
+
+    def control(
+        self,
+        item: Entity,
+        dimension: int,
+        steps: int = 5,
+        gamma: float = 1.0,
+        width: int = 16,
+    ) -> pd.DataFrame:
+        r"""Returns items like one, but for one dimension of their vectors, which rises
+        from the first to the last (Section 2.4 of `Ma et al.
+        <https://arxiv.org/abs/1910.14238>`_).
+
+        The items are of the item's concept. The range of the dimension in which an item
+        would still be of it is cut into as many parts as there are steps, with as many
+        items of the concept in each; the list has one item from each part, those most
+        alike in all other dimensions. What a dimension stands for, if anything, is for
+        the user to find out: its values are those of :meth:`embeddings`.
+
+        Args:
+            item: The item.
+            dimension: The number of the dimension, from 0.
+            steps: The number of items. Fewer come back, with a warning, where the concept
+                has fewer of different values.
+            gamma: How much it counts, beside their likeness to the item, that the items
+                are like each other.
+            width: The number of lists that the search for the best one goes on with, item
+                by item.
+
+        Returns:
+            A row for each item, by rising values: its id, the :obj:`value` of the
+            dimension of its vector, which is of length one, and its :obj:`similarity` to
+            the item, the cosine of all other dimensions. The item itself may be in it.
+
+        Raises:
+            ValueError: If the model has no concepts by cosines, there is no such
+                dimension or item, or an argument is out of its range.
+        """
+        concepts = check_has_concepts(self.scorer.concepts(), self.model)
+        check_count(dimension, 'dimension', 0)
+        check_count(steps, 'steps')
+        check_count(width, 'width')
+        if not gamma >= 0:
+            raise ValueError(f'`gamma` must be at least 0 (got {gamma})')
+        size = concepts.item.size(1)
+        if dimension >= size:
+            raise ValueError(f'`dimension` must be below {size} (got {dimension})')
+        number = int(self._entities.numbers('item', [item]).number)
+        found = control(concepts, number, dimension, steps, gamma, width)
+        names = ('value', 'similarity')
+        columns = zip(names, (c.cpu().numpy() for c in found[1:]), strict=True)
+        own = self._own[1][found.item.cpu().numpy()]
+        return self._table([(self.item_name, own)], columns)
 
     @torch.no_grad()
     def embeddings(self, side: Side, context: Context | None = None) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from torch import Tensor
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.fingerprint import sides_of
 from iedr_geo.data.schema import Side
+from iedr_geo.nn import Concepts
 from iedr_geo.nn.blocks import blocks
 from iedr_geo.scoring.queries import Queries
 
@@ -135,6 +136,10 @@ class CatalogueScorer(ABC):
 
         Nothing where their scores are not made of such vectors.
         """
+        return None
+
+    def concepts(self) -> Concepts | None:
+        """Returns the concepts that items belong to, where the model knows of any."""
         return None
 
     def _in_blocks(

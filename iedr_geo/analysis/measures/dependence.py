@@ -183,6 +183,18 @@ def permutation_baseline(
         num_permutations: The number of permutations.
         seed: The seed of the permutations.
     """
+    values = permuted(measure, x, y, num_permutations, seed)
+    return Baseline(float(np.mean(values)), float(np.quantile(values, 0.95)))
+
+
+def permuted(
+    measure: Callable[[Tensor, Tensor], float],
+    x: Tensor,
+    y: Tensor,
+    num_permutations: int,
+    seed: int,
+) -> list[float]:
+    """Returns the values whose mean and limit :func:`permutation_baseline` returns."""
     if num_permutations < 1:
         raise ValueError(
             f'`num_permutations` must be at least 1 (got {num_permutations})'
@@ -192,4 +204,4 @@ def permutation_baseline(
     for _ in range(num_permutations):
         order = torch.randperm(len(y), generator=generator)
         values.append(measure(x, y[order.to(y.device)]))
-    return Baseline(float(np.mean(values)), float(np.quantile(values, 0.95)))
+    return values

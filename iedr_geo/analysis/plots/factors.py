@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from iedr_geo import nn
 from iedr_geo.analysis.plots import style
+from iedr_geo.analysis.plots.plane import in_a_plane
 from iedr_geo.data import BipartiteGraph, InteractionDataset
 from iedr_geo.data.arguments import check_type
 from iedr_geo.data.schema import Side
@@ -83,7 +82,7 @@ def plot_factors(
     context = data.context.cpu()[chosen] if isinstance(data, InteractionDataset) else None
     queries = Queries(torch.zeros_like(index), context)
     tables = [made.factor(name, side, queries, index) for name in made.factor_names]
-    planes = _in_a_plane(tables, seed)
+    planes = in_a_plane(tables, seed)
     ax = style.new_axes(ax)
     by_group: dict[str, Any] = {}
     if isinstance(data, BipartiteGraph) and side == 'item':
@@ -103,22 +102,6 @@ def plot_factors(
     factors = ' and '.join(made.factor_names).capitalize()
     title = f'{factors} factors of {what.format(len(chosen))}'
     return style.finish(ax, title, xlabel='t-SNE')
-
-
-def _in_a_plane(tables: Sequence[Tensor], seed: int) -> list[style.Floats]:
-    """Returns points for the rows of all tables in one plane."""
-    from sklearn.manifold import TSNE
-
-    width = max(2, *(table.size(1) for table in tables))  # A plane needs two columns.
-    rows = torch.cat([F.pad(table, (0, width - table.size(1))) for table in tables])
-    if not rows.isfinite().all():
-        raise ValueError('The factors hold values that are not finite')
-    if (rows == rows[0]).all():
-        raise ValueError('The factors of all rows are equal: there is nothing to plot')
-    perplexity = min(30.0, (len(rows) - 1) / 3)
-    tsne = TSNE(2, perplexity=perplexity, init='pca', random_state=seed)
-    points = tsne.fit_transform(rows.detach().double().cpu().numpy())
-    return np.split(points, len(tables))
 
 
 def plot_generator(model: nn.IEDR, side: Side = 'item', ax: Axes | None = None) -> Axes:

@@ -12,6 +12,7 @@ from torch import Tensor
 from iedr_geo.analysis.measures.popularity_overlap import popularity_overlap
 from iedr_geo.analysis.measures.probes import value_probe
 from iedr_geo.analysis.report import study as common
+from iedr_geo.analysis.report.concepts import concept_rows
 from iedr_geo.analysis.report.study import Row, Study, recovery_rows
 from iedr_geo.data import BipartiteGraph
 from iedr_geo.evaluation import evaluate_catalogue
@@ -23,7 +24,10 @@ WANTED = {'conformity': 'high', 'interest': 'low'}
 
 
 def graph_rows(
-    study: Study, graph: BipartiteGraph, held_out: BipartiteGraph | None
+    study: Study,
+    graph: BipartiteGraph,
+    held_out: BipartiteGraph | None,
+    categories: Sequence[Any] | Tensor | None = None,
 ) -> Iterator[Row]:
     """Yields rows of users and items with an edge: the others were never trained."""
     made, generator = study.made, study.generator()
@@ -42,6 +46,8 @@ def graph_rows(
         some = drawn(ids, min(common.MAX_ENTITIES, study.num_samples))
         yield from study.dependence_rows(study.factors(side, some), side)
         with_edge.append(ids)
+    users = drawn(with_edge[0], study.num_samples)
+    yield from concept_rows(study, graph, users, with_edge[1], categories)
     random = [_random_scorer(graph, generator, made.device) for _ in range(NUM_RANDOM)]
     yield from _popularity_rows(study, graph, random, with_edge[1])
     if held_out is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from torch import Tensor
 
 from iedr_geo.analysis.plots import style
 from iedr_geo.analysis.report.contexts import context_rows
@@ -130,6 +131,7 @@ def disentanglement_report(
     seed: int = 0,
     truth: Callable[..., Any] | None = None,
     num_permutations: int = 100,
+    categories: Sequence[Any] | Tensor | None = None,
 ) -> DisentanglementReport:
     r"""Measures how far the factors of a model are told apart.
 
@@ -141,6 +143,11 @@ def disentanglement_report(
 
     On the graph of users and items, *e.g.*, of :class:`DICE`: the dependence of the
     factors, what each knows of popularity and, given held-out edges, how it ranks.
+
+    Of a model that makes users of their items, *e.g.*, :class:`MacridVAE`, the graph says
+    which items they have. Its factors are its concepts: how clearly items belong to one,
+    how far users' vectors of different concepts, and the dimensions of one, depend on
+    each other.
 
     A model without factors is reported on as a whole, to compare others with.
 
@@ -164,6 +171,8 @@ def disentanglement_report(
             data, if it has any).
         num_permutations: The number of random pairings of the rows of two factors, to
             tell how dependent they seem where they are not.
+        categories: The category of each item of the graph, :obj:`None` where it is not
+            known, to compare the concepts of the model with.
 
     Raises:
         ValueError: If the model does not fit the data, or there are too few rows.
@@ -181,8 +190,10 @@ def disentanglement_report(
     if isinstance(data, BipartiteGraph):
         if not isinstance(lists, BipartiteGraph | None):
             raise ValueError(f'`lists` must be a BipartiteGraph (got {lists!r})')
-        found: list[Row | str] = [*graph_rows(study, data, lists)]
+        found: list[Row | str] = [*graph_rows(study, data, lists, categories)]
     else:
+        if categories is not None:
+            raise ValueError('The `categories` of items go with a BipartiteGraph')
         if not isinstance(lists, CandidateLists | None):
             raise ValueError(f'`lists` must be CandidateLists (got {lists!r})')
         found = [*context_rows(study, data, lists)]

@@ -130,22 +130,46 @@ class Study:
         return dict(zip(('all', *made.parts), columns, strict=True))
 
     def dependence_rows(self, tables: Mapping[str, Tensor], side: str) -> Iterator[Row]:
-        """Yields how far from independent the tables of any two factors are, and how far
-        each is from being independent of itself.
+        """Yields how far from independent the tables of two factors are, and how far each
+        is from being independent of itself.
         """
-        if len(tables) < 2:
+        if len(tables) > 2:
+            yield from self._dependence_on_others(tables, side)
+        if len(tables) != 2:
             return
-        pairs = list(combinations(tables.items(), 2))
+        [(one, x), (two, y)] = tables.items()
         for name, measure in DEPENDENCE.items():
-            group, chances = ('dependence', name, side), []
-            for (one, x), (two, y) in pairs:
-                pair = x, y, self.num_permutations, self.seed
-                chances.append(dependence.permutation_baseline(measure, *pair))
-                names = *group, f'{one} & {two}'
-                yield Row(*names, measure(x, y), *chances[-1], wanted='low')
-            chance = max(chances, key=lambda each: each.limit)
-            for one, x in tables.items():
-                yield Row(*group, one, measure(x, x), *chance, wanted='high')
+            group, draws = ('dependence', name, side), (self.num_permutations, self.seed)
+            chance = dependence.permutation_baseline(measure, x, y, *draws)
+            both = f'{one} & {two}'
+            yield Row(*group, both, measure(x, y), *chance, wanted='low')
+            for factor, table in tables.items():
+                yield Row(*group, factor, measure(table, table), *chance, wanted='high')
+
+    def _dependence_on_others(
+        self, tables: Mapping[str, Tensor], side: str
+    ) -> Iterator[Row]:
+        """Yields the most that each table depends on another, beside the least that one
+        depends on itself.
+        """
+        pairs = list(combinations(tables, 2))
+        each = -(-self.num_permutations // len(pairs))
+        for name, measure in DEPENDENCE.items():
+            group, draws = ('dependence', name, side), []
+            most = dict.fromkeys(tables, -math.inf)
+            for one, two in pairs:
+                pair = tables[one], tables[two]
+                value = measure(*pair)
+                most[one], most[two] = max(most[one], value), max(most[two], value)
+                draws.append(dependence.permuted(measure, *pair, each, self.seed))
+            # What is left to chance is the most of as many draws.
+            others = len(tables) - 1
+            drawn = np.transpose(draws).reshape(-1)
+            drawn = drawn[: len(drawn) // others * others].reshape(-1, others).max(axis=1)
+            for one, value in most.items():
+                yield Row(*group, one, *against(value, drawn), wanted='low')
+            own = min(measure(table, table) for table in tables.values())
+            yield Row(*group, 'itself', *against(own, drawn), wanted='high')
 
     def ranking_rows(
         self, found: Mapping[str, Any], chance: Mapping[str, Sequence[float]]

@@ -28,8 +28,23 @@ GROUPS = {
         'Bias-corrected distance correlation, and mutual information (R^2: 1 - exp(-2 '
         'nats)), which sees the leading directions alone and falls short where it is '
         'high. Each user (item) counts once; where there are contexts, in one that is '
-        'drawn at random. Disentangled: next to nothing beside what each factor tells of '
-        'itself.',
+        'drawn at random. Of more than two factors: the most that each depends on '
+        'another, and the least that one depends on itself. Disentangled: next to '
+        'nothing beside what each factor tells of itself. Concepts of items do depend: '
+        'an item of one is of no other, which is all there is to say of two.',
+    ),
+    'concepts': (
+        'Concepts',
+        'How clearly items belong to concepts: the mean of the largest probability; the '
+        'exponential of the mutual information of items and concepts, as a share of the '
+        'number of concepts (1: each item has one, and all have as many); the share of '
+        'the largest, near 1 where all items are of the same. Chance: vectors as long in '
+        'random directions. Agreement with categories. How often the vectors of the two '
+        'concepts of which a user has most are nearest to their own prototypes. The mean '
+        'absolute correlation of the dimensions of a concept over users (1 - '
+        'independence); independent ones have that of chance. Disentangled: items are '
+        'told apart beyond chance, agree with categories where these are known, and a '
+        "user's vectors are near the prototypes of their own concepts.",
     ),
     'ranking': (
         'Ranking by one part of the score',

@@ -4,6 +4,7 @@ from iedr_geo.nn.models.auto_encoder import AutoEncoder, AutoEncoderLosses
 from iedr_geo.nn.models.biased import Biased
 from iedr_geo.nn.models.bipartite import BipartiteModel
 from iedr_geo.nn.models.cause import CausE, CausELosses
+from iedr_geo.nn.models.concepts import Concepts
 from iedr_geo.nn.models.context_popularity import ContextPopularity
 from iedr_geo.nn.models.dice import DICE, DICELosses
 from iedr_geo.nn.models.encoded import Encoded, IEDRFactors
@@ -39,6 +40,7 @@ __all__ = [
     'BipartiteModel',
     'CausE',
     'CausELosses',
+    'Concepts',
     'ContextPopularity',
     'DICELosses',
     'Encoded',

@@ -152,6 +152,10 @@ class AutoEncoder(Rebuildable, ABC):
 
     # What all of them do.
 
+    def item_vectors(self) -> Tensor:
+        """Returns the vectors of items that those of users meet."""
+        return self.item.weight
+
     def encode(self, batch: UserBatch) -> Tensor:
         """Returns the vectors of users that meet those of items.
 

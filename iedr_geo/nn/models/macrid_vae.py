@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Linear, Parameter
 
 from iedr_geo.nn.models.auto_encoder import AutoEncoder, AutoEncoderLosses, Catalogue
+from iedr_geo.nn.models.concepts import Concepts
 from iedr_geo.nn.padded_rows import PaddedRows
 
 if TYPE_CHECKING:
@@ -182,6 +183,26 @@ class MacridVAE(AutoEncoder):
         """
         vector = self.item.weight if items is None else self.item(items)
         return self._log_assignment(self._normalized(vector)).exp()
+
+    def item_vectors(self) -> Tensor:
+        """Returns the vectors of items that those of users meet, of length one by
+        cosines.
+        """
+        return self._normalized(self.item.weight)
+
+    def concepts(self) -> Concepts:
+        """Returns items and prototypes, as similarities compare them.
+
+        The prototypes of concepts that were given up are zero.
+        """
+        prototype = self._normalized(self.prototype)
+        return Concepts(
+            self.item_vectors(),
+            prototype.masked_fill(self.is_given_up.unsqueeze(1), 0),
+            self.assignment(),
+            self.tau,
+            self.similarity == 'cosine',
+        )
 
     def _items(self, vector: Tensor, catalogue: Catalogue) -> tuple[Tensor, Tensor]:
         item = self._normalized(vector)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from clicks import NUM_ITEMS, NUM_USERS, random_graph
 
+from iedr_geo.loader import UserLoader
 from iedr_geo.nn import (
     DICE,
     IEDR,
@@ -16,10 +17,14 @@ from iedr_geo.nn import (
     SDRL,
     SDRL_VARIANTS,
     SIGN,
+    AutoEncoder,
     Biased,
     CausE,
     ContextPopularity,
     LightGCN,
+    MacridVAE,
+    MultDAE,
+    MultVAE,
     Popularity,
     Repeat,
 )
@@ -69,6 +74,9 @@ CASES: list[Callable[[], torch.nn.Module]] = [
     lambda: iedr(generator='separate', cross=False),
     *(lambda v=v: sdrl(**SDRL_VARIANTS[v]) for v in SDRL_VARIANTS),
     lambda: sdrl(label_mask=torch.arange(NUM_ITEMS) != 1, internal_weight=0.5),
+    lambda: MacridVAE(NUM_ITEMS, 2, 4, 0.2, similarity='dot', min_divergence=0.1),
+    lambda: MultDAE(NUM_ITEMS, 4, num_sampled=3),
+    lambda: MultVAE(NUM_ITEMS, 3, 4, beta=0.3),
     lambda: ContextPopularity.fit(DATASET),
     *(lambda data=data: Popularity.fit(data) for data in (DATASET, GRAPH)),
     *(lambda data=data: Repeat.fit(data) for data in (DATASET, GRAPH)),
@@ -79,6 +87,8 @@ LAST = {type(make()).__name__: make for make in CASES}  # Of each class.
 def scores(model: torch.nn.Module) -> torch.Tensor:
     if isinstance(model, IEDR | ContextPopularity):
         return model(toy_batch())
+    if isinstance(model, AutoEncoder):
+        return model.decode(model.encode(next(iter(UserLoader(GRAPH, NUM_USERS)))))
     user, item = torch.arange(NUM_USERS).unsqueeze(1), torch.arange(NUM_ITEMS)
     return model.score(user, item)
 
@@ -146,7 +156,9 @@ def test_sizes_that_the_state_lacks(make):
     cases = [*too_large(describe(model))]
     assert cases
     for case in cases:  # Not that there is no memory for it.
-        with pytest.raises((RuntimeError, ValueError), match=r'mismatch|edges|shape'):
+        with pytest.raises(
+            (RuntimeError, ValueError), match=r'mismatch|edges|shape|overflow'
+        ):
             rebuild(case, model.state_dict())
 
 
