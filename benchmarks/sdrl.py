@@ -270,7 +270,8 @@ def read_planted(data, vectors, known):
         probe = class_probe(vector[tested], category[tested])
         found[name] = {'category': probe.value, 'chance': probe.chance}
         for number, attribute in enumerate(data.attributes.T, 1):
-            value = value_probe(vector, torch.from_numpy(attribute)).value
+            target = torch.from_numpy(attribute)
+            value = value_probe(vector, target, num_shuffles=1).value
             found[name][f'attribute {number}'] = value
     return found
 
