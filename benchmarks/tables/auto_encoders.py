@@ -117,11 +117,13 @@ that had other work.
 """
 
 
-def marks(settings, ordinary=ORDINARY):
-    """Returns the settings that are not ordinary, by name."""
+def marks(settings):
+    """Returns the settings that are not ordinary, by name: flags that were given."""
     known = (*CHOICE, *BY_DATASET, 'threads', 'device', 'valid_only', *SILENT)
     # If it is not given, no run ends early.
-    ordinary = ordinary | {'patience': settings.get('epochs')}
+    ordinary = ORDINARY | {'patience': settings.get('epochs')}
+    if settings['model'] == 'macridvae':
+        ordinary |= OF_DATASET.get(settings['dataset'], {})
     return {
         name: value
         for name, value in settings.items()
@@ -133,7 +135,7 @@ def marks(settings, ordinary=ORDINARY):
 
 
 def label(settings):
-    changed = marks(settings, ORDINARY | OF_DATASET.get(settings['dataset'], {}))
+    changed = marks(settings)
     own = [f'K = {changed.pop("num_concepts")}'] if 'num_concepts' in changed else []
     own += [
         name.replace('_', ' ') if value is True else f'{name} {value}'
