@@ -257,7 +257,7 @@ def reading(sections):
                 f'intervals over users, SDRL is {each}.'
             )
         yield from reading_of_classification(TITLES[key], models)
-        yield from reading_of_planted(title, models)
+        yield from reading_of_planted(TITLES[key], models)
     reference = values(first(sections).get(REFERENCE, {}), 'test_unmasked', DECIDES)
     if reference:
         masked = values(first(sections)[REFERENCE], 'test', DECIDES)
