@@ -39,12 +39,15 @@ class Evaluation:
         lists_left_out: The number of lists with nothing to be found because their user
             has had all of it before.
         note: What else there is to know of the rankings, in sentences.
+        strangers: The number of users of a graph who have nothing to be found and have
+            had nothing: they have rows, but are of other parts of a split.
     """
 
     metrics: dict[str, float]
     per_list: pd.DataFrame
     lists_left_out: int = 0
     note: str = ''
+    strangers: int = 0
 
     @property
     def _keys(self) -> list[str]:
@@ -56,9 +59,11 @@ class Evaluation:
 
     @property
     def over_all_lists(self) -> dict[str, float]:
-        """The mean of each metric where lists with nothing to be found count as zero."""
-        means = self._values.fillna(0).mean()
-        return {str(name): float(value) for name, value in means.items()}
+        """The mean of each metric where lists with nothing to be found count as zero, but
+        for those of :obj:`strangers`.
+        """
+        totals = self._values.sum() / max(1, len(self.per_list) - self.strangers)
+        return {str(name): float(value) for name, value in totals.items()}
 
     def confidence_intervals(
         self, level: float = 0.95, num_samples: int = 2000, seed: int = 0

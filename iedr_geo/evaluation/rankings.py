@@ -88,6 +88,9 @@ class Rankings(ABC):
     note = ''
     """What else there is to know of the rankings."""
 
+    strangers = 0
+    """The number of users who have neither anything to be found nor had anything."""
+
     def __init__(
         self,
         queries: Queries,
@@ -188,7 +191,8 @@ class Rankings(ABC):
         per_list.insert(0, 'user', self.user_ids)
         if self.queries.context is not None:
             per_list.insert(1, 'context', self.queries.context.cpu().numpy())
-        return Evaluation(metrics, per_list, self.lists_left_out, self.note)
+        of_rows = self.lists_left_out, self.note, self.strangers
+        return Evaluation(metrics, per_list, *of_rows)
 
 
 class CandidateRankings(Rankings):
@@ -319,6 +323,10 @@ class CatalogueRankings(Rankings):
             users, index = torch.unique(held_out.user, return_inverse=True)
             queries, item, row = Queries(users), held_out.item, users
             ids = held_out.user_ids
+            # Where nobody has had anything, it is not known who is of this part.
+            if self.seen is not None and self.seen.num_edges:
+                had = self.seen.user_degree + held_out.user_degree
+                self.strangers = int((had == 0).sum())
         else:
             metrics = DEFAULT_METRICS if metrics is None else metrics
             rows = held_out if held_out.y is None else held_out[held_out.y == 1]

@@ -45,6 +45,12 @@ def test_users_are_made_of_their_history(seed):
     found = evaluate_catalogue(model, graph(TARGETS), history, METRICS)
     kept = found.per_list['recall@3'].dropna().tolist()
     assert kept == recall(model, history, HISTORY)
+    # Users 0 to 2 are of another part: three others count.
+    assert found.strangers == 3
+    assert found.over_all_lists['recall@3'] == pytest.approx(sum(kept) / 3)
+    less = evaluate_catalogue(model, graph(TARGETS[:2]), history, METRICS)
+    assert less.strangers == 4  # User 4 has had something, user 5 nothing.
+    assert less.over_all_lists['recall@3'] == pytest.approx(kept[0] / 2)
     other = graph([(3, 5), (4, 1), (5, 2), (5, 3)])
     found = evaluate_catalogue(
         model, graph(TARGETS), history, METRICS, history=other, progress=False
