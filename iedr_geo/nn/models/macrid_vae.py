@@ -280,7 +280,7 @@ class MacridVAE(AutoEncoder):
         r"""Returns the scores :math:`s_{ui}` of items.
 
         Args:
-            encoded: The vectors of users, as :meth:`encode` returns them.
+            encoded: The vectors of users, as :obj:`encode` returns them.
             items: The items, of shape :math:`(I)`, or those of each user, of shape
                 :math:`(B, I)` (default: all).
 
