@@ -133,6 +133,7 @@ def test_what_else_runs_leave(runs):
     assert macridvae['settings']['training']['arguments']['num_concepts'] == 7
 
 
+@pytest.mark.slow
 def test_what_sdrl_leaves(tmp_path):
     flags = f'--quiet --epochs 60 --learning_rate 0.01 --run {tmp_path}'
     found = {

@@ -189,11 +189,11 @@ def test_estimate_of_the_sum():
     batch = UserBatch.from_graph(graph, torch.tensor([1]))
     scores, _ = dense_mult(model, batch, training=False)
     own = scores[0, batch.item].log()
-    losses = torch.stack([model.losses(batch).total.detach() for _ in range(4000)])
+    losses = torch.stack([model.losses(batch).total.detach() for _ in range(1000)])
     found = ((losses + own.sum()) / len(own)).exp()
     error = found.std() / len(found) ** 0.5
     assert abs(found.mean() - scores.sum()) < 4 * error
-    assert error < 0.05 * scores.sum()
+    assert error < 0.1 * scores.sum()
 
 
 def test_gradients_of_draws_are_of_their_rows():
