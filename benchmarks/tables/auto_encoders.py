@@ -10,8 +10,11 @@ from common import (
     SILENT,
     apart,
     cell,
+    changed,
+    in_words,
     interval,
     missing,
+    ordered,
     over_pairs,
     paired,
     read,
@@ -124,23 +127,13 @@ def marks(settings):
     ordinary = ORDINARY | {'patience': settings.get('epochs')}
     if settings['model'] == 'macridvae':
         ordinary |= OF_DATASET.get(settings['dataset'], {})
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in known
-        and value is not None
-        and value is not False
-        and value != ordinary.get(name)
-    }
+    return changed(settings, known, ordinary)
 
 
 def label(settings):
-    changed = marks(settings)
-    own = [f'K = {changed.pop("num_concepts")}'] if 'num_concepts' in changed else []
-    own += [
-        name.replace('_', ' ') if value is True else f'{name} {value}'
-        for name, value in changed.items()
-    ]
+    given = marks(settings)
+    own = [f'K = {given.pop("num_concepts")}'] if 'num_concepts' in given else []
+    own += in_words(given)
     return MODELS.get(settings['model'], CLOSED) + (f' ({", ".join(own)})' if own else '')
 
 
@@ -153,9 +146,7 @@ def command(run):
 
 def in_order(models):
     """Returns runs by label, the models of the paper first."""
-    first = [name for name in (REFERENCE, *PEERS) if name in models]
-    rest = sorted(name for name in models if name not in first)
-    return {name: models[name] for name in (*first, *rest)}
+    return ordered(models, (REFERENCE, *PEERS))
 
 
 def pair_of(models, name, metric=DECIDES):

@@ -5,7 +5,17 @@ python benchmarks/tables/bipartite.py
 
 from statistics import mean
 
-from common import SILENT, commands, difference, epochs, percent, read_runs, table, write
+from common import (
+    SILENT,
+    changed,
+    commands,
+    difference,
+    epochs,
+    percent,
+    read_runs,
+    table,
+    write,
+)
 
 # What a flag is if it is not given.
 ORDINARY = {
@@ -55,14 +65,7 @@ def marks(settings):
     ordinary = GOWALLA if settings['dataset'] == 'gowalla' else ORDINARY
     ordinary = ordinary | {'negatives': negatives}
     known = (*CHOICE, 'threads', 'device', *SILENT)
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in known
-        and value is not None
-        and value is not False
-        and value != ordinary.get(name)
-    }
+    return changed(settings, known, ordinary)
 
 
 def label(settings):
@@ -71,10 +74,10 @@ def label(settings):
     name = LABELS.get(model, {}).get(
         backbone, f'{METHODS.get(model, model.upper())}, {over}'
     )
-    changed = (
+    given = (
         f'{key} {value}' for key, value in marks(settings).items() if key != 'epochs'
     )
-    return ', '.join([name, *changed])
+    return ', '.join([name, *given])
 
 
 def flags(settings):

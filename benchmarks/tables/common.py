@@ -46,6 +46,39 @@ def read_runs(folder, section, label):
     return dict(sorted(sections.items()))
 
 
+def changed(settings, known, ordinary):
+    """Returns the settings that are not ordinary, by name.
+
+    Args:
+        settings: The settings of a run.
+        known: The names of those that say nothing, or are said elsewhere.
+        ordinary: The values of flags that are not given.
+    """
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in known
+        and value is not None
+        and value is not False
+        and value != ordinary.get(name)
+    }
+
+
+def in_words(settings):
+    """Returns settings as the labels of models have them."""
+    return [
+        name.replace('_', ' ') if value is True else f'{name} {value}'
+        for name, value in settings.items()
+    ]
+
+
+def ordered(models, known):
+    """Returns runs by label, those that are known first and in their order."""
+    first = [name for name in known if name in models]
+    rest = sorted(name for name in models if name not in first)
+    return {name: models[name] for name in (*first, *rest)}
+
+
 def missing(script, folder):
     """Returns a sentence on the runs of a list that are not there, if any."""
     wanted = runpy.run_path(str(BENCHMARKS / f'{script}.py'))['RUNS']

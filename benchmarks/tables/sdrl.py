@@ -9,8 +9,11 @@ from common import (
     SILENT,
     apart,
     cell,
+    changed,
+    in_words,
     interval,
     missing,
+    ordered,
     over_pairs,
     paired,
     read_runs,
@@ -131,23 +134,13 @@ recommended.
 def marks(settings):
     """Returns the settings that are not ordinary, by name."""
     known = (*CHOICE, 'batch_size', 'patience', 'threads', 'device', *SILENT)
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in known
-        and value is not None
-        and value is not False
-        and value != ORDINARY.get(name)
-    }
+    return changed(settings, known, ORDINARY)
 
 
 def label(settings):
-    changed = marks(settings)
-    own = [changed.pop('variant')] if 'variant' in changed else []
-    own += [
-        name.replace('_', ' ') if value is True else f'{name} {value}'
-        for name, value in changed.items()
-    ]
+    given = marks(settings)
+    own = [given.pop('variant')] if 'variant' in given else []
+    own += in_words(given)
     name = MODELS.get(settings['model'], REFERENCE)
     return name + (f' ({", ".join(own)})' if own else '')
 
@@ -155,9 +148,7 @@ def label(settings):
 def in_order(models):
     """Returns what is there by label, SDRL and its variants first."""
     known = (REFERENCE, MASKED, *VARIANTS, *MODELS.values())
-    first = [name for name in known if name in models]
-    rest = sorted(name for name in models if name not in first)
-    return {name: models[name] for name in (*first, *rest)}
+    return ordered(models, known)
 
 
 def pair_of(models, name):
