@@ -18,10 +18,9 @@ import inspect
 import torch
 from peers import ease
 from records import parse, write_json
-from sklearn.metrics import normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
 from training_run import add_run_flags, fit_by_flags, print_metrics, record
 
+from iedr_geo.analysis import concept_agreement
 from iedr_geo.data import BipartiteGraph, strong_generalisation_split
 from iedr_geo.datasets import (
     MovieLens1M,
@@ -159,13 +158,11 @@ def concepts(model, planted):
     """Returns how items are divided among concepts, and how well these are the planted
     ones.
     """
-    nearest = model.assignment().argmax(dim=1).cpu().numpy()
-    count = contingency_matrix(planted if planted is not None else nearest, nearest)
-    found = {'largest': count.sum(axis=0).max() / count.sum()}
-    if planted is not None:
-        found['nmi'] = normalized_mutual_info_score(planted, nearest)
-        found['purity'] = count.max(axis=0).sum() / count.sum()
-    return {name: round(float(value), 5) for name, value in found.items()}
+    nearest = model.assignment().argmax(dim=1).cpu()
+    known = nearest if planted is None else torch.from_numpy(planted)
+    found = concept_agreement(nearest, known)
+    names = ('largest',) if planted is None else ('largest', 'nmi', 'purity')
+    return {name: round(getattr(found, name), 5) for name in names}
 
 
 def main():
