@@ -39,8 +39,9 @@ class PaddedRows:
         """The elements of each block of rows, and where there are any, ``(b, w)``."""
         size, width = sizes.tolist()  # All that is read from the device.
         kept = [level for level, number in enumerate(size) if number] or [0]
-        rows = order.split([size[level] for level in kept])
-        for some, wide in zip(rows, [width[level] for level in kept], strict=True):
+        self._rows = order.split([size[level] for level in kept])
+        widths = [width[level] for level in kept]
+        for some, wide in zip(self._rows, widths, strict=True):
             column = torch.arange(wide, device=row.device)
             element = begin[some].unsqueeze(1) + column
             inside = column < length[some].unsqueeze(1)
@@ -54,13 +55,8 @@ class PaddedRows:
                 shapes :math:`(b)`, :math:`(b, w)` and :math:`(b, w)`, to a tensor with an
                 entry for each row.
         """
-        order = torch.empty_like(self.inverse)
-        order[self.inverse] = torch.arange(len(order), device=order.device)
-        done, parts = 0, []
-        for element, inside in self.blocks:
-            some = order[done : done + len(element)]
-            parts.append(function(some, element, inside))
-            done += len(element)
+        each = zip(self._rows, self.blocks, strict=True)
+        parts = [function(some, *block) for some, block in each]
         return torch.cat(parts).index_select(0, self.inverse)
 
     def aggregate(self, weight: Tensor, x: Tensor, index: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,21 +16,10 @@ from iedr_geo.nn.padded_rows import PaddedRows
 class OneVectorAutoEncoder(AutoEncoder):
     """Base class of those with one vector a user, and a bias of each item."""
 
-    def __init__(
-        self,
-        num_items: int,
-        channels: int,
-        hidden: int,
-        dropout: float,
-        beta: float = 0.0,
-        anneal_epochs: float = 0.0,
-        num_sampled: int | None = None,
-    ) -> None:
-        super().__init__(
-            num_items, channels, hidden, dropout, beta, anneal_epochs, num_sampled
-        )
-        self.history_bias = Parameter(torch.empty(hidden))
-        self.item_bias = Embedding(num_items, 1, sparse=num_sampled is not None)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.history_bias = Parameter(torch.empty(self.hidden))
+        self.item_bias = Embedding(self.num_items, 1, sparse=self.item.sparse)
 
     def reset_parameters(self) -> None:
         """Resets all learnable parameters."""
